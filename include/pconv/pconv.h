@@ -1,0 +1,441 @@
+/*
+ * pconv: partial convolutions on CUDA, Vulkan and CPU devices behind one C API.
+ *
+ * A partial convolution is a convolution over data with holes, re-weighted by how much of each window is
+ * valid: Liu et al., "Image Inpainting for Irregular Holes Using Partial Convolutions", ECCV 2018. The exact
+ * formulas are in docs/semantics.md; they are those of NVIDIA/partialconv.
+ *
+ * Conventions, true of every function unless it says otherwise:
+ *  - It returns a PconvStatus. On failure nothing was changed, output parameters are untouched, and
+ *    pconvGetLastError() has one line naming the fault and what was expected.
+ *  - It may be called from any thread. Calls on one device, or on objects of one device, are serialized by
+ * it; the object passed to a Release function must not be in use by another thread.
+ *  - Objects are owned by the caller through their handle, and keep alive whatever they need: handles may be
+ *    released in any order, also while work that uses them is still running. Releasing NULL does nothing.
+ *  - Work is enqueued in the order of the calls, on one queue a device. Functions that enqueue do not wait
+ * for the work; pconvReadBuffer and pconvWait do. The CPU device runs the work within the call.
+ *  - Sizes and strides count elements, offsets and buffer sizes count bytes.
+ *  - Structs start with struct_size, set by the pconvDefault... functions, so that later versions can grow
+ * them.
+ */
+#ifndef PCONV_PCONV_H
+#define PCONV_PCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PCONV_VERSION_MAJOR 0
+#define PCONV_VERSION_MINOR 1
+#define PCONV_VERSION_PATCH 0
+
+#if defined(PCONV_STATIC)
+#define PCONV_API
+#elif defined(_WIN32)
+#if defined(PCONV_BUILDING_LIBRARY)
+#define PCONV_API __declspec(dllexport)
+#else
+#define PCONV_API __declspec(dllimport)
+#endif
+#else
+#define PCONV_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status ---------------------------------------------------------------------------------------------
+ */
+
+typedef enum PconvStatus {
+    PCONV_SUCCESS = 0,
+    PCONV_ERROR_INVALID_ARGUMENT = 1, /* a null or stale handle, a setting or tensor that does not fit */
+    PCONV_ERROR_UNSUPPORTED = 2,      /* well-formed, but no implementation of this device can do it */
+    PCONV_ERROR_NO_DEVICE = 3,        /* the device asked for is not present */
+    PCONV_ERROR_OUT_OF_MEMORY = 4,    /* host or device memory, or the device's memory limit, is exhausted */
+    PCONV_ERROR_DEVICE = 5,           /* the driver reported a failure, or the device was lost */
+    PCONV_ERROR_CANCELLED = 6,        /* a progress callback asked to stop */
+    PCONV_ERROR_INTERNAL = 7          /* a fault of this library */
+} PconvStatus;
+
+/* The name of a status, "PCONV_ERROR_UNSUPPORTED". Never NULL; static storage. */
+PCONV_API const char* pconvGetStatusName(PconvStatus status);
+
+/* One line on the last failure in the calling thread, "" if there was none. Valid until this thread's next
+ * call. */
+PCONV_API const char* pconvGetLastError(void);
+
+/* The version of the library in use, which may be newer than this header. Any pointer may be NULL. */
+PCONV_API void pconvGetVersion(int* major, int* minor, int* patch);
+
+/* ---- Devices --------------------------------------------------------------------------------------------
+ */
+
+typedef struct PconvDevice_T* PconvDevice;
+
+typedef enum PconvDeviceType {
+    PCONV_DEVICE_TYPE_CPU = 0,
+    PCONV_DEVICE_TYPE_DISCRETE_GPU = 1,
+    PCONV_DEVICE_TYPE_INTEGRATED_GPU = 2,
+    PCONV_DEVICE_TYPE_SOFTWARE = 3, /* a GPU interface emulated on the CPU, such as Mesa's lavapipe */
+    PCONV_DEVICE_TYPE_OTHER = 4
+} PconvDeviceType;
+
+/* A backend this library was built to look for: "cuda", "vulkan", "cpu". */
+typedef struct PconvBackendInfo {
+    size_t struct_size;
+    char name[16];
+    int32_t device_count;
+    char reason[256]; /* why there is no device; "" where there is one */
+} PconvBackendInfo;
+
+typedef struct PconvDeviceInfo {
+    size_t struct_size;
+    char name[256];
+    char backend[16];
+    PconvDeviceType type;
+    uint8_t uuid[16];      /* all zero where the backend has none */
+    uint64_t memory_bytes; /* memory the device can use, 0 if unknown */
+    char driver[256];      /* driver or engine name and version */
+    char features[256];    /* space-separated capability names, such as "f16-storage avx512" */
+} PconvDeviceInfo;
+
+static inline PconvBackendInfo pconvDefaultBackendInfo(void) {
+    PconvBackendInfo info = {sizeof(PconvBackendInfo), {0}, 0, {0}};
+    return info;
+}
+
+static inline PconvDeviceInfo pconvDefaultDeviceInfo(void) {
+    PconvDeviceInfo info = {sizeof(PconvDeviceInfo), {0}, {0}, PCONV_DEVICE_TYPE_OTHER, {0}, 0, {0}, {0}};
+    return info;
+}
+
+/* Backends, in order of preference. Probes every backend's drivers, which may take a moment. */
+PCONV_API PconvStatus pconvGetBackendCount(int32_t* count);
+PCONV_API PconvStatus pconvGetBackendInfo(int32_t index, PconvBackendInfo* info);
+
+/* Devices present, the preferred first: GPUs, then the CPU, then software devices. */
+PCONV_API PconvStatus pconvGetDeviceCount(int32_t* count);
+PCONV_API PconvStatus pconvGetDeviceInfo(int32_t index, PconvDeviceInfo* info);
+
+/* Called once per device memory allocation (bytes > 0) and release (bytes < 0); must not call pconv. */
+typedef void (*PconvAllocationCallback)(void* user, int64_t bytes);
+
+/* Called with one line of text; must not call pconv. */
+typedef void (*PconvMessageCallback)(void* user, const char* line);
+
+typedef struct PconvDeviceOptions {
+    size_t struct_size;
+    uint64_t memory_limit; /* bytes this device may allocate in all; 0: no limit */
+    int32_t threads;       /* CPU threads to use; 0: as many as there are cores (OMP_NUM_THREADS is obeyed) */
+    int32_t verbosity;     /* 0 silent, 1 choices of implementation, 2 more; -1: PCONV_VERBOSE, else 0 */
+    PconvMessageCallback message_callback; /* NULL: lines go to stderr */
+    PconvAllocationCallback allocation_callback;
+    void* user; /* passed to both callbacks */
+} PconvDeviceOptions;
+
+static inline PconvDeviceOptions pconvDefaultDeviceOptions(void) {
+    PconvDeviceOptions options = {sizeof(PconvDeviceOptions), 0, 0, -1, NULL, NULL, NULL};
+    return options;
+}
+
+/*
+ * Opens a device. `selector` is a backend ("cpu", "vulkan", "cuda"), its n-th device ("vulkan:1"), an index
+ * of pconvGetDeviceInfo ("0"), or part of a device's name, in any case ("3090"). NULL: the environment
+ * variable PCONV_DEVICE, else the preferred device. `options` may be NULL. PCONV_ERROR_NO_DEVICE says what
+ * there is.
+ */
+PCONV_API PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* options,
+                                        PconvDevice* device);
+PCONV_API PconvStatus pconvGetInfoOfDevice(PconvDevice device, PconvDeviceInfo* info);
+PCONV_API void pconvReleaseDevice(PconvDevice device);
+
+/* Returns when all work enqueued on the device has finished; a failure of that work is reported here. */
+PCONV_API PconvStatus pconvWait(PconvDevice device);
+
+/* ---- Buffers and tensors --------------------------------------------------------------------------------
+ */
+
+typedef struct PconvBuffer_T* PconvBuffer;
+
+/* Allocates device memory of `bytes` > 0; its content is undefined. */
+PCONV_API PconvStatus pconvCreateBuffer(PconvDevice device, size_t bytes, PconvBuffer* buffer);
+
+/*
+ * Lets the device use `bytes` of the caller's memory in place, which must outlive the buffer and the work
+ * using it. The caller may touch it between pconvWait and the next enqueued use. A GPU may need page
+ * alignment or lack the ability (PCONV_ERROR_UNSUPPORTED): then create a buffer and write it.
+ */
+PCONV_API PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, size_t bytes,
+                                            PconvBuffer* buffer);
+PCONV_API void pconvReleaseBuffer(PconvBuffer buffer);
+
+/* Enqueues a write; `source` may be reused when the call returns. */
+PCONV_API PconvStatus pconvWriteBuffer(PconvBuffer buffer, size_t offset, const void* source, size_t bytes);
+
+/* Reads what the work enqueued so far leaves in the buffer; waits for it. */
+PCONV_API PconvStatus pconvReadBuffer(PconvBuffer buffer, size_t offset, void* destination, size_t bytes);
+
+PCONV_API PconvStatus pconvGetBufferSize(PconvBuffer buffer, size_t* bytes);
+
+/* The buffer's memory where the host can address it (CPU device, imported host memory), else NULL. */
+PCONV_API PconvStatus pconvGetBufferPointer(PconvBuffer buffer, void** pointer);
+
+typedef enum PconvDataType {
+    PCONV_DATA_TYPE_F32 = 0,
+    PCONV_DATA_TYPE_F16 = 1, /* IEEE binary16 */
+    PCONV_DATA_TYPE_BF16 = 2,
+    PCONV_DATA_TYPE_U8 = 3 /* binary masks: 0, or anything else for 1 */
+} PconvDataType;
+
+#define PCONV_MAX_SPATIAL_DIMS 3
+#define PCONV_MAX_DIMS 5
+
+/*
+ * A view of a buffer as an array: dims and strides in PyTorch's order, [N, C, W], [N, C, H, W] or [N, C, D,
+ * H, W]. A value, not an object: it owns nothing, and the buffer must be alive when it is used. Strides are
+ * in elements and positive; all zero stands for a contiguous array. The element at index i lies at offset +
+ * sum(i[d] * strides[d]) * element size.
+ */
+typedef struct PconvTensor {
+    PconvBuffer buffer;
+    size_t offset; /* bytes; a multiple of the element size */
+    PconvDataType data_type;
+    int32_t rank;
+    int64_t dims[PCONV_MAX_DIMS];
+    int64_t strides[PCONV_MAX_DIMS];
+} PconvTensor;
+
+/* ---- The partial convolution's settings -----------------------------------------------------------------
+ */
+
+typedef enum PconvLayout {
+    PCONV_LAYOUT_CONTIGUOUS = 0,   /* N C S...: the last dimension has stride 1 */
+    PCONV_LAYOUT_CHANNELS_LAST = 1 /* N S... C: the channels have stride 1 */
+} PconvLayout;
+
+typedef enum PconvMaskMode {
+    PCONV_MASK_MODE_SINGLE_CHANNEL =
+        0, /* one plane serves all channels, and its window sum counts one channel */
+    PCONV_MASK_MODE_MULTI_CHANNEL =
+        1 /* every input channel has its plane; the window sum runs over channels */
+} PconvMaskMode;
+
+typedef enum PconvMaskWindow {
+    PCONV_MASK_WINDOW_ALL_CHANNELS =
+        0, /* multi-channel sums run over all input channels, whatever the groups */
+    PCONV_MASK_WINDOW_GROUP_CHANNELS = 1 /* ... over the channels of the output channel's group */
+} PconvMaskWindow;
+
+typedef enum PconvMaskType {
+    PCONV_MASK_TYPE_NONE = 0,      /* no mask: all valid; partial-convolution padding remains */
+    PCONV_MASK_TYPE_BINARY = 1,    /* planes of PCONV_DATA_TYPE_U8 */
+    PCONV_MASK_TYPE_FRACTIONAL = 2 /* planes of PCONV_DATA_TYPE_F32, usually in [0, 1] */
+} PconvMaskType;
+
+typedef enum PconvNormalization {
+    PCONV_NORMALIZATION_WINDOW_RATIO =
+        0,                           /* y = (conv(x*m) * win / (s + eps) * u + b) * u, u = clamp(s, 0, 1) */
+    PCONV_NORMALIZATION_MASK_SUM = 1 /* y = conv(x*m) / s + b where s > 0, else 0; u = s > 0 */
+} PconvNormalization;
+
+typedef enum PconvActivation {
+    PCONV_ACTIVATION_NONE = 0,
+    PCONV_ACTIVATION_RELU = 1,
+    PCONV_ACTIVATION_LEAKY_RELU = 2 /* y < 0 ? negative_slope * y : y */
+} PconvActivation;
+
+typedef enum PconvMath {
+    PCONV_MATH_EXACT = 0, /* products of the tensors' own type, accumulated in f32, no transforms */
+    PCONV_MATH_FAST = 1   /* also TF32 and Winograd, within the wider bound of docs/semantics.md */
+} PconvMath;
+
+/*
+ * One partial convolution of a fixed shape. Arrays hold spatial_dims entries in PyTorch's order (H before W);
+ * stride, padding, dilation and groups mean what they mean in torch.nn.ConvNd with zero padding.
+ */
+typedef struct PconvPartialConvDesc {
+    size_t struct_size;
+    int32_t spatial_dims; /* 1, 2 or 3 */
+    int64_t batch;
+    int64_t in_channels;
+    int64_t out_channels;
+    int64_t groups; /* divides in_channels and out_channels */
+    int64_t input_size[PCONV_MAX_SPATIAL_DIMS];
+    int64_t kernel[PCONV_MAX_SPATIAL_DIMS];
+    int64_t stride[PCONV_MAX_SPATIAL_DIMS];
+    int64_t padding[PCONV_MAX_SPATIAL_DIMS]; /* on both sides */
+    int64_t dilation[PCONV_MAX_SPATIAL_DIMS];
+    PconvDataType data_type; /* of input, weight, bias and output */
+    PconvLayout input_layout;
+    PconvLayout output_layout;
+    PconvMaskType mask_type;
+    PconvMaskMode mask_mode;
+    PconvMaskWindow mask_window;
+    PconvNormalization normalization;
+    double eps; /* added to the window sum; finite, >= 0 */
+    PconvActivation activation;
+    float negative_slope;
+    PconvMath math;
+    int32_t has_bias;
+    int32_t input_is_masked; /* the input is known to be 0 in the holes: it need not be masked again */
+    const char*
+        implementation; /* pins a row such as "cpu:onednn"; NULL: PCONV_IMPL, else the preferred one */
+} PconvPartialConvDesc;
+
+/* Batch, channels and groups 1; sizes 0 (to be set); kernel, stride and dilation 1; padding 0; f32,
+   contiguous, binary single-channel mask, window ratio with eps 1e-8, exact, with bias, no activation. */
+static inline PconvPartialConvDesc pconvDefaultPartialConvDesc(int32_t spatial_dims) {
+    PconvPartialConvDesc desc = {sizeof(PconvPartialConvDesc),
+                                 spatial_dims,
+                                 1,
+                                 1,
+                                 1,
+                                 1,
+                                 {0, 0, 0},
+                                 {1, 1, 1},
+                                 {1, 1, 1},
+                                 {0, 0, 0},
+                                 {1, 1, 1},
+                                 PCONV_DATA_TYPE_F32,
+                                 PCONV_LAYOUT_CONTIGUOUS,
+                                 PCONV_LAYOUT_CONTIGUOUS,
+                                 PCONV_MASK_TYPE_BINARY,
+                                 PCONV_MASK_MODE_SINGLE_CHANNEL,
+                                 PCONV_MASK_WINDOW_ALL_CHANNELS,
+                                 PCONV_NORMALIZATION_WINDOW_RATIO,
+                                 1e-8,
+                                 PCONV_ACTIVATION_NONE,
+                                 0.01F,
+                                 PCONV_MATH_EXACT,
+                                 1,
+                                 0,
+                                 NULL};
+    return desc;
+}
+
+/* The spatial size of the output, (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1 in each
+   dimension. Checks the whole descriptor. */
+PCONV_API PconvStatus pconvGetOutputSize(const PconvPartialConvDesc* desc,
+                                         int64_t output_size[PCONV_MAX_SPATIAL_DIMS]);
+
+/* ---- Implementations: the rows a device offers, in order of preference ----------------------------------
+ */
+
+typedef struct PconvImplementationInfo {
+    size_t struct_size;
+    char name[32];     /* "vulkan:direct" */
+    int32_t supported; /* it can do `desc` on this device */
+    char reason[256];  /* why not; "" where it can */
+} PconvImplementationInfo;
+
+static inline PconvImplementationInfo pconvDefaultImplementationInfo(void) {
+    PconvImplementationInfo info = {sizeof(PconvImplementationInfo), {0}, 0, {0}};
+    return info;
+}
+
+PCONV_API PconvStatus pconvGetImplementationCount(PconvDevice device, int32_t* count);
+PCONV_API PconvStatus pconvGetImplementationInfo(PconvDevice device, int32_t index,
+                                                 const PconvPartialConvDesc* desc,
+                                                 PconvImplementationInfo* info);
+
+/* ---- Masks ----------------------------------------------------------------------------------------------
+ */
+
+typedef enum PconvMaskPolarity {
+    PCONV_MASK_VALID_IS_ONE = 0, /* 1 where the input is valid: the convention of the papers */
+    PCONV_MASK_HOLE_IS_ONE = 1   /* 1 in the holes: the convention of image editors */
+} PconvMaskPolarity;
+
+/*
+ * Planes [N or 1, P, S...], each of which serves `multiplicity` consecutive input channels. A U-Net's skip
+ * connection has two segments of one plane; a mask that gives every channel its own plane has one segment of
+ * P = in_channels. Strides as in any tensor, with the last dimension's 1.
+ */
+typedef struct PconvMaskSegment {
+    PconvTensor planes;
+    int64_t multiplicity; /* >= 1 */
+} PconvMaskSegment;
+
+/*
+ * Segments one after another: in multi-channel mode the sum of P * multiplicity is in_channels; in
+ * single-channel mode there is one plane (its multiplicity is not looked at). Batch sizes of all segments are
+ * equal.
+ */
+typedef struct PconvMask {
+    size_t struct_size;
+    PconvMaskPolarity polarity;
+    int32_t segment_count;
+    const PconvMaskSegment* segments;
+} PconvMask;
+
+static inline PconvMask pconvDefaultMask(void) {
+    PconvMask mask = {sizeof(PconvMask), PCONV_MASK_VALID_IS_ONE, 0, NULL};
+    return mask;
+}
+
+/* ---- Mask updates: what a mask gives under a window, made once and used by any number of convolutions ----
+ */
+
+typedef struct PconvMaskUpdate_T* PconvMaskUpdate;
+
+/*
+ * Prepares the mask side of `desc` for masks of the form of `mask`: its segments, batch, strides and
+ * polarity; the contents are not read. `mask` is NULL exactly where desc->mask_type is PCONV_MASK_TYPE_NONE.
+ */
+PCONV_API PconvStatus pconvCreateMaskUpdate(PconvDevice device, const PconvPartialConvDesc* desc,
+                                            const PconvMask* mask, PconvMaskUpdate* update);
+PCONV_API void pconvReleaseMaskUpdate(PconvMaskUpdate update);
+
+/*
+ * Enqueues the computation for the present contents of `mask`, which has the prepared form (NULL where there
+ * is no mask). Must be called before the first use, and again whenever the contents have changed. The planes
+ * must stay unchanged until the convolutions using the update have run; their buffers are kept alive.
+ */
+PCONV_API PconvStatus pconvComputeMaskUpdate(PconvMaskUpdate update, const PconvMask* mask);
+
+/*
+ * Views of the results, [N or 1, 1 or groups, O...], contiguous, alive as long as the update: the window sum
+ * s (F32), the updated mask u (U8 for binary and absent masks, else F32), the ratio r (F32). Any pointer may
+ * be NULL. The batch is that of the mask, 1 where it is absent. `updated_mask` may serve as a plane of the
+ * next mask.
+ */
+PCONV_API PconvStatus pconvGetMaskUpdateTensors(PconvMaskUpdate update, PconvTensor* window_sum,
+                                                PconvTensor* updated_mask, PconvTensor* ratio);
+
+/* ---- The partial convolution ----------------------------------------------------------------------------
+ */
+
+typedef struct PconvPartialConv_T* PconvPartialConv;
+
+/* Chooses an implementation and does everything slow: compiles, plans, allocates. */
+PCONV_API PconvStatus pconvCreatePartialConv(PconvDevice device, const PconvPartialConvDesc* desc,
+                                             PconvPartialConv* conv);
+PCONV_API void pconvReleasePartialConv(PconvPartialConv conv);
+
+/* The name of the implementation chosen; alive as long as `conv`. */
+PCONV_API PconvStatus pconvGetPartialConvImplementation(PconvPartialConv conv, const char** name);
+
+/*
+ * Enqueues the packing of weight [Cout, Cin / groups, K...] and bias [Cout], both contiguous. Must be called
+ * before the first forward, and again when they change. `bias` is NULL exactly where desc->has_bias is 0. The
+ * tensors may be released or overwritten by later enqueued work: `conv` holds its own copy.
+ */
+PCONV_API PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const PconvTensor* weight,
+                                                 const PconvTensor* bias);
+
+/*
+ * Enqueues one forward pass. `update` was made on the same device for the same window (spatial sizes, kernel,
+ * stride, padding, dilation, mask settings) and has been computed. `input` [N, Cin, S...] and `output` [N,
+ * Cout, O...] may have any outer strides, with the stride of 1 that the descriptor's layout states, and must
+ * not overlap each other. Where the mask is 0 the input is never read into the arithmetic; where the updated
+ * mask is 0 the output is exactly 0 before the activation.
+ */
+PCONV_API PconvStatus pconvForwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
+                                              const PconvTensor* input, const PconvTensor* output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PCONV_PCONV_H */

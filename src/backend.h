@@ -1,0 +1,233 @@
+// The seam: all that a backend is. The core has validated everything that comes through here, so a backend
+// checks nothing again; it throws Error (or std::bad_alloc), which the C boundary turns into a status.
+//
+//     descriptor -> supports -> make -> submit
+//
+// All calls on one device come one at a time. Whatever is slow (compiling, planning, allocating) happens in
+// make; what is enqueued later neither blocks, allocates nor compiles. Buffers and operators may be destroyed
+// while work that uses them is in flight: the backend defers the release.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "error.h"
+
+namespace pconv {
+
+enum class DataType { f32, f16, bf16, u8 };
+enum class Layout { contiguous, channels_last };
+enum class Normalization { window_ratio, mask_sum };
+enum class Activation { none, relu, leaky_relu };
+enum class MaskType { none, binary, fractional };
+
+inline size_t sizeOf(DataType type) {
+    return type == DataType::f32 ? 4 : type == DataType::u8 ? 1 : 2;
+}
+
+using Dims3 = std::array<int64_t, 3>;  // D, H, W
+
+// The window of a mask or a convolution. Fewer than three spatial dimensions have leading ones (kernel 1,
+// stride 1, padding 0, dilation 1), so that a backend sees only D, H, W.
+struct Window {
+    Dims3 input{1, 1, 1};
+    Dims3 kernel{1, 1, 1};
+    Dims3 stride{1, 1, 1};
+    Dims3 padding{0, 0, 0};
+    Dims3 dilation{1, 1, 1};
+    Dims3 output{1, 1, 1};
+    bool operator==(const Window& other) const {
+        return input == other.input && kernel == other.kernel && stride == other.stride &&
+               padding == other.padding && dilation == other.dilation && output == other.output;
+    }
+};
+
+inline int64_t volume(const Dims3& dims) {
+    return dims[0] * dims[1] * dims[2];
+}
+
+// One partial convolution of a fixed shape.
+struct PartialConvDesc {
+    int spatial_dims = 2;
+    int64_t batch = 1, in_channels = 1, out_channels = 1, groups = 1;
+    Window window;
+    DataType data_type = DataType::f32;
+    Layout input_layout = Layout::contiguous;
+    Layout output_layout = Layout::contiguous;
+    MaskType mask_type = MaskType::binary;
+    bool multi_channel = false;
+    bool group_window = false;  // only ever set with multi_channel: window sums run over the group's channels
+    Normalization normalization = Normalization::window_ratio;
+    float eps = 1e-8F;
+    Activation activation = Activation::none;
+    float negative_slope = 0.01F;
+    bool fast_math = false;
+    bool has_bias = true;
+    bool input_is_masked = false;
+
+    // Channels of window_sum, updated_mask and ratio: 1 or groups.
+    int64_t maskGroups() const { return group_window ? groups : 1; }
+    // How many channels a window sum counts: 1, in_channels or in_channels / groups.
+    int64_t countedChannels() const {
+        return !multi_channel ? 1 : group_window ? in_channels / groups : in_channels;
+    }
+    bool maskInput() const { return mask_type != MaskType::none && !input_is_masked; }
+};
+
+struct MaskSegmentForm {
+    int64_t planes = 1;
+    int64_t multiplicity = 1;
+};
+
+// The form of a mask: all but its contents. No segments: absent, all valid.
+struct MaskForm {
+    int64_t batch = 1;  // 1 serves any batch
+    bool hole_is_one = false;
+    std::vector<MaskSegmentForm> segments;
+};
+
+class Buffer {
+  public:
+    explicit Buffer(size_t size) : size_(size) {}
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    virtual ~Buffer() = default;
+    size_t size() const { return size_; }
+    // Memory the host can address in place, or null.
+    virtual void* hostPointer() { return nullptr; }
+
+  private:
+    size_t size_;
+};
+
+// A view [N, C, D, H, W] (weights: [Cout, Cin/G, D, H, W]) whose dims the descriptor knows. Strides in
+// elements.
+struct TensorRef {
+    std::shared_ptr<Buffer> buffer;
+    size_t offset = 0;  // bytes
+    DataType data_type = DataType::f32;
+    std::array<int64_t, 5> strides{};
+};
+
+// Results of the mask side, contiguous [mask batch, maskGroups, O...]; allocated by the core.
+struct MaskPlanes {
+    TensorRef window_sum;    // f32
+    TensorRef updated_mask;  // u8 for binary and absent masks, else f32
+    TensorRef ratio;         // f32: what the convolution is multiplied by; 0 where updated_mask is
+};
+
+// A mask under a window. Backends derive from it to keep what their convolutions need besides (tile classes
+// ...).
+class MaskUpdate {
+  public:
+    MaskUpdate() = default;
+    MaskUpdate(const MaskUpdate&) = delete;
+    MaskUpdate& operator=(const MaskUpdate&) = delete;
+    virtual ~MaskUpdate() = default;
+    // Enqueues. `planes` has one view [N or 1, P, D, H, W] a segment, u8 (any non-zero is 1) or f32; W has
+    // stride 1. The update keeps the views: convolutions read the mask through it.
+    virtual void compute(const std::vector<TensorRef>& planes) = 0;
+};
+
+class PartialConv {
+  public:
+    PartialConv() = default;
+    PartialConv(const PartialConv&) = delete;
+    PartialConv& operator=(const PartialConv&) = delete;
+    virtual ~PartialConv() = default;
+    // Enqueues; contiguous views, `bias` null where there is none.
+    virtual void setWeights(const TensorRef& weight, const TensorRef* bias) = 0;
+    // Enqueues. `update` came from any row of the same device, with an equal window and mask setting, and has
+    // been computed.
+    virtual void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) = 0;
+};
+
+class Device;
+
+// A row: one algorithm of one backend. Objects of static lifetime, listed in order of preference.
+class Implementation {
+  public:
+    explicit Implementation(const char* name) : name_(name) {}
+    Implementation(const Implementation&) = delete;
+    Implementation& operator=(const Implementation&) = delete;
+    virtual ~Implementation() = default;
+    const char* name() const { return name_; }
+    // Where false, `reason` gets one line that names what stands in the way.
+    virtual bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const = 0;
+    virtual std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                                       const MaskForm& form,
+                                                       const MaskPlanes& results) const = 0;
+    virtual std::unique_ptr<PartialConv> makePartialConv(Device& device,
+                                                         const PartialConvDesc& desc) const = 0;
+
+  private:
+    const char* name_;
+};
+
+enum class DeviceType { cpu, discrete_gpu, integrated_gpu, software, other };
+
+struct DeviceInfo {
+    std::string name;
+    DeviceType type = DeviceType::other;
+    std::array<uint8_t, 16> uuid{};
+    uint64_t memory_bytes = 0;
+    std::string driver;
+    std::string features;
+};
+
+// What the core gives a device: its limits and the way to be heard. Thread-safe, outlives the device.
+class Host {
+  public:
+    virtual ~Host() = default;
+    // To be called before device memory is allocated (throws Error out_of_memory beyond the limit) and after
+    // it is freed.
+    virtual void allocated(size_t bytes) = 0;
+    virtual void released(size_t bytes) noexcept = 0;
+    virtual int verbosity() const = 0;
+    virtual void message(const std::string& line) const = 0;
+    virtual int threads() const = 0;  // 0: the backend's choice
+};
+
+class Device {
+  public:
+    Device() = default;
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+    virtual ~Device() = default;  // waits for work in flight
+    virtual const DeviceInfo& info() const = 0;
+    virtual const std::vector<const Implementation*>& implementations() const = 0;
+    virtual std::shared_ptr<Buffer> allocate(size_t bytes) = 0;
+    virtual std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) = 0;
+    virtual void write(Buffer& buffer, size_t offset, const void* source,
+                       size_t bytes) = 0;  // copies `source` at once
+    virtual void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) = 0;  // waits
+    virtual void wait() = 0;
+};
+
+// What a module exports, by the function pconvBackendModule.
+struct BackendModule {
+    const char* version;  // kBackendVersion it was built with; checked before anything else is touched
+    const char* name;     // "cpu"
+    // Appends the devices present; where there is none, `reason` says why. Does not throw for a missing
+    // driver.
+    void (*enumerate)(std::vector<DeviceInfo>& devices, std::string& reason);
+    std::unique_ptr<Device> (*open)(int index, Host& host);
+};
+
+// Changes with this header; core and modules of one build agree.
+inline constexpr char kBackendVersion[] = "pconv-backend-1 " PCONV_BUILD_VERSION;
+
+}  // namespace pconv
+
+#if defined(_WIN32)
+#define PCONV_MODULE_EXPORT extern "C" __declspec(dllexport)
+#else
+#define PCONV_MODULE_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+// PCONV_MODULE_EXPORT const pconv::BackendModule* pconvBackendModule();
