@@ -209,7 +209,7 @@ class Device {
     virtual void wait() = 0;
 };
 
-// What a module exports, by the function pconvBackendModule.
+// What a module named NAME exports, by the function pconvBackend_NAME.
 struct BackendModule {
     const char* version;  // kBackendVersion it was built with; checked before anything else is touched
     const char* name;     // "cpu"
@@ -230,4 +230,4 @@ inline constexpr char kBackendVersion[] = "pconv-backend-1 " PCONV_BUILD_VERSION
 #define PCONV_MODULE_EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
-// PCONV_MODULE_EXPORT const pconv::BackendModule* pconvBackendModule();
+// Written once in each module: PCONV_MODULE_EXPORT const pconv::BackendModule* pconvBackend_NAME() { ... }

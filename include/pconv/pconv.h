@@ -49,7 +49,7 @@ extern "C" {
 
 typedef enum PconvStatus {
     PCONV_SUCCESS = 0,
-    PCONV_ERROR_INVALID_ARGUMENT = 1, /* a null or stale handle, a setting or tensor that does not fit */
+    PCONV_ERROR_INVALID_ARGUMENT = 1, /* a null handle, a setting or tensor that does not fit */
     PCONV_ERROR_UNSUPPORTED = 2,      /* well-formed, but no implementation of this device can do it */
     PCONV_ERROR_NO_DEVICE = 3,        /* the device asked for is not present */
     PCONV_ERROR_OUT_OF_MEMORY = 4,    /* host or device memory, or the device's memory limit, is exhausted */

@@ -1,0 +1,16 @@
+# pconv_add_backend(NAME SOURCES...): the module pconv_NAME, opened by the library at run time and found beside it, or
+# linked into it with PCONV_BUILTIN_BACKENDS.
+function(pconv_add_backend name)
+  if(PCONV_BUILTIN_BACKENDS)
+    add_library(pconv_${name} STATIC ${ARGN})
+    set_property(GLOBAL APPEND PROPERTY PCONV_BUILTIN_BACKEND_NAMES ${name})
+  else()
+    add_library(pconv_${name} MODULE ${ARGN})
+    install(TARGETS pconv_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  endif()
+  target_link_libraries(pconv_${name} PRIVATE pconv_seam pconv_platform pconv_warnings)
+  set_target_properties(pconv_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  if(UNIX AND NOT APPLE)
+    target_link_options(pconv_${name} PRIVATE -Wl,--no-undefined)
+  endif()
+endfunction()

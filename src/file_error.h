@@ -1,0 +1,21 @@
+#ifndef PCONV_SRC_FILE_ERROR_H
+#define PCONV_SRC_FILE_ERROR_H
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace pconv {
+
+/// A file whose content, or whose reading or writing, is at fault. The message is one printable line.
+class FileError : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// `text` in single quotes, fit for a terminal: control characters escaped, the middle cut from what is long.
+std::string quoted(std::string_view text);
+
+}  // namespace pconv
+
+#endif
