@@ -12,7 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string reason(int error) { return std::generic_category().message(error); }
+std::string reason(int error) {
+    return std::generic_category().message(error);
+}
 
 /// Where a chain of symbolic links ends, whether or not something is there.
 fs::path followLinks(fs::path path, std::error_code& error) {
@@ -59,7 +61,9 @@ AtomicFile::AtomicFile(const fs::path& path, TemporaryHook hook) : path_(path), 
     if (fs::is_regular_file(status)) fs::permissions(temporary_, status.permissions(), error);
 }
 
-AtomicFile::~AtomicFile() { discard(); }
+AtomicFile::~AtomicFile() {
+    discard();
+}
 
 void AtomicFile::openTemporary() {
     constexpr int kTries = 8;
@@ -79,7 +83,7 @@ void AtomicFile::openTemporary() {
 }
 
 void AtomicFile::write(const void* data, std::size_t size) {
-    if (std::fwrite(data, 1, size, file_) != size) fail(reason(errno));
+    if (size != 0 && std::fwrite(data, 1, size, file_) != size) fail(reason(errno));
 }
 
 void AtomicFile::commit() {
@@ -107,7 +111,7 @@ void AtomicFile::discard() noexcept {
 }
 
 void AtomicFile::fail(const std::string& why) const {
-    throw FileError("cannot write " + quoted(path_.string()) + ": " + why);
+    throw FileError("cannot write " + inQuotes(path_.string()) + ": " + why);
 }
 
 }  // namespace pconv

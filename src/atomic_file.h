@@ -1,5 +1,4 @@
-#ifndef PCONV_SRC_ATOMIC_FILE_H
-#define PCONV_SRC_ATOMIC_FILE_H
+#pragma once
 
 #include <cstddef>
 #include <cstdio>
@@ -38,5 +37,3 @@ class AtomicFile {
 };
 
 }  // namespace pconv
-
-#endif

@@ -2,7 +2,7 @@
 
 namespace pconv {
 
-std::string quoted(std::string_view text) {
+std::string inQuotes(std::string_view text) {
     constexpr std::size_t kLongest = 240;
     constexpr char kHex[] = "0123456789abcdef";
     std::string line = "'";

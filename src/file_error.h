@@ -1,5 +1,4 @@
-#ifndef PCONV_SRC_FILE_ERROR_H
-#define PCONV_SRC_FILE_ERROR_H
+#pragma once
 
 #include <stdexcept>
 #include <string>
@@ -14,8 +13,6 @@ class FileError : public std::runtime_error {
 };
 
 /// `text` in single quotes, fit for a terminal: control characters escaped, the middle cut from what is long.
-std::string quoted(std::string_view text);
+std::string inQuotes(std::string_view text);
 
 }  // namespace pconv
-
-#endif

@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <system_error>
 
 namespace pconv {
@@ -73,7 +74,8 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
         }
         if (place_ != Place::kTensor || key_ != "dtype") return unexpected("a string");
         tensor_.type = findSafetensorsType(value);
-        if (tensor_.type == nullptr) fail("unknown dtype " + quoted(value) + "; F32 and the like are expected");
+        if (tensor_.type == nullptr)
+            fail("unknown dtype " + inQuotes(value) + "; F32 and the like are expected");
         return true;
     }
 
@@ -108,9 +110,9 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
             return true;
         }
         key_ = value;
-        if (!keys_.insert(value).second) fail("key " + quoted(value) + " stands twice");
+        if (!keys_.insert(value).second) fail("key " + inQuotes(value) + " stands twice");
         if (place_ == Place::kTensor && value != "dtype" && value != "shape" && value != "data_offsets") {
-            fail("unknown key " + quoted(value) + "; dtype, shape and data_offsets are expected");
+            fail("unknown key " + inQuotes(value) + "; dtype, shape and data_offsets are expected");
         }
         return true;
     }
@@ -145,20 +147,24 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
 
     [[noreturn]] void fail(const std::string& why) const {
         const char* kind = name_ == kMetadataKey ? ": " : ": tensor ";
-        throw FileError(file_ + kind + quoted(name_) + ": " + why);
+        throw FileError(file_ + kind + inQuotes(name_) + ": " + why);
     }
 
     [[noreturn]] bool unexpected(const std::string& what) const {
         switch (place_) {
             case Place::kOutside:
                 throw FileError(file_ + ": the header is " + what + "; a JSON object is expected");
-            case Place::kTop: fail(what + " where an object is expected");
-            case Place::kMetadata: fail(quoted(key_) + " is " + what + "; a string is expected");
-            case Place::kTensor: fail(quoted(key_) + " is " + what + "; " + expectedFor(key_));
+            case Place::kTop:
+                fail(what + " where an object is expected");
+            case Place::kMetadata:
+                fail(inQuotes(key_) + " is " + what + "; a string is expected");
+            case Place::kTensor:
+                fail(inQuotes(key_) + " is " + what + "; " + expectedFor(key_));
             case Place::kShape:
-            case Place::kOffsets: break;
+            case Place::kOffsets:
+                break;
         }
-        fail(quoted(key_) + " has " + what + "; whole numbers from 0 up are expected");
+        fail(inQuotes(key_) + " has " + what + "; whole numbers from 0 up are expected");
     }
 
     static std::string expectedFor(const std::string& key) {
@@ -202,20 +208,21 @@ void checkTensor(const std::string& where, const SafetensorsTensor& tensor, std:
                         " bytes of data in the file");
     }
     if (tensor.end - tensor.begin != bytes) {
-        throw FileError(where + offsets + " span " + std::to_string(tensor.end - tensor.begin) + " bytes; " + what +
-                        " takes " + std::to_string(bytes));
+        throw FileError(where + offsets + " span " + std::to_string(tensor.end - tensor.begin) + " bytes; " +
+                        what + " takes " + std::to_string(bytes));
     }
 }
 
 }  // namespace
 
 const SafetensorsType* findSafetensorsType(std::string_view name) {
-    const auto* const found =
-        std::find_if(kTypes.begin(), kTypes.end(), [name](const SafetensorsType& type) { return type.name == name; });
+    const auto* const found = std::find_if(kTypes.begin(), kTypes.end(),
+                                           [name](const SafetensorsType& type) { return type.name == name; });
     return found == kTypes.end() ? nullptr : &*found;
 }
 
-SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t data_size, const std::string& file) {
+SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t data_size,
+                                         const std::string& file) {
     if (json.empty() || json.front() != '{') throw FileError(file + ": the header does not begin with '{'");
     // The parser takes a NUL for the end of its input, which would hide what follows.
     if (json.find('\0') != std::string_view::npos) throw FileError(file + ": the header holds a NUL byte");
@@ -226,16 +233,17 @@ SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t da
 
     std::vector<const std::pair<const std::string, SafetensorsTensor>*> order;
     for (const auto& entry : header.tensors) {
-        checkTensor(file + ": tensor " + quoted(entry.first) + ": ", entry.second, data_size);
+        checkTensor(file + ": tensor " + inQuotes(entry.first) + ": ", entry.second, data_size);
         order.push_back(&entry);
     }
     std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-        return std::make_pair(a->second.begin, a->second.end) < std::make_pair(b->second.begin, b->second.end);
+        return std::make_pair(a->second.begin, a->second.end) <
+               std::make_pair(b->second.begin, b->second.end);
     });
     std::uint64_t covered = 0;
     for (const auto* entry : order) {
         if (entry->second.begin != covered) {
-            throw FileError(file + ": tensor " + quoted(entry->first) + " begins at byte " +
+            throw FileError(file + ": tensor " + inQuotes(entry->first) + " begins at byte " +
                             std::to_string(entry->second.begin) +
                             (entry->second.begin < covered ? " inside another, which ends at "
                                                            : " after a gap; the one before ends at ") +
@@ -250,7 +258,7 @@ SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t da
     return header;
 }
 
-SafetensorsReader::SafetensorsReader(const fs::path& path) : name_(quoted(path.string())) {
+SafetensorsReader::SafetensorsReader(const fs::path& path) : name_(inQuotes(path.string())) {
     std::error_code error;
     const fs::file_status status = fs::status(path, error);
     if (!fs::exists(status)) {
@@ -271,8 +279,9 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : name_(quoted(path.s
     std::array<unsigned char, kLengthBytes> raw{};
     stream_.read(reinterpret_cast<char*>(raw.data()), kLengthBytes);
     if (!stream_) throw FileError("cannot read " + name_);
-    const std::uint64_t length = std::accumulate(
-        raw.rbegin(), raw.rend(), std::uint64_t{0}, [](std::uint64_t value, unsigned char byte) { return value << 8 | byte; });
+    const std::uint64_t length =
+        std::accumulate(raw.rbegin(), raw.rend(), std::uint64_t{0},
+                        [](std::uint64_t value, unsigned char byte) { return value << 8 | byte; });
     if (length > kLongestHeader) {
         throw FileError(name_ + ": not a safetensors file: a header of " + std::to_string(length) +
                         " bytes; at most " + std::to_string(kLongestHeader) + " are expected");
@@ -295,7 +304,7 @@ const SafetensorsTensor* SafetensorsReader::find(const std::string& tensor) cons
 
 const SafetensorsTensor& SafetensorsReader::require(const std::string& tensor) const {
     const SafetensorsTensor* found = find(tensor);
-    if (found == nullptr) throw FileError(name_ + ": no tensor " + quoted(tensor));
+    if (found == nullptr) throw FileError(name_ + ": no tensor " + inQuotes(tensor));
     return *found;
 }
 
@@ -305,14 +314,16 @@ void SafetensorsReader::read(const std::string& tensor, void* out) {
     stream_.clear();
     stream_.seekg(static_cast<std::streamoff>(data_start_ + entry.begin));
     stream_.read(static_cast<char*>(out), static_cast<std::streamsize>(entry.byteCount()));
-    if (!stream_) throw FileError(name_ + ": tensor " + quoted(tensor) + ": cannot read its data");
-    if (!hostIsLittleEndian()) swapBytes(out, static_cast<std::size_t>(entry.byteCount()), entry.type->swap_unit);
+    if (!stream_) throw FileError(name_ + ": tensor " + inQuotes(tensor) + ": cannot read its data");
+    if (!hostIsLittleEndian())
+        swapBytes(out, static_cast<std::size_t>(entry.byteCount()), entry.type->swap_unit);
 }
 
 std::vector<float> SafetensorsReader::readF32(const std::string& tensor) {
     const SafetensorsTensor& entry = require(tensor);
     if (std::string_view(entry.type->name) != "F32") {
-        throw FileError(name_ + ": tensor " + quoted(tensor) + " is " + entry.type->name + "; F32 is expected");
+        throw FileError(name_ + ": tensor " + inQuotes(tensor) + " is " + entry.type->name +
+                        "; F32 is expected");
     }
     std::vector<float> values(static_cast<std::size_t>(entry.elementCount()));
     read(tensor, values.data());
@@ -321,7 +332,8 @@ std::vector<float> SafetensorsReader::readF32(const std::string& tensor) {
 
 void swapBytes(void* data, std::size_t size, unsigned unit) {
     auto* bytes = static_cast<unsigned char*>(data);
-    for (std::size_t i = 0; unit > 1 && i + unit <= size; i += unit) std::reverse(bytes + i, bytes + i + unit);
+    for (std::size_t i = 0; unit > 1 && i + unit <= size; i += unit)
+        std::reverse(bytes + i, bytes + i + unit);
 }
 
 bool hostIsLittleEndian() {

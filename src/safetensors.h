@@ -1,5 +1,4 @@
-#ifndef PCONV_SRC_SAFETENSORS_H
-#define PCONV_SRC_SAFETENSORS_H
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -40,9 +39,10 @@ struct SafetensorsHeader {
     std::map<std::string, std::string> metadata;
 };
 
-/// Reads and checks the JSON header of a file with `data_size` bytes of tensor data. `file` names it in errors.
-/// Accepts a header only if every byte of the data belongs to exactly one tensor. Throws FileError.
-SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t data_size, const std::string& file);
+/// Reads and checks the JSON header of a file with `data_size` bytes of tensor data. `file` names it in
+/// errors. Accepts a header only if every byte of the data belongs to exactly one tensor. Throws FileError.
+SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t data_size,
+                                         const std::string& file);
 
 /// A checked file, whose tensors are read when asked for.
 class SafetensorsReader {
@@ -76,9 +76,9 @@ struct SafetensorsOutput {
     const void* data = nullptr;
 };
 
-/// Writes one file, the same bytes for the same content: the widest types first, then by name, 8-byte aligned.
-/// The caller commits `file`. Throws FileError where it cannot be written, std::invalid_argument where the
-/// tensors themselves are at fault.
+/// Writes one file, the same bytes for the same content: the widest types first, then by name, 8-byte
+/// aligned. The caller commits `file`. Throws FileError where it cannot be written, std::invalid_argument
+/// where the tensors themselves are at fault.
 void writeSafetensors(AtomicFile& file, const std::vector<SafetensorsOutput>& tensors,
                       const std::map<std::string, std::string>& metadata);
 
@@ -87,5 +87,3 @@ void swapBytes(void* data, std::size_t size, unsigned unit);
 bool hostIsLittleEndian();
 
 }  // namespace pconv
-
-#endif

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -16,16 +17,17 @@ struct Entry {
 
 Entry makeEntry(const SafetensorsOutput& tensor) {
     const SafetensorsType* type = findSafetensorsType(tensor.type);
-    if (type == nullptr) throw std::invalid_argument(quoted(tensor.name) + ": unknown type " + quoted(tensor.type));
+    if (type == nullptr)
+        throw std::invalid_argument(inQuotes(tensor.name) + ": unknown type " + inQuotes(tensor.type));
     std::uint64_t bytes = type->size;
     for (const std::uint64_t size : tensor.shape) {
         if (size != 0 && bytes > std::numeric_limits<std::uint64_t>::max() / size) {
-            throw std::invalid_argument(quoted(tensor.name) + ": its size overflows");
+            throw std::invalid_argument(inQuotes(tensor.name) + ": its size overflows");
         }
         bytes *= size;
     }
     if (bytes > std::numeric_limits<std::size_t>::max()) {
-        throw std::invalid_argument(quoted(tensor.name) + ": its size overflows");
+        throw std::invalid_argument(inQuotes(tensor.name) + ": its size overflows");
     }
     return {&tensor, type, bytes};
 }
@@ -62,7 +64,7 @@ void writeSafetensors(AtomicFile& file, const std::vector<SafetensorsOutput>& te
     std::uint64_t offset = 0;
     for (const Entry& entry : entries) {
         if (header.contains(entry.tensor->name)) {
-            throw std::invalid_argument(quoted(entry.tensor->name) + " is given twice");
+            throw std::invalid_argument(inQuotes(entry.tensor->name) + " is given twice");
         }
         header[entry.tensor->name] = {{"dtype", entry.type->name},
                                       {"shape", entry.tensor->shape},
@@ -73,7 +75,8 @@ void writeSafetensors(AtomicFile& file, const std::vector<SafetensorsOutput>& te
     json.append((8 - json.size() % 8) % 8, ' ');
 
     std::array<unsigned char, 8> length{};
-    for (unsigned i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(std::uint64_t{json.size()} >> (8 * i));
+    for (unsigned i = 0; i < 8; ++i)
+        length[i] = static_cast<unsigned char>(std::uint64_t{json.size()} >> (8 * i));
     file.write(length.data(), length.size());
     file.write(json.data(), json.size());
     for (const Entry& entry : entries) writeData(file, entry);
