@@ -32,7 +32,9 @@ void* DynamicLibrary::symbol(const char* name) const {
     return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(handle_), name));
 }
 
-std::string libraryFileName(const std::string& name) { return name + ".dll"; }
+std::string libraryFileName(const std::string& name) {
+    return name + ".dll";
+}
 
 std::string ownFolder() {
     HMODULE self = nullptr;
@@ -57,7 +59,9 @@ bool DynamicLibrary::open(const std::string& path, std::string& reason) {
     return false;
 }
 
-void* DynamicLibrary::symbol(const char* name) const { return dlsym(handle_, name); }
+void* DynamicLibrary::symbol(const char* name) const {
+    return dlsym(handle_, name);
+}
 
 std::string libraryFileName(const std::string& name) {
 #if defined(__APPLE__)

@@ -11,10 +11,12 @@ class DynamicLibrary {
     DynamicLibrary(const DynamicLibrary&) = delete;
     DynamicLibrary& operator=(const DynamicLibrary&) = delete;
     ~DynamicLibrary();
-    // False with the loader's own words in `reason`. A path with a folder is taken as it is; a bare name is searched.
+    // False with the loader's own words in `reason`. A path with a folder is taken as it is; a bare name is
+    // searched.
     bool open(const std::string& path, std::string& reason);
     void* symbol(const char* name) const;
-    // Leaves the library loaded for the rest of the process: its code may be needed after static destruction has begun.
+    // Leaves the library loaded for the rest of the process: its code may be needed after static destruction
+    // has begun.
     void keepLoaded() { handle_ = nullptr; }
 
   private:

@@ -1,0 +1,143 @@
+// Status, backends and devices of the C API.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+
+#include "checked.h"
+#include "handles.h"
+#include "host.h"
+
+namespace pconv {
+
+namespace {
+
+thread_local char last_error[1024] = "";
+
+PconvDeviceInfo publicInfo(const std::string& backend, const DeviceInfo& info) {
+    PconvDeviceInfo result = pconvDefaultDeviceInfo();
+    copyText(result.name, info.name);
+    copyText(result.backend, backend);
+    result.type = publicType(info.type);
+    std::copy(info.uuid.begin(), info.uuid.end(), result.uuid);
+    result.memory_bytes = info.memory_bytes;
+    copyText(result.driver, info.driver);
+    copyText(result.features, info.features);
+    return result;
+}
+
+template <typename List>
+const auto& entryAt(const List& list, int32_t index, const char* what) {
+    if (index < 0 || static_cast<size_t>(index) >= list.size())
+        invalid("index is " + std::to_string(index) + "; there are " + std::to_string(list.size()) + " " +
+                what);
+    return list[static_cast<size_t>(index)];
+}
+
+}  // namespace
+
+void setLastError(const char* line) noexcept {
+    std::snprintf(last_error, sizeof last_error, "%s", line);
+}
+
+}  // namespace pconv
+
+using namespace pconv;
+
+const char* pconvGetStatusName(PconvStatus status) {
+    switch (status) {
+        case PCONV_SUCCESS:
+            return "PCONV_SUCCESS";
+        case PCONV_ERROR_INVALID_ARGUMENT:
+            return "PCONV_ERROR_INVALID_ARGUMENT";
+        case PCONV_ERROR_UNSUPPORTED:
+            return "PCONV_ERROR_UNSUPPORTED";
+        case PCONV_ERROR_NO_DEVICE:
+            return "PCONV_ERROR_NO_DEVICE";
+        case PCONV_ERROR_OUT_OF_MEMORY:
+            return "PCONV_ERROR_OUT_OF_MEMORY";
+        case PCONV_ERROR_DEVICE:
+            return "PCONV_ERROR_DEVICE";
+        case PCONV_ERROR_CANCELLED:
+            return "PCONV_ERROR_CANCELLED";
+        case PCONV_ERROR_INTERNAL:
+            return "PCONV_ERROR_INTERNAL";
+    }
+    return "an unknown status";
+}
+
+const char* pconvGetLastError(void) {
+    return last_error;
+}
+
+void pconvGetVersion(int* major, int* minor, int* patch) {
+    if (major != nullptr) *major = PCONV_VERSION_MAJOR;
+    if (minor != nullptr) *minor = PCONV_VERSION_MINOR;
+    if (patch != nullptr) *patch = PCONV_VERSION_PATCH;
+}
+
+PconvStatus pconvGetBackendCount(int32_t* count) {
+    return guarded([&] { notNull(count, "count") = static_cast<int32_t>(backendNames().size()); });
+}
+
+PconvStatus pconvGetBackendInfo(int32_t index, PconvBackendInfo* info) {
+    return guarded([&] {
+        const BackendEntry& entry = probeBackend(entryAt(backendNames(), index, "backends"));
+        PconvBackendInfo result = pconvDefaultBackendInfo();
+        copyText(result.name, entry.name);
+        result.device_count = static_cast<int32_t>(entry.devices.size());
+        if (entry.devices.empty()) copyText(result.reason, entry.reason);
+        storeVersioned(result, info, "info");
+    });
+}
+
+PconvStatus pconvGetDeviceCount(int32_t* count) {
+    return guarded([&] {
+        notNull(count, "count");
+        *count = static_cast<int32_t>(listDevices().size());
+    });
+}
+
+PconvStatus pconvGetDeviceInfo(int32_t index, PconvDeviceInfo* info) {
+    return guarded([&] {
+        const auto devices = listDevices();
+        const DeviceEntry& entry = entryAt(devices, index, "devices");
+        storeVersioned(publicInfo(entry.backend->name, entry.info()), info, "info");
+    });
+}
+
+PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* options, PconvDevice* device) {
+    return guarded([&] {
+        notNull(device, "device");
+        const PconvDeviceOptions settings =
+            options == nullptr ? pconvDefaultDeviceOptions()
+                               : copyVersioned(options, pconvDefaultDeviceOptions(), "options");
+        if (settings.threads < 0)
+            invalid("options->threads is " + std::to_string(settings.threads) + "; expected 0 or more");
+        if (selector == nullptr) selector = std::getenv("PCONV_DEVICE");
+        const DeviceEntry entry = findDevice(selector != nullptr ? selector : "");
+        auto state = std::make_shared<DeviceState>();
+        state->backend = entry.backend->name;
+        state->host = makeHost(settings);
+        state->device = entry.backend->module->open(entry.index, *state->host);
+        *device = new PconvDevice_T{std::move(state)};
+    });
+}
+
+PconvStatus pconvGetInfoOfDevice(PconvDevice device, PconvDeviceInfo* info) {
+    return guarded([&] {
+        const DeviceState& state = *notNull(device, "device").state;
+        storeVersioned(publicInfo(state.backend, state.device->info()), info, "info");
+    });
+}
+
+void pconvReleaseDevice(PconvDevice device) {
+    delete device;
+}
+
+PconvStatus pconvWait(PconvDevice device) {
+    return guarded([&] {
+        DeviceState& state = *notNull(device, "device").state;
+        const DeviceLock lock(state.mutex);
+        state.device->wait();
+    });
+}
