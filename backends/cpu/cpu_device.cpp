@@ -17,7 +17,7 @@ constexpr size_t kAlignment = 64;
 
 CpuBuffer::CpuBuffer(Host& host, size_t bytes) : Buffer(bytes), host_(&host) {
     host.allocated(bytes);
-    data_ = ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+    data_ = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
     if (data_ == nullptr) {
         host.released(bytes);
         fail(PCONV_ERROR_OUT_OF_MEMORY, "no host memory for a buffer of " + std::to_string(bytes) + " bytes");
@@ -26,7 +26,7 @@ CpuBuffer::CpuBuffer(Host& host, size_t bytes) : Buffer(bytes), host_(&host) {
 
 CpuBuffer::~CpuBuffer() {
     if (host_ == nullptr) return;
-    ::operator delete(data_, std::align_val_t{kAlignment});
+    ::operator delete (data_, std::align_val_t{kAlignment});
     host_->released(size());
 }
 
@@ -52,7 +52,9 @@ CpuDevice::CpuDevice(Host& host) : host_(host), threads_(host.threads()), info_(
     implementations_.push_back(&cpuReference());
 }
 
-std::shared_ptr<Buffer> CpuDevice::allocate(size_t bytes) { return std::make_shared<CpuBuffer>(host_, bytes); }
+std::shared_ptr<Buffer> CpuDevice::allocate(size_t bytes) {
+    return std::make_shared<CpuBuffer>(host_, bytes);
+}
 
 std::shared_ptr<Buffer> CpuDevice::importHost(void* memory, size_t bytes) {
     return std::make_shared<CpuBuffer>(memory, bytes);

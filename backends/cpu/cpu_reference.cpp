@@ -1,4 +1,5 @@
-// cpu:reference, the oracle: the formulas of docs/semantics.md, written as they stand there, in float64. Slow.
+// cpu:reference, the oracle: the formulas of docs/semantics.md, written as they stand there, in float64.
+// Slow.
 #include <algorithm>
 #include <cmath>
 
@@ -9,10 +10,12 @@ namespace pconv::cpu {
 namespace {
 
 int64_t index(const TensorRef& t, int64_t n, int64_t c, const Dims3& p) {
-    return n * t.strides[0] + c * t.strides[1] + p[0] * t.strides[2] + p[1] * t.strides[3] + p[2] * t.strides[4];
+    return n * t.strides[0] + c * t.strides[1] + p[0] * t.strides[2] + p[1] * t.strides[3] +
+           p[2] * t.strides[4];
 }
 
-// Calls f(position in the input, index of the tap) for the taps of the window at `o` that lie inside the input.
+// Calls f(position in the input, index of the tap) for the taps of the window at `o` that lie inside the
+// input.
 template <typename F>
 void forEachTap(const Window& w, const Dims3& o, const F& f) {
     Dims3 k{};
@@ -46,7 +49,8 @@ class ReferenceMaskUpdate final : public CpuMaskUpdate {
         return maskValue(*this, desc_.multi_channel, n, c, p);
     }
 
-    static double maskValue(const CpuMaskUpdate& update, bool multi_channel, int64_t n, int64_t c, const Dims3& p) {
+    static double maskValue(const CpuMaskUpdate& update, bool multi_channel, int64_t n, int64_t c,
+                            const Dims3& p) {
         const MaskForm& form = update.form();
         if (form.segments.empty()) return 1;
         const PlaneIndex at = planeOfChannel(form, multi_channel, c);
@@ -103,7 +107,8 @@ class ReferencePartialConv final : public PartialConv {
     explicit ReferencePartialConv(const PartialConvDesc& desc) : desc_(desc) {}
 
     void setWeights(const TensorRef& weight, const TensorRef* bias) override {
-        const auto count = desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel);
+        const auto count =
+            desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel);
         weight_.assign(pointer<float>(weight), pointer<float>(weight) + count);
         if (bias != nullptr) bias_.assign(pointer<float>(*bias), pointer<float>(*bias) + desc_.out_channels);
     }
@@ -122,14 +127,16 @@ class ReferencePartialConv final : public PartialConv {
                                          ? pointer<uint8_t>(mask.updated_mask)[i]
                                          : pointer<float>(mask.updated_mask)[i];
                     double y = u > 0 ? convolve(update, input, n, c, o) * r : 0;
-                    if (desc_.has_bias) y = u > 0 ? (y + static_cast<double>(bias_[static_cast<size_t>(c)])) * u : 0;
+                    if (desc_.has_bias)
+                        y = u > 0 ? (y + static_cast<double>(bias_[static_cast<size_t>(c)])) * u : 0;
                     pointer<float>(output)[index(output, n, c, o)] = static_cast<float>(activate(y, desc_));
                 });
     }
 
   private:
     // conv(x * m, W) at one output element; where m is 0, x is not looked at.
-    double convolve(const CpuMaskUpdate& update, const TensorRef& input, int64_t n, int64_t c, const Dims3& o) const {
+    double convolve(const CpuMaskUpdate& update, const TensorRef& input, int64_t n, int64_t c,
+                    const Dims3& o) const {
         const int64_t group_in = desc_.in_channels / desc_.groups;
         const int64_t group = c / (desc_.out_channels / desc_.groups);
         const Dims3& k = desc_.window.kernel;
@@ -138,7 +145,8 @@ class ReferencePartialConv final : public PartialConv {
             forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3& tap) {
                 const int64_t channel = group * group_in + j;
                 double m = 1;
-                if (desc_.maskInput()) m = ReferenceMaskUpdate::maskValue(update, desc_.multi_channel, n, channel, p);
+                if (desc_.maskInput())
+                    m = ReferenceMaskUpdate::maskValue(update, desc_.multi_channel, n, channel, p);
                 if (m == 0) return;
                 const int64_t w = (((c * group_in + j) * k[0] + tap[0]) * k[1] + tap[1]) * k[2] + tap[2];
                 sum += pointer<float>(input)[index(input, n, channel, p)] * m *
@@ -160,11 +168,13 @@ class Reference final : public Implementation {
         reason = "only f32 tensors";
         return false;
     }
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& /*device*/, const PartialConvDesc& desc, const MaskForm& form,
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& /*device*/, const PartialConvDesc& desc,
+                                               const MaskForm& form,
                                                const MaskPlanes& results) const override {
         return std::make_unique<ReferenceMaskUpdate>(desc, form, results);
     }
-    std::unique_ptr<PartialConv> makePartialConv(Device& /*device*/, const PartialConvDesc& desc) const override {
+    std::unique_ptr<PartialConv> makePartialConv(Device& /*device*/,
+                                                 const PartialConvDesc& desc) const override {
         return std::make_unique<ReferencePartialConv>(desc);
     }
 };
