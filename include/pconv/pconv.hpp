@@ -1,0 +1,312 @@
+// pconv for C++17: the C API with ownership and exceptions. Header-only; shapes, units, threads and errors
+// are as pconv.h documents them. Objects are movable handles; a failure throws pconv::Error with the C API's
+// line.
+#ifndef PCONV_PCONV_HPP
+#define PCONV_PCONV_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pconv/pconv.h"
+
+namespace pconv {
+
+#if defined(_WIN32)
+class Error : public std::runtime_error {
+#else
+class __attribute__((visibility("default"))) Error : public std::runtime_error {
+#endif
+  public:
+    Error(PconvStatus status, const std::string& line) : std::runtime_error(line), status_(status) {}
+    PconvStatus status() const noexcept {
+        return status_;
+    }
+
+  private:
+    PconvStatus status_;
+};
+
+namespace detail {
+
+inline void check(PconvStatus status) {
+    if (status != PCONV_SUCCESS) throw Error(status, pconvGetLastError());
+}
+
+template <typename Handle, void (*release)(Handle)>
+class Owner {
+  public:
+    Owner() = default;
+    explicit Owner(Handle handle) : handle_(handle) {}
+    Owner(Owner&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    Owner& operator=(Owner&& other) noexcept {
+        if (this != &other) {
+            release(handle_);
+            handle_ = std::exchange(other.handle_, nullptr);
+        }
+        return *this;
+    }
+    Owner(const Owner&) = delete;
+    Owner& operator=(const Owner&) = delete;
+    ~Owner() { release(handle_); }
+    // The C handle, still owned by this object.
+    Handle get() const noexcept { return handle_; }
+
+  protected:
+    Handle handle_ = nullptr;
+};
+
+}  // namespace detail
+
+inline size_t sizeOf(PconvDataType type) {
+    return type == PCONV_DATA_TYPE_F32 ? 4 : type == PCONV_DATA_TYPE_U8 ? 1 : 2;
+}
+
+// Settings of a partial convolution; the fields are those of PconvPartialConvDesc, with these defaults.
+struct PartialConvDesc : PconvPartialConvDesc {
+    explicit PartialConvDesc(int spatial_dims)
+        : PconvPartialConvDesc(pconvDefaultPartialConvDesc(spatial_dims)) {}
+
+    // The same kernel and stride in each dimension, with the padding that keeps the size at stride 1.
+    static PartialConvDesc same(int64_t batch, int64_t in_channels, int64_t out_channels,
+                                const std::vector<int64_t>& input_size, int64_t kernel, int64_t stride = 1) {
+        if (input_size.empty() || input_size.size() > PCONV_MAX_SPATIAL_DIMS)
+            throw Error(PCONV_ERROR_INVALID_ARGUMENT, "input_size has " + std::to_string(input_size.size()) +
+                                                          " entries; expected 1, 2 or 3");
+        PartialConvDesc desc(static_cast<int>(input_size.size()));
+        desc.batch = batch;
+        desc.in_channels = in_channels;
+        desc.out_channels = out_channels;
+        for (size_t i = 0; i < input_size.size(); ++i) {
+            desc.input_size[i] = input_size[i];
+            desc.kernel[i] = kernel;
+            desc.stride[i] = stride;
+            desc.padding[i] = kernel / 2;
+        }
+        return desc;
+    }
+
+    std::vector<int64_t> outputSize() const {
+        int64_t size[PCONV_MAX_SPATIAL_DIMS];
+        detail::check(pconvGetOutputSize(this, size));
+        return {size, size + spatial_dims};
+    }
+};
+
+inline std::vector<PconvDeviceInfo> devices() {
+    int32_t count = 0;
+    detail::check(pconvGetDeviceCount(&count));
+    std::vector<PconvDeviceInfo> infos(static_cast<size_t>(count), pconvDefaultDeviceInfo());
+    for (int32_t i = 0; i < count; ++i) detail::check(pconvGetDeviceInfo(i, &infos[static_cast<size_t>(i)]));
+    return infos;
+}
+
+class Device : public detail::Owner<PconvDevice, pconvReleaseDevice> {
+  public:
+    // "" as in pconvCreateDevice(NULL): PCONV_DEVICE, else the preferred device.
+    explicit Device(const std::string& selector = {}, const PconvDeviceOptions* options = nullptr) {
+        detail::check(pconvCreateDevice(selector.empty() ? nullptr : selector.c_str(), options, &handle_));
+    }
+    PconvDeviceInfo info() const {
+        PconvDeviceInfo info = pconvDefaultDeviceInfo();
+        detail::check(pconvGetInfoOfDevice(handle_, &info));
+        return info;
+    }
+    std::vector<PconvImplementationInfo> implementations(const PconvPartialConvDesc& desc) const {
+        int32_t count = 0;
+        detail::check(pconvGetImplementationCount(handle_, &count));
+        std::vector<PconvImplementationInfo> rows(static_cast<size_t>(count),
+                                                  pconvDefaultImplementationInfo());
+        for (int32_t i = 0; i < count; ++i)
+            detail::check(pconvGetImplementationInfo(handle_, i, &desc, &rows[static_cast<size_t>(i)]));
+        return rows;
+    }
+    void wait() const { detail::check(pconvWait(handle_)); }
+};
+
+class Buffer : public detail::Owner<PconvBuffer, pconvReleaseBuffer> {
+  public:
+    Buffer() = default;
+    Buffer(const Device& device, size_t bytes) {
+        detail::check(pconvCreateBuffer(device.get(), bytes, &handle_));
+    }
+    // Uses the caller's memory in place, which must outlive the buffer.
+    static Buffer import(const Device& device, void* memory, size_t bytes) {
+        Buffer buffer;
+        detail::check(pconvImportHostBuffer(device.get(), memory, bytes, &buffer.handle_));
+        return buffer;
+    }
+    void write(const void* source, size_t bytes, size_t offset = 0) const {
+        detail::check(pconvWriteBuffer(handle_, offset, source, bytes));
+    }
+    void read(void* destination, size_t bytes, size_t offset = 0) const {
+        detail::check(pconvReadBuffer(handle_, offset, destination, bytes));
+    }
+    size_t size() const {
+        size_t bytes = 0;
+        detail::check(pconvGetBufferSize(handle_, &bytes));
+        return bytes;
+    }
+    void* pointer() const {
+        void* memory = nullptr;
+        detail::check(pconvGetBufferPointer(handle_, &memory));
+        return memory;
+    }
+};
+
+// A view of a whole buffer, contiguous.
+inline PconvTensor view(PconvBuffer buffer, const std::vector<int64_t>& dims,
+                        PconvDataType data_type = PCONV_DATA_TYPE_F32, size_t offset = 0) {
+    if (dims.empty() || dims.size() > PCONV_MAX_DIMS)
+        throw Error(PCONV_ERROR_INVALID_ARGUMENT, "a view has 1 to 5 dimensions");
+    PconvTensor tensor{};
+    tensor.buffer = buffer;
+    tensor.offset = offset;
+    tensor.data_type = data_type;
+    tensor.rank = static_cast<int32_t>(dims.size());
+    for (size_t i = 0; i < dims.size(); ++i) tensor.dims[i] = dims[i];
+    return tensor;
+}
+
+// A contiguous array with a buffer of its own.
+class Tensor {
+  public:
+    Tensor(const Device& device, const std::vector<int64_t>& dims,
+           PconvDataType data_type = PCONV_DATA_TYPE_F32)
+        : dims_(dims),
+          bytes_(byteCount(dims, data_type)),
+          buffer_(device, bytes_),
+          view_(pconv::view(buffer_.get(), dims, data_type)) {}
+
+    template <typename T>
+    Tensor(const Device& device, const std::vector<int64_t>& dims, const std::vector<T>& values)
+        : Tensor(device, dims, typeOf(T{})) {
+        write(values);
+    }
+
+    template <typename T>
+    void write(const std::vector<T>& values) {
+        checkBytes(values.size() * sizeof(T));
+        buffer_.write(values.data(), bytes_);
+    }
+    template <typename T>
+    std::vector<T> read() const {
+        std::vector<T> values(bytes_ / sizeof(T));
+        checkBytes(values.size() * sizeof(T));
+        buffer_.read(values.data(), bytes_);
+        return values;
+    }
+    const PconvTensor& view() const noexcept { return view_; }
+    const std::vector<int64_t>& dims() const noexcept { return dims_; }
+    const Buffer& buffer() const noexcept { return buffer_; }
+
+  private:
+    static PconvDataType typeOf(float /*unused*/) { return PCONV_DATA_TYPE_F32; }
+    static PconvDataType typeOf(uint8_t /*unused*/) { return PCONV_DATA_TYPE_U8; }
+    static size_t byteCount(const std::vector<int64_t>& dims, PconvDataType data_type) {
+        size_t bytes = sizeOf(data_type);
+        for (const int64_t d : dims) {
+            if (d < 1 || bytes > PTRDIFF_MAX / static_cast<size_t>(d))
+                throw Error(PCONV_ERROR_INVALID_ARGUMENT, "a tensor's dimensions are below 1 or too large");
+            bytes *= static_cast<size_t>(d);
+        }
+        return bytes;
+    }
+    void checkBytes(size_t bytes) const {
+        if (bytes != bytes_)
+            throw Error(PCONV_ERROR_INVALID_ARGUMENT, "a tensor of " + std::to_string(bytes_) +
+                                                          " bytes was given values of " +
+                                                          std::to_string(bytes));
+    }
+    std::vector<int64_t> dims_;
+    size_t bytes_;
+    Buffer buffer_;
+    PconvTensor view_;
+};
+
+// A list of segments, each some planes that serve `multiplicity` channels; see PconvMask.
+class Mask {
+  public:
+    explicit Mask(PconvMaskPolarity polarity = PCONV_MASK_VALID_IS_ONE) : polarity_(polarity) {}
+    explicit Mask(const PconvTensor& planes, PconvMaskPolarity polarity = PCONV_MASK_VALID_IS_ONE)
+        : Mask(polarity) {
+        add(planes);
+    }
+    Mask& add(const PconvTensor& planes, int64_t multiplicity = 1) {
+        segments_.push_back({planes, multiplicity});
+        return *this;
+    }
+    // Points into this object.
+    PconvMask get() const noexcept {
+        PconvMask mask = pconvDefaultMask();
+        mask.polarity = polarity_;
+        mask.segment_count = static_cast<int32_t>(segments_.size());
+        mask.segments = segments_.data();
+        return mask;
+    }
+
+  private:
+    PconvMaskPolarity polarity_;
+    std::vector<PconvMaskSegment> segments_;
+};
+
+class MaskUpdate : public detail::Owner<PconvMaskUpdate, pconvReleaseMaskUpdate> {
+  public:
+    // For PCONV_MASK_TYPE_NONE; computed at once.
+    MaskUpdate(const Device& device, const PconvPartialConvDesc& desc) {
+        detail::check(pconvCreateMaskUpdate(device.get(), &desc, nullptr, &handle_));
+        detail::check(pconvComputeMaskUpdate(handle_, nullptr));
+    }
+    // Prepared for masks of this form, and computed for this one.
+    MaskUpdate(const Device& device, const PconvPartialConvDesc& desc, const Mask& mask) {
+        const PconvMask form = mask.get();
+        detail::check(pconvCreateMaskUpdate(device.get(), &desc, &form, &handle_));
+        compute(mask);
+    }
+    void compute(const Mask& mask) const {
+        const PconvMask contents = mask.get();
+        detail::check(pconvComputeMaskUpdate(handle_, &contents));
+    }
+    // Alive as long as this object.
+    PconvTensor windowSum() const { return tensors().window_sum; }
+    PconvTensor updatedMask() const { return tensors().updated_mask; }
+    PconvTensor ratio() const { return tensors().ratio; }
+
+  private:
+    struct Tensors {
+        PconvTensor window_sum, updated_mask, ratio;
+    };
+    Tensors tensors() const {
+        Tensors t{};
+        detail::check(pconvGetMaskUpdateTensors(handle_, &t.window_sum, &t.updated_mask, &t.ratio));
+        return t;
+    }
+};
+
+class PartialConv : public detail::Owner<PconvPartialConv, pconvReleasePartialConv> {
+  public:
+    PartialConv(const Device& device, const PconvPartialConvDesc& desc) {
+        detail::check(pconvCreatePartialConv(device.get(), &desc, &handle_));
+    }
+    void setWeights(const PconvTensor& weight) const {
+        detail::check(pconvSetPartialConvWeights(handle_, &weight, nullptr));
+    }
+    void setWeights(const PconvTensor& weight, const PconvTensor& bias) const {
+        detail::check(pconvSetPartialConvWeights(handle_, &weight, &bias));
+    }
+    void forward(const MaskUpdate& update, const PconvTensor& input, const PconvTensor& output) const {
+        detail::check(pconvForwardPartialConv(handle_, update.get(), &input, &output));
+    }
+    std::string implementation() const {
+        const char* name = nullptr;
+        detail::check(pconvGetPartialConvImplementation(handle_, &name));
+        return name;
+    }
+};
+
+}  // namespace pconv
+
+#endif  // PCONV_PCONV_HPP
