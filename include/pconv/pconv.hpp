@@ -14,6 +14,8 @@
 #include "pconv/pconv.h"
 
 namespace pconv {
+// Versioned, so that nothing here is the library's own class of the same name.
+inline namespace v0 {
 
 #if defined(_WIN32)
 class Error : public std::runtime_error {
@@ -67,8 +69,8 @@ inline size_t sizeOf(PconvDataType type) {
 
 // Settings of a partial convolution; the fields are those of PconvPartialConvDesc, with these defaults.
 struct PartialConvDesc : PconvPartialConvDesc {
-    explicit PartialConvDesc(int spatial_dims)
-        : PconvPartialConvDesc(pconvDefaultPartialConvDesc(spatial_dims)) {}
+    explicit PartialConvDesc(int dimensions)
+        : PconvPartialConvDesc(pconvDefaultPartialConvDesc(dimensions)) {}
 
     // The same kernel and stride in each dimension, with the padding that keeps the size at stride 1.
     static PartialConvDesc same(int64_t batch, int64_t in_channels, int64_t out_channels,
@@ -307,6 +309,7 @@ class PartialConv : public detail::Owner<PconvPartialConv, pconvReleasePartialCo
     }
 };
 
+}  // namespace v0
 }  // namespace pconv
 
 #endif  // PCONV_PCONV_HPP
