@@ -1,0 +1,42 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pconv::app {
+
+/// A chunk of a PNG file that describes the picture, kept byte for byte.
+struct PngChunk {
+    std::array<char, 4> type{};
+    bool after_pixels = false;
+    std::vector<std::uint8_t> data;
+};
+
+/// A picture as its file stores it: no sample is scaled, so that what is not touched can be written back
+/// exactly.
+struct Image {
+    std::uint32_t width = 0;
+    std::uint32_t height = 0;
+    unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
+    unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8 or 16
+    /// Rows from the top, channels interleaved: one byte a sample, or two in host order where depth is 16.
+    std::vector<std::uint8_t> samples;
+
+    /// The one colour that stands for transparent in a picture without alpha (PNG's tRNS).
+    bool has_transparent_colour = false;
+    std::array<std::uint16_t, 3> transparent_colour{};
+
+    /// ICC profile, resolution, Exif, gamma, text: in PNG's form whatever the file was.
+    std::vector<PngChunk> chunks;
+    /// The file itself where it was a JPEG: blocks outside the hole are taken from it as they are.
+    std::vector<std::uint8_t> jpeg;
+
+    bool hasAlpha() const { return channels == 2 || channels == 4; }
+    unsigned colourChannels() const { return hasAlpha() ? channels - 1 : channels; }
+    std::size_t pixelCount() const { return std::size_t{width} * height; }
+    unsigned maximum() const { return (1U << depth) - 1; }
+};
+
+}  // namespace pconv::app

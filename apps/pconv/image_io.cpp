@@ -1,0 +1,93 @@
+#include "image_io.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+
+#include "file_error.h"
+
+namespace pconv::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostFileBytes = std::size_t{2} << 30;
+constexpr std::string_view kPngSignature("\x89PNG\r\n\x1a\n", 8);
+constexpr std::string_view kJpegSignature("\xff\xd8\xff", 3);
+
+bool startsWith(const Bytes& bytes, std::string_view signature) {
+    return bytes.size() >= signature.size() &&
+           std::equal(signature.begin(), signature.end(), bytes.begin(),
+                      [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; });
+}
+
+void append(std::ifstream& stream, Bytes& bytes, std::size_t count) {
+    const std::size_t start = bytes.size();
+    bytes.resize(start + count);
+    stream.read(reinterpret_cast<char*>(bytes.data() + start), static_cast<std::streamsize>(count));
+    bytes.resize(start + static_cast<std::size_t>(stream.gcount()));
+}
+
+/// The whole file; only its start where that is neither a PNG's nor a JPEG's.
+Bytes readFile(const fs::path& path) {
+    std::error_code error;
+    const fs::file_status status = fs::status(path, error);
+    if (!fs::exists(status)) throw FileError(error ? error.message() : "no such file");
+    if (fs::is_directory(status)) throw FileError("it is a folder");
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream) throw FileError(std::generic_category().message(errno));
+    Bytes bytes;
+    append(stream, bytes, kPngSignature.size());
+    if (!startsWith(bytes, kPngSignature) && !startsWith(bytes, kJpegSignature)) return bytes;
+    const std::uintmax_t size = fs::file_size(path, error);
+    std::size_t block =
+        !error && size < kMostFileBytes ? static_cast<std::size_t>(size) : std::size_t{1} << 20;
+    while (stream && bytes.size() <= kMostFileBytes) {
+        append(stream, bytes, block);
+        block = std::max(block, std::size_t{1} << 20);
+    }
+    if (bytes.size() > kMostFileBytes) throw FileError("a file of more than 2 GiB");
+    if (stream.bad()) throw FileError("reading it failed");
+    return bytes;
+}
+
+Image decode(const Bytes& bytes, std::uint64_t most_pixels) {
+    if (startsWith(bytes, kPngSignature)) return decodePng(bytes, most_pixels);
+    if (startsWith(bytes, kJpegSignature)) return decodeJpeg(bytes, most_pixels);
+    throw FileError(bytes.empty() ? "the file is empty; a PNG or JPEG picture is expected"
+                                  : "neither a PNG nor a JPEG picture");
+}
+
+}  // namespace
+
+ImageFormat formatOfName(const fs::path& path) {
+    std::string extension = path.extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    if (extension == ".png") return ImageFormat::png;
+    if (extension == ".jpg" || extension == ".jpeg") return ImageFormat::jpeg;
+    throw FileError("cannot tell the format of " + inQuotes(path.string()) +
+                    ": a name ending in .png, .jpg or .jpeg is expected");
+}
+
+void checkImageSize(std::uint64_t width, std::uint64_t height, std::uint64_t most_pixels) {
+    const std::string size = std::to_string(width) + "x" + std::to_string(height) + " pixels";
+    constexpr std::uint64_t kLongestSide = 0x7fffffff;
+    if (width == 0 || height == 0) throw FileError("a picture of " + size);
+    if (width > kLongestSide || height > kLongestSide || width > most_pixels / height) {
+        throw FileError("a picture of " + size + "; at most " + std::to_string(most_pixels) +
+                        " in all are allowed (--max-pixels)");
+    }
+}
+
+Image readImage(const fs::path& path, std::uint64_t most_pixels) {
+    try {
+        return decode(readFile(path), most_pixels);
+    } catch (const FileError& error) {
+        throw FileError("cannot read " + inQuotes(path.string()) + ": " + error.what());
+    }
+}
+
+}  // namespace pconv::app

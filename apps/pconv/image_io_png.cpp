@@ -1,0 +1,236 @@
+#include <png.h>
+
+#include <csetjmp>
+#include <cstring>
+#include <new>
+
+#include "file_error.h"
+#include "image_io.h"
+#include "png_chunks.h"
+#include "safetensors.h"
+
+namespace pconv::app {
+namespace {
+
+constexpr std::uint64_t kMostDeflation = 1032;  // to one: what zlib's format can do at best
+
+/// What libpng is given to work on, and where it leaves its complaint.
+struct Session {
+    const Bytes* input = nullptr;
+    std::size_t position = 0;
+    Bytes* output = nullptr;
+    bool no_memory = false;
+    char fault[160] = "";
+};
+
+Session& sessionOf(png_structp png) {
+    return *static_cast<Session*>(png_get_error_ptr(png));
+}
+
+[[noreturn]] void onError(png_structp png, png_const_charp message) {
+    Session& session = sessionOf(png);
+    std::strncpy(session.fault, message, sizeof session.fault - 1);
+    png_longjmp(png, 1);
+}
+
+void onWarning(png_structp /*png*/, png_const_charp /*message*/) {}
+
+void onRead(png_structp png, png_bytep out, std::size_t size) {
+    Session& session = sessionOf(png);
+    if (session.input->size() - session.position < size) png_error(png, "the file ends early");
+    std::memcpy(out, session.input->data() + session.position, size);
+    session.position += size;
+}
+
+void onWrite(png_structp png, png_bytep data, std::size_t size) {
+    Session& session = sessionOf(png);
+    try {
+        session.output->insert(session.output->end(), data, data + size);
+        return;
+    } catch (const std::bad_alloc&) {
+        session.no_memory = true;
+    }
+    png_error(png, "no memory");
+}
+
+void onFlush(png_structp /*png*/) {}
+
+/// Runs `step`, which may hold nothing that needs destroying: libpng leaves it by longjmp.
+template <typename Step>
+void guarded(png_structp png, Step step) {
+    if (setjmp(png_jmpbuf(png)) != 0) {
+        if (sessionOf(png).no_memory) throw std::bad_alloc();
+        throw FileError(sessionOf(png).fault);
+    }
+    step();
+}
+
+struct Reader {
+    explicit Reader(Session& session)
+        : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &session, onError, onWarning)),
+          info(png == nullptr ? nullptr : png_create_info_struct(png)) {
+        if (info == nullptr) {
+            png_destroy_read_struct(&png, nullptr, nullptr);
+            throw std::bad_alloc();
+        }
+    }
+    ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    png_structp png;
+    png_infop info;
+};
+
+struct Writer {
+    explicit Writer(Session& session)
+        : png(png_create_write_struct(PNG_LIBPNG_VER_STRING, &session, onError, onWarning)),
+          info(png == nullptr ? nullptr : png_create_info_struct(png)) {
+        if (info == nullptr) {
+            png_destroy_write_struct(&png, nullptr);
+            throw std::bad_alloc();
+        }
+    }
+    ~Writer() { png_destroy_write_struct(&png, &info); }
+    Writer(const Writer&) = delete;
+    Writer& operator=(const Writer&) = delete;
+
+    png_structp png;
+    png_infop info;
+};
+
+/// Refuses what could not hold the pixels it announces, before anything is allocated for them.
+void checkOutline(const PngOutline& outline, std::uint64_t most_pixels) {
+    checkImageSize(outline.width, outline.height, most_pixels);
+    constexpr unsigned kChannels[] = {1, 0, 3, 1, 2, 0, 4};
+    const unsigned channels = outline.colour_type < std::size(kChannels) ? kChannels[outline.colour_type] : 0;
+    if (channels == 0) throw FileError("unknown colour type " + std::to_string(outline.colour_type));
+    const std::uint64_t row_bits = std::uint64_t{outline.width} * channels * outline.depth;
+    const std::uint64_t needed = std::uint64_t{outline.height} * (row_bits / 8 + 1);
+    if (needed / kMostDeflation > outline.compressed_bytes) {
+        throw FileError("it announces " + std::to_string(outline.width) + "x" +
+                        std::to_string(outline.height) + " pixels, but its " +
+                        std::to_string(outline.compressed_bytes) + " bytes of data cannot hold them");
+    }
+}
+
+unsigned channelsOf(unsigned colour_type) {
+    return ((colour_type & PNG_COLOR_MASK_COLOR) != 0 ? 3U : 1U) +
+           ((colour_type & PNG_COLOR_MASK_ALPHA) != 0 ? 1U : 0U);
+}
+
+/// Reads the header and asks for samples as Image stores them: unpacked and unscaled, a palette as its
+/// colours.
+void prepare(const Reader& reader, Image& image) {
+    png_structp png = reader.png;
+    png_infop info = reader.info;
+    png_read_info(png, info);
+    unsigned colour_type = png_get_color_type(png, info);
+    const unsigned depth = png_get_bit_depth(png, info);
+    const bool has_transparency = png_get_valid(png, info, PNG_INFO_tRNS) != 0;
+    if (colour_type == PNG_COLOR_TYPE_PALETTE) {
+        png_set_palette_to_rgb(png);
+        if (has_transparency) png_set_tRNS_to_alpha(png);
+    } else {
+        if (depth < 8) png_set_packing(png);
+        if (depth == 16 && hostIsLittleEndian()) png_set_swap(png);
+        png_color_16p colour = nullptr;
+        if (has_transparency && png_get_tRNS(png, info, nullptr, nullptr, &colour) != 0 &&
+            colour != nullptr) {
+            image.has_transparent_colour = true;
+            image.transparent_colour = {colour->red, colour->green, colour->blue};
+            if (colour_type == PNG_COLOR_TYPE_GRAY) image.transparent_colour = {colour->gray, 0, 0};
+        }
+    }
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    colour_type = png_get_color_type(png, info);
+    image.width = png_get_image_width(png, info);
+    image.height = png_get_image_height(png, info);
+    image.channels = channelsOf(colour_type);
+    image.depth = depth < 8 && colour_type == PNG_COLOR_TYPE_GRAY ? depth : depth == 16 ? 16 : 8;
+}
+
+std::vector<png_bytep> rowsOf(Bytes& samples, std::size_t row_bytes, std::size_t height) {
+    std::vector<png_bytep> rows(height);
+    for (std::size_t y = 0; y < height; ++y) rows[y] = samples.data() + y * row_bytes;
+    return rows;
+}
+
+void writeChunks(png_structp png, const std::vector<PngChunk>& chunks, bool after_pixels) {
+    for (const PngChunk& chunk : chunks) {
+        if (chunk.after_pixels != after_pixels) continue;
+        const auto* type = reinterpret_cast<png_const_bytep>(chunk.type.data());
+        png_write_chunk(png, type, chunk.data.data(), chunk.data.size());
+    }
+}
+
+int colourTypeOf(const Image& image) {
+    return (image.colourChannels() == 3 ? PNG_COLOR_MASK_COLOR : 0) |
+           (image.hasAlpha() ? PNG_COLOR_MASK_ALPHA : 0);
+}
+
+}  // namespace
+
+Image decodePng(const Bytes& bytes, std::uint64_t most_pixels) {
+    PngOutline outline = outlinePng(bytes);
+    checkOutline(outline, most_pixels);
+    Session session;
+    session.input = &bytes;
+    const Reader reader(session);
+    Image image;
+    guarded(reader.png, [&] {
+        png_set_read_fn(reader.png, png_get_error_ptr(reader.png), onRead);
+        // Size is checked above; all that only describes the picture is copied around libpng.
+        png_set_user_limits(reader.png, 0x7fffffff, 0x7fffffff);
+        png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+        prepare(reader, image);
+    });
+    const std::size_t row_bytes = std::size_t{image.width} * image.channels * (image.depth == 16 ? 2 : 1);
+    if (png_get_rowbytes(reader.png, reader.info) != row_bytes) throw FileError("unexpected row size");
+    image.samples.resize(row_bytes * image.height);
+    std::vector<png_bytep> rows = rowsOf(image.samples, row_bytes, image.height);
+    guarded(reader.png, [&] {
+        png_read_image(reader.png, rows.data());
+        png_read_end(reader.png, nullptr);
+    });
+    image.chunks = std::move(outline.chunks);
+    return image;
+}
+
+Bytes encodePng(const Image& image) {
+    Bytes bytes;
+    Session session;
+    session.output = &bytes;
+    const Writer writer(session);
+    const std::size_t row_bytes = std::size_t{image.width} * image.channels * (image.depth == 16 ? 2 : 1);
+    guarded(writer.png, [&] {
+        png_structp png = writer.png;
+        png_set_write_fn(png, png_get_error_ptr(png), onWrite, onFlush);
+        png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
+        png_set_IHDR(png, writer.info, image.width, image.height, static_cast<int>(image.depth),
+                     colourTypeOf(image), PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                     PNG_FILTER_TYPE_DEFAULT);
+        png_set_compression_level(png, 1);
+        png_set_filter(png, PNG_FILTER_TYPE_BASE, PNG_FILTER_UP);
+        png_write_info_before_PLTE(png, writer.info);
+        writeChunks(png, image.chunks, false);
+        if (image.has_transparent_colour) {
+            png_color_16 colour{};
+            colour.gray = colour.red = image.transparent_colour[0];
+            colour.green = image.transparent_colour[1];
+            colour.blue = image.transparent_colour[2];
+            png_set_tRNS(png, writer.info, nullptr, 0, &colour);
+        }
+        png_write_info(png, writer.info);
+        if (image.depth < 8) png_set_packing(png);
+        if (image.depth == 16 && hostIsLittleEndian()) png_set_swap(png);
+        for (std::size_t y = 0; y < image.height; ++y)
+            png_write_row(png, image.samples.data() + y * row_bytes);
+        writeChunks(png, image.chunks, true);
+        png_write_end(png, nullptr);
+    });
+    return bytes;
+}
+
+}  // namespace pconv::app

@@ -1,0 +1,503 @@
+#include "image_io.h"
+
+#include <cstdio>
+
+#include <gtest/gtest.h>
+#include <jpeglib.h>
+#include <png.h>
+#include <zlib.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+
+#include "file_error.h"
+#include "png_chunks.h"
+
+namespace pconv::app {
+namespace {
+
+constexpr std::uint64_t kEnough = 1'000'000;
+
+/// A picture whose every sample is drawn from all its values.
+Image noise(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) {
+    Image image;
+    image.width = width;
+    image.height = height;
+    image.channels = channels;
+    image.depth = depth;
+    std::mt19937 random(width * 31 + height * 7 + channels * 3 + depth);
+    image.samples.resize(image.pixelCount() * channels * (depth == 16 ? 2 : 1));
+    for (std::uint8_t& byte : image.samples) {
+        byte = static_cast<std::uint8_t>(depth >= 8 ? random() : random() % (image.maximum() + 1));
+    }
+    return image;
+}
+
+/// A picture that a JPEG can hold well.
+Image smooth(std::uint32_t width, std::uint32_t height, unsigned channels) {
+    Image image = noise(width, height, channels, 8);
+    for (std::size_t i = 0; i < image.samples.size(); ++i) {
+        const std::size_t pixel = i / channels;
+        const double x = static_cast<double>(pixel % width);
+        const double y = static_cast<double>(pixel / width);
+        const double phase = static_cast<double>(i % channels);
+        image.samples[i] =
+            static_cast<std::uint8_t>(128 + 60 * std::sin(x / 9 + phase) + 50 * std::cos(y / 13 - phase));
+    }
+    return image;
+}
+
+void append(png_structp png, png_bytep data, std::size_t size) {
+    auto* bytes = static_cast<Bytes*>(png_get_io_ptr(png));
+    bytes->insert(bytes->end(), data, data + size);
+}
+
+/// A file written by libpng alone; `samples` holds one byte a sample, or two in PNG's order.
+struct PngRecipe {
+    int colour_type = PNG_COLOR_TYPE_RGB;
+    int depth = 8;
+    int interlace = PNG_INTERLACE_NONE;
+    bool transparency = false;
+};
+
+Bytes makePng(std::uint32_t width, std::uint32_t height, std::size_t row_bytes, Bytes samples,
+              const PngRecipe& recipe) {
+    Bytes bytes;
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+    png_infop info = png_create_info_struct(png);
+    png_set_write_fn(png, &bytes, append, nullptr);
+    png_set_IHDR(png, info, width, height, recipe.depth, recipe.colour_type, recipe.interlace,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (recipe.colour_type == PNG_COLOR_TYPE_PALETTE) {
+        png_color palette[4] = {{10, 20, 30}, {40, 50, 60}, {70, 80, 90}, {250, 251, 252}};
+        png_set_PLTE(png, info, palette, 4);
+        png_byte alpha[2] = {0, 128};
+        if (recipe.transparency) png_set_tRNS(png, info, alpha, 2, nullptr);
+    } else if (recipe.transparency) {
+        png_color_16 colour{};
+        colour.red = colour.gray = 1;
+        colour.green = 2;
+        colour.blue = 3;
+        png_set_tRNS(png, info, nullptr, 0, &colour);
+    }
+    png_write_info(png, info);
+    if (recipe.depth < 8) png_set_packing(png);
+    std::vector<png_bytep> rows;
+    for (std::size_t y = 0; y < height; ++y) rows.push_back(samples.data() + y * row_bytes);
+    png_write_image(png, rows.data());
+    png_write_end(png, nullptr);
+    png_destroy_write_struct(&png, &info);
+    return bytes;
+}
+
+std::string faultOf(const Bytes& bytes, std::uint64_t most_pixels = kEnough) {
+    try {
+        if (!bytes.empty() && bytes[0] == 0xff) {
+            decodeJpeg(bytes, most_pixels);
+        } else {
+            decodePng(bytes, most_pixels);
+        }
+    } catch (const FileError& error) {
+        return error.what();
+    }
+    return "";
+}
+
+void putBig32(Bytes& bytes, std::size_t at, std::uint32_t value) {
+    for (std::size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
+}
+
+/// Changes the announced size in a PNG's header and makes its checksum right again.
+Bytes withSize(Bytes png, std::uint32_t width, std::uint32_t height) {
+    putBig32(png, 16, width);
+    putBig32(png, 20, height);
+    putBig32(png, 29, static_cast<std::uint32_t>(crc32(0, &png[12], 17)));
+    return png;
+}
+
+struct Form {
+    unsigned channels;
+    unsigned depth;
+};
+
+class PngForms : public ::testing::TestWithParam<Form> {};
+
+TEST_P(PngForms, ComesBackBitForBit) {
+    for (const std::uint32_t size : {1U, 7U, 8U, 33U, 67U}) {
+        const Image image = noise(size, size + 1, GetParam().channels, GetParam().depth);
+        const Image back = decodePng(encodePng(image), kEnough);
+        EXPECT_EQ(back.width, image.width);
+        EXPECT_EQ(back.height, image.height);
+        EXPECT_EQ(back.channels, image.channels);
+        EXPECT_EQ(back.depth, image.depth);
+        EXPECT_EQ(back.samples, image.samples) << size;
+        EXPECT_FALSE(back.has_transparent_colour);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PngForms,
+                         ::testing::Values(Form{1, 1}, Form{1, 2}, Form{1, 4}, Form{1, 8}, Form{1, 16},
+                                           Form{2, 8}, Form{2, 16}, Form{3, 8}, Form{3, 16}, Form{4, 8},
+                                           Form{4, 16}),
+                         [](const auto& form) {
+                             return std::to_string(form.param.channels) + "x" +
+                                    std::to_string(form.param.depth);
+                         });
+
+TEST(Png, ReadsInterlacedPicturesAsThePlainOnes) {
+    for (const std::uint32_t size : {1U, 2U, 5U, 9U, 30U}) {
+        const Image image = noise(size, size, 3, 8);
+        PngRecipe recipe;
+        recipe.interlace = PNG_INTERLACE_ADAM7;
+        EXPECT_EQ(decodePng(makePng(size, size, size * 3, image.samples, recipe), kEnough).samples,
+                  image.samples);
+        const Image bits = noise(size, size, 1, 1);
+        recipe.colour_type = PNG_COLOR_TYPE_GRAY;
+        recipe.depth = 1;
+        EXPECT_EQ(decodePng(makePng(size, size, size, bits.samples, recipe), kEnough).samples, bits.samples);
+    }
+}
+
+TEST(Png, SixteenBitSamplesAreInHostOrder) {
+    PngRecipe recipe;
+    recipe.colour_type = PNG_COLOR_TYPE_GRAY;
+    recipe.depth = 16;
+    const Image image = decodePng(makePng(1, 1, 2, {0x12, 0x34}, recipe), kEnough);
+    std::uint16_t value = 0;
+    ASSERT_EQ(image.samples.size(), sizeof value);
+    std::memcpy(&value, image.samples.data(), sizeof value);
+    EXPECT_EQ(value, 0x1234);
+}
+
+TEST(Png, APaletteBecomesItsColours) {
+    PngRecipe recipe;
+    recipe.colour_type = PNG_COLOR_TYPE_PALETTE;
+    recipe.depth = 2;
+    Image image = decodePng(makePng(4, 1, 4, {0, 1, 2, 3}, recipe), kEnough);
+    EXPECT_EQ(image.channels, 3U);
+    EXPECT_EQ(image.depth, 8U);
+    EXPECT_EQ(image.samples, (Bytes{10, 20, 30, 40, 50, 60, 70, 80, 90, 250, 251, 252}));
+    recipe.transparency = true;
+    image = decodePng(makePng(4, 1, 4, {0, 1, 2, 3}, recipe), kEnough);
+    EXPECT_EQ(image.channels, 4U);
+    EXPECT_EQ(image.samples, (Bytes{10, 20, 30, 0, 40, 50, 60, 128, 70, 80, 90, 255, 250, 251, 252, 255}));
+}
+
+TEST(Png, KeepsTheTransparentColour) {
+    PngRecipe recipe;
+    recipe.transparency = true;
+    const Image image = decodePng(makePng(2, 1, 6, {1, 2, 3, 4, 5, 6}, recipe), kEnough);
+    EXPECT_EQ(image.channels, 3U);
+    ASSERT_TRUE(image.has_transparent_colour);
+    EXPECT_EQ(image.transparent_colour, (std::array<std::uint16_t, 3>{1, 2, 3}));
+    const Image back = decodePng(encodePng(image), kEnough);
+    EXPECT_TRUE(back.has_transparent_colour);
+    EXPECT_EQ(back.transparent_colour, image.transparent_colour);
+    recipe.colour_type = PNG_COLOR_TYPE_GRAY;
+    const Image gray = decodePng(encodePng(decodePng(makePng(2, 1, 2, {1, 2}, recipe), kEnough)), kEnough);
+    ASSERT_TRUE(gray.has_transparent_colour);
+    EXPECT_EQ(gray.transparent_colour[0], 1);
+}
+
+TEST(Png, KeepsWhatDescribesThePicture) {
+    Image image = noise(5, 5, 3, 8);
+    const Bytes profile = [] {
+        Bytes bytes(400, 7);
+        putBig32(bytes, 0, 400);
+        return bytes;
+    }();
+    image.chunks.push_back(makeChunk("gAMA", {0, 0, 0xb1, 0x8f}));
+    image.chunks.push_back(makeProfileChunk(profile));
+    image.chunks.push_back(makeDensityChunk({11811, 5906, true}));
+    image.chunks.push_back(makeChunk("eXIf", {'M', 'M', 0, 42}));
+    image.chunks.push_back(makeChunk("prVt", {1, 2, 3}));  // of no known kind, but safe to copy
+    image.chunks.push_back(makeChunk("prVT", {4, 5, 6}));  // not safe to copy
+    image.chunks.push_back(makeChunk("tIME", {7, 232, 1, 1, 0, 0, 0}));
+    PngChunk text = makeChunk("tEXt", {'A', 0, 'b'});
+    text.after_pixels = true;
+    image.chunks.push_back(text);
+    const Image once = decodePng(encodePng(image), kEnough);
+    const Image back = decodePng(encodePng(once), kEnough);
+    EXPECT_EQ(back.samples, image.samples);
+    for (const char* type : {"gAMA", "iCCP", "pHYs", "eXIf", "prVt", "tEXt"}) {
+        const PngChunk* chunk = findChunk(back.chunks, type);
+        ASSERT_NE(chunk, nullptr) << type;
+        EXPECT_EQ(chunk->data, findChunk(image.chunks, type)->data) << type;
+        EXPECT_EQ(chunk->after_pixels, std::string(type) == "tEXt") << type;
+    }
+    EXPECT_EQ(back.chunks.size(), 6U);
+    EXPECT_EQ(profileOf(*findChunk(back.chunks, "iCCP")), profile);
+    EXPECT_EQ(densityOf(*findChunk(back.chunks, "pHYs")).y, 5906U);
+}
+
+TEST(Png, DamagedProfilesAreEmptyAndBounded) {
+    EXPECT_TRUE(profileOf(makeChunk("iCCP", {})).empty());
+    EXPECT_TRUE(profileOf(makeChunk("iCCP", {'x', 0})).empty());
+    EXPECT_TRUE(profileOf(makeChunk("iCCP", {'x', 0, 0, 1, 2, 3})).empty());
+    Bytes lies(400, 7);
+    putBig32(lies, 0, 0x7fffffff);
+    EXPECT_TRUE(profileOf(makeProfileChunk(lies)).empty());
+    putBig32(lies, 0, 401);
+    EXPECT_TRUE(profileOf(makeProfileChunk(lies)).empty());
+}
+
+TEST(Png, RefusesSizesBeforeItAllocates) {
+    const Bytes png = encodePng(noise(8, 8, 3, 8));
+    EXPECT_NE(faultOf(withSize(png, 0, 8)).find("0x8 pixels"), std::string::npos);
+    EXPECT_NE(faultOf(withSize(png, 8, 0)).find("8x0 pixels"), std::string::npos);
+    EXPECT_NE(faultOf(withSize(png, 0x80000000U, 1)).find("2147483648x1"), std::string::npos);
+    EXPECT_NE(faultOf(withSize(png, 0xffffffffU, 0xffffffffU)).find("at most"), std::string::npos);
+    EXPECT_NE(faultOf(withSize(png, 1000, 1001)).find("at most 1000000"), std::string::npos);
+    EXPECT_NE(faultOf(withSize(png, 0x7fffffff, 0x7fffffff), ~std::uint64_t{0}).find("cannot hold them"),
+              std::string::npos);
+    EXPECT_EQ(faultOf(png, 64), "");
+    EXPECT_NE(faultOf(png, 63), "");
+}
+
+TEST(Png, EveryTruncationIsAnError) {
+    const Bytes png = encodePng(noise(9, 9, 4, 16));
+    for (std::size_t size = 8; size < png.size(); ++size) {
+        EXPECT_NE(faultOf({png.begin(), png.begin() + static_cast<std::ptrdiff_t>(size)}), "") << size;
+    }
+}
+
+TEST(Png, DamageIsFoundOrHarmless) {
+    const Image image = noise(16, 16, 3, 8);
+    const Bytes png = encodePng(image);
+    std::mt19937 random(1);
+    int found = 0;
+    for (int i = 0; i < 4000; ++i) {
+        Bytes damaged = png;
+        damaged[8 + random() % (png.size() - 8)] ^= static_cast<std::uint8_t>(1U << random() % 8);
+        found += faultOf(damaged).empty() ? 0 : 1;
+    }
+    // Every byte of every chunk is under a checksum.
+    EXPECT_EQ(found, 4000);
+}
+
+TEST(Png, WhatFollowsTheEndIsIgnored) {
+    Bytes png = encodePng(noise(4, 4, 1, 8));
+    png.insert(png.end(), 1000, 0x55);
+    EXPECT_EQ(faultOf(png), "");
+}
+
+Bytes hole(const Image& image, std::uint32_t left, std::uint32_t top, std::uint32_t right,
+           std::uint32_t bottom) {
+    Bytes mask(image.pixelCount());
+    for (std::size_t y = top; y < bottom; ++y) {
+        for (std::size_t x = left; x < right; ++x) mask[y * image.width + x] = 1;
+    }
+    return mask;
+}
+
+double meanDifference(const Bytes& a, const Bytes& b) {
+    double sum = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) sum += std::abs(int{a[i]} - int{b[i]});
+    return sum / static_cast<double>(a.size());
+}
+
+TEST(Jpeg, ComesBackCloseAndWithItsDescription) {
+    for (const unsigned channels : {1U, 3U}) {
+        Image image = smooth(45, 37, channels);
+        Bytes profile(70'000, 3);  // more than one marker can hold
+        putBig32(profile, 0, 70'000);
+        image.chunks.push_back(makeProfileChunk(profile));
+        image.chunks.push_back(makeDensityChunk({11811, 11811, true}));
+        image.chunks.push_back(makeChunk("eXIf", {'M', 'M', 0, 42, 9}));
+        const Image back = decodeJpeg(encodeJpeg(image), kEnough);
+        EXPECT_EQ(back.width, 45U);
+        EXPECT_EQ(back.height, 37U);
+        EXPECT_EQ(back.channels, channels);
+        EXPECT_LT(meanDifference(back.samples, image.samples), 2.0);
+        EXPECT_EQ(profileOf(*findChunk(back.chunks, "iCCP")), profile);
+        EXPECT_EQ(densityOf(*findChunk(back.chunks, "pHYs")).x, 11811U);
+        EXPECT_EQ(findChunk(back.chunks, "eXIf")->data, (Bytes{'M', 'M', 0, 42, 9}));
+        const Image through_png = decodePng(encodePng(back), kEnough);
+        EXPECT_EQ(through_png.samples, back.samples);
+        EXPECT_EQ(profileOf(*findChunk(through_png.chunks, "iCCP")), profile);
+    }
+}
+
+TEST(Jpeg, ResolutionsThatItCannotHoldAreLeftOut) {
+    for (const PixelDensity density : {PixelDensity{0, 0, true}, PixelDensity{4'000'000'000U, 1, true}}) {
+        Image image = smooth(8, 8, 1);
+        image.chunks.push_back(makeDensityChunk(density));
+        EXPECT_EQ(findChunk(decodeJpeg(encodeJpeg(image), kEnough).chunks, "pHYs"), nullptr);
+    }
+}
+
+TEST(Jpeg, SixteenBitsAndAlphaAreReduced) {
+    Image image = noise(8, 8, 4, 16);
+    std::fill(image.samples.begin(), image.samples.end(), 0x80);
+    const Image back = decodeJpeg(encodeJpeg(image), kEnough);
+    EXPECT_EQ(back.channels, 3U);
+    EXPECT_LT(meanDifference(back.samples, Bytes(8 * 8 * 3, 0x80)), 1.0);
+}
+
+TEST(Jpeg, BlocksOutsideTheHoleAreCopiedWithoutLoss) {
+    for (const unsigned channels : {1U, 3U}) {
+        const Image image = decodeJpeg(encodeJpeg(smooth(61, 50, channels)), kEnough);
+        Image filled = image;
+        const Bytes mask = hole(image, 20, 18, 30, 24);
+        for (std::size_t i = 0; i < filled.samples.size(); ++i) {
+            if (mask[i / channels] != 0) filled.samples[i] = 200;
+        }
+        const Image back = decodeJpeg(patchJpeg(filled, mask), kEnough);
+        ASSERT_EQ(back.samples.size(), image.samples.size());
+        for (std::size_t i = 0; i < back.samples.size(); ++i) {
+            const std::size_t x = i / channels % image.width;
+            const std::size_t y = i / channels / image.width;
+            if (x / 8 < 2 || x / 8 > 3 || y / 8 != 2) {
+                EXPECT_EQ(back.samples[i], image.samples[i]) << x << ',' << y;
+            }
+            if (mask[i / channels] != 0) {
+                EXPECT_NEAR(back.samples[i], 200, 40) << x << ',' << y;
+            }
+        }
+    }
+}
+
+/// A JPEG as another program would write it: subsampled, with comments, progressive, in any of its colours.
+Bytes makeJpeg(const Image& image, J_COLOR_SPACE space, bool progressive) {
+    jpeg_compress_struct codec{};
+    jpeg_error_mgr errors{};
+    codec.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&codec);
+    unsigned char* memory = nullptr;
+    unsigned long size = 0;
+    jpeg_mem_dest(&codec, &memory, &size);
+    codec.image_width = image.width;
+    codec.image_height = image.height;
+    codec.input_components = static_cast<int>(image.channels);
+    codec.in_color_space = image.channels == 1 ? JCS_GRAYSCALE : image.channels == 3 ? JCS_RGB : JCS_CMYK;
+    jpeg_set_defaults(&codec);
+    jpeg_set_colorspace(&codec, space);
+    codec.density_unit = 2;
+    codec.X_density = 100;
+    codec.Y_density = 50;
+    if (progressive) jpeg_simple_progression(&codec);
+    jpeg_start_compress(&codec, TRUE);
+    jpeg_write_marker(&codec, JPEG_COM, reinterpret_cast<const JOCTET*>("a comment"), 9);
+    for (std::size_t y = 0; y < image.height; ++y) {
+        Bytes row(
+            image.samples.begin() + static_cast<std::ptrdiff_t>(y * image.width * image.channels),
+            image.samples.begin() + static_cast<std::ptrdiff_t>((y + 1) * image.width * image.channels));
+        JSAMPROW rows[] = {row.data()};
+        jpeg_write_scanlines(&codec, rows, 1);
+    }
+    jpeg_finish_compress(&codec);
+    Bytes bytes(memory, memory + size);
+    jpeg_destroy_compress(&codec);
+    std::free(memory);
+    return bytes;
+}
+
+TEST(Jpeg, PatchingNothingKeepsEveryPixelOfAnyKind) {
+    struct Kind {
+        unsigned channels;
+        J_COLOR_SPACE space;
+    };
+    for (const Kind kind : {Kind{1, JCS_GRAYSCALE}, Kind{3, JCS_YCbCr}, Kind{3, JCS_RGB}}) {
+        for (const bool progressive : {false, true}) {
+            const Bytes file = makeJpeg(smooth(45, 50, kind.channels), kind.space, progressive);
+            const Image image = decodeJpeg(file, kEnough);
+            const Bytes patched = patchJpeg(image, Bytes(image.pixelCount()));
+            EXPECT_EQ(decodeJpeg(patched, kEnough).samples, image.samples);
+            const std::string text(patched.begin(), patched.end());
+            EXPECT_NE(text.find("a comment"), std::string::npos);
+            const bool is_progressive = text.find("\xff\xc2") != std::string::npos;
+            EXPECT_EQ(is_progressive, progressive);
+            if (kind.space == JCS_RGB) continue;  // such a file has no JFIF marker, hence no resolution
+            EXPECT_EQ(densityOf(*findChunk(image.chunks, "pHYs")).x, 10'000U);
+        }
+    }
+}
+
+TEST(Jpeg, SubsampledBlocksFarFromTheHoleAreKept) {
+    const Image image = decodeJpeg(makeJpeg(smooth(96, 96, 3), JCS_YCbCr, false), kEnough);
+    Image filled = image;
+    const Bytes mask = hole(image, 40, 40, 44, 44);
+    for (std::size_t i = 0; i < filled.samples.size(); ++i) {
+        if (mask[i / 3] != 0) filled.samples[i] = 0;
+    }
+    const Image back = decodeJpeg(patchJpeg(filled, mask), kEnough);
+    for (std::size_t i = 0; i < back.samples.size(); ++i) {
+        const std::size_t x = i / 3 % 96;
+        const std::size_t y = i / 3 / 96;
+        // The 16x16 block of its chroma, and two pixels about it that upsampling reaches.
+        if (x < 30 || x >= 50 || y < 30 || y >= 50) {
+            EXPECT_EQ(back.samples[i], image.samples[i]) << x << ',' << y;
+        }
+    }
+}
+
+TEST(Jpeg, RefusesCmykAndSizes) {
+    EXPECT_NE(faultOf(makeJpeg(smooth(8, 8, 4), JCS_CMYK, false)).find("CMYK"), std::string::npos);
+    const Bytes jpeg = encodeJpeg(smooth(8, 8, 3));
+    EXPECT_NE(faultOf(jpeg, 63).find("8x8 pixels; at most 63"), std::string::npos);
+    Image wide = noise(65501, 1, 1, 8);
+    EXPECT_THROW(encodeJpeg(wide), FileError);
+}
+
+TEST(Jpeg, EveryTruncationIsAnError) {
+    for (const bool progressive : {false, true}) {
+        const Bytes jpeg = makeJpeg(smooth(24, 24, 3), JCS_YCbCr, progressive);
+        for (std::size_t size = 3; size + 2 < jpeg.size(); ++size) {
+            EXPECT_NE(faultOf({jpeg.begin(), jpeg.begin() + static_cast<std::ptrdiff_t>(size)}), "") << size;
+        }
+    }
+}
+
+TEST(Jpeg, DamageNeverEscapes) {
+    const Bytes jpeg = makeJpeg(smooth(40, 40, 3), JCS_YCbCr, true);
+    std::mt19937 random(1);
+    int found = 0;
+    for (int i = 0; i < 2000; ++i) {
+        Bytes damaged = jpeg;
+        for (int k = 0; k < 3; ++k)
+            damaged[2 + random() % (jpeg.size() - 2)] = static_cast<std::uint8_t>(random());
+        const std::string fault = faultOf(damaged);
+        EXPECT_EQ(fault.find('\n'), std::string::npos);
+        found += fault.empty() ? 0 : 1;
+    }
+    EXPECT_GT(found, 200);
+}
+
+TEST(ImageFile, IsKnownByItsContentAndItsFaultsNameIt) {
+    const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "pconv_image_io";
+    std::filesystem::create_directories(folder);
+    const auto faultOfFile = [&](const std::string& content) {
+        const std::filesystem::path path = folder / "picture.jpg";
+        std::ofstream(path, std::ios::binary) << content;
+        try {
+            readImage(path, kEnough);
+        } catch (const FileError& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    const Bytes png = encodePng(noise(3, 3, 3, 8));
+    EXPECT_EQ(faultOfFile(std::string(png.begin(), png.end())), "");
+    EXPECT_NE(faultOfFile("").find("empty"), std::string::npos);
+    EXPECT_NE(faultOfFile("GIF89a").find("neither a PNG nor a JPEG"), std::string::npos);
+    EXPECT_NE(faultOfFile("\x89PNG\r\n\x1a\n").find("ends early"), std::string::npos);
+    EXPECT_NE(faultOfFile("GIF89a").find("picture.jpg'"), std::string::npos);
+    EXPECT_THROW(readImage(folder, kEnough), FileError);
+    EXPECT_THROW(readImage(folder / "absent.png", kEnough), FileError);
+    std::filesystem::remove_all(folder);
+
+    EXPECT_EQ(formatOfName("a/b.PNG"), ImageFormat::png);
+    EXPECT_EQ(formatOfName("a.JpEg"), ImageFormat::jpeg);
+    EXPECT_EQ(formatOfName("a.jpg"), ImageFormat::jpeg);
+    EXPECT_THROW(formatOfName("a.gif"), FileError);
+    EXPECT_THROW(formatOfName("png"), FileError);
+    EXPECT_THROW(formatOfName(".png"), FileError);
+}
+
+}  // namespace
+}  // namespace pconv::app
