@@ -23,6 +23,15 @@ Dims5 dims(int64_t n, int64_t c, const Dims3& size) {
     return {n, c, size[0], size[1], size[2]};
 }
 
+bool rowSupports(const Implementation& row, const Device& device, const PartialConvDesc& desc,
+                 std::string& reason) {
+    if (desc.training && !row.trains()) {
+        reason = "no backward pass";
+        return false;
+    }
+    return row.supports(device, desc, reason);
+}
+
 // The first row that supports `desc`, or the pinned one; each row that declines says why.
 const Implementation& choose(const DeviceState& state, const PartialConvDesc& desc,
                              const std::string& pinned) {
@@ -32,7 +41,7 @@ const Implementation& choose(const DeviceState& state, const PartialConvDesc& de
         names += (names.empty() ? "" : ", ") + std::string(row->name());
         if (!pinned.empty() && pinned != row->name()) continue;
         std::string reason;
-        if (row->supports(*state.device, desc, reason)) return *row;
+        if (rowSupports(*row, *state.device, desc, reason)) return *row;
         declined += (declined.empty() ? "" : "; ") + std::string(row->name()) + ": " + reason;
     }
     if (declined.empty())
@@ -155,7 +164,7 @@ PconvStatus pconvGetImplementationInfo(PconvDevice device, int32_t index, const 
         const DeviceLock lock(state.mutex);
         const Implementation& row = *rows[static_cast<size_t>(index)];
         copyText(result.name, row.name());
-        result.supported = row.supports(*state.device, parsed, reason) ? 1 : 0;
+        result.supported = rowSupports(row, *state.device, parsed, reason) ? 1 : 0;
         if (result.supported == 0) copyText(result.reason, reason);
         storeVersioned(result, info, "info");
     });
@@ -245,30 +254,130 @@ PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const PconvTensor*
     });
 }
 
+namespace {
+
+UnitStride unitStride(Layout layout) {
+    return layout == Layout::contiguous ? UnitStride::last : UnitStride::channels;
+}
+
+void checkUpdate(const PconvPartialConv_T& conv, const PconvMaskUpdate_T& update) {
+    if (update.device != conv.device) invalid("update lies on another device");
+    if (!sameMaskSide(conv.desc, update.desc))
+        invalid("update was made for another window or mask setting than this convolution's");
+}
+
+// Called under the device's lock.
+void checkReady(const PconvPartialConv_T& conv, const PconvMaskUpdate_T& update) {
+    if (!conv.has_weights) invalid("the weights have not been set");
+    if (!update.computed) invalid("the mask update has not been computed");
+}
+
+// A view with the dims it was checked for, to tell overlaps.
+struct Operand {
+    const char* name;
+    Dims5 dims;
+    TensorRef tensor;
+};
+
+Operand inputLike(const PconvTensor* tensor, const char* name, const PconvPartialConv_T& conv) {
+    const PartialConvDesc& d = conv.desc;
+    const Dims5 size = dims(d.batch, d.in_channels, d.window.input);
+    return {name, size,
+            parseTensor(tensor, {name, d.data_type, d.spatial_dims, size, unitStride(d.input_layout)},
+                        *conv.device)};
+}
+
+Operand outputLike(const PconvTensor* tensor, const char* name, const PconvPartialConv_T& conv) {
+    const PartialConvDesc& d = conv.desc;
+    const Dims5 size = dims(d.batch, d.out_channels, d.window.output);
+    return {name, size,
+            parseTensor(tensor, {name, d.data_type, d.spatial_dims, size, unitStride(d.output_layout)},
+                        *conv.device)};
+}
+
+Operand weightLike(const PconvTensor* tensor, const char* name, const PconvPartialConv_T& conv) {
+    const PartialConvDesc& d = conv.desc;
+    const Dims5 size = dims(d.out_channels, d.in_channels / d.groups, d.window.kernel);
+    Operand operand{
+        name, size,
+        parseTensor(tensor, {name, d.data_type, d.spatial_dims, size, UnitStride::last}, *conv.device)};
+    checkContiguous(operand.tensor, size, name);
+    return operand;
+}
+
+Operand biasLike(const PconvTensor* tensor, const char* name, const PconvPartialConv_T& conv) {
+    const PartialConvDesc& d = conv.desc;
+    return {name,
+            {1, 1, 1, 1, d.out_channels},
+            parseVector(tensor, name, d.data_type, d.out_channels, *conv.device)};
+}
+
+void checkApart(const Operand& a, const Operand& b) {
+    if (mayOverlap(a.tensor, a.dims, b.tensor, b.dims))
+        invalid(std::string(a.name) + " and " + b.name + " overlap");
+}
+
+}  // namespace
+
+PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const PconvTensor* weight,
+                                       const PconvTensor* bias) {
+    return guarded([&] {
+        PconvPartialConv_T& object = notNull(conv, "conv");
+        const Operand w = weightLike(weight, "weight", object);
+        const bool has_bias = object.desc.has_bias;
+        if (!has_bias && bias != nullptr) invalid("bias is given; expected null where has_bias is 0");
+        Operand b{};
+        if (has_bias) b = biasLike(bias, "bias", object);
+        const DeviceLock lock(object.device->mutex);
+        object.has_weights = false;
+        object.conv->setWeights(w.tensor, has_bias ? &b.tensor : nullptr);
+        object.has_weights = true;
+    });
+}
+
 PconvStatus pconvForwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update, const PconvTensor* input,
                                     const PconvTensor* output) {
     return guarded([&] {
         PconvPartialConv_T& object = notNull(conv, "conv");
         PconvMaskUpdate_T& mask = notNull(update, "update");
-        const PartialConvDesc& desc = object.desc;
-        if (mask.device != object.device) invalid("update lies on another device");
-        if (!sameMaskSide(desc, mask.desc))
-            invalid("update was made for another window or mask setting than this convolution's");
-        const auto unit = [](Layout layout) {
-            return layout == Layout::contiguous ? UnitStride::last : UnitStride::channels;
-        };
-        const Dims5 in_dims = dims(desc.batch, desc.in_channels, desc.window.input);
-        const Dims5 out_dims = dims(desc.batch, desc.out_channels, desc.window.output);
-        const TensorRef in =
-            parseTensor(input, {"input", desc.data_type, desc.spatial_dims, in_dims, unit(desc.input_layout)},
-                        *object.device);
-        const TensorRef out = parseTensor(
-            output, {"output", desc.data_type, desc.spatial_dims, out_dims, unit(desc.output_layout)},
-            *object.device);
-        if (mayOverlap(in, in_dims, out, out_dims)) invalid("input and output overlap");
+        checkUpdate(object, mask);
+        const Operand in = inputLike(input, "input", object);
+        const Operand out = outputLike(output, "output", object);
+        checkApart(in, out);
         const DeviceLock lock(object.device->mutex);
-        if (!object.has_weights) invalid("the weights have not been set");
-        if (!mask.computed) invalid("the mask update has not been computed");
-        object.conv->forward(*mask.update, in, out);
+        checkReady(object, mask);
+        object.conv->forward(*mask.update, in.tensor, out.tensor);
+    });
+}
+
+PconvStatus pconvBackwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update, const PconvTensor* input,
+                                     const PconvTensor* grad_output, const PconvGradients* gradients) {
+    return guarded([&] {
+        PconvPartialConv_T& object = notNull(conv, "conv");
+        PconvMaskUpdate_T& mask = notNull(update, "update");
+        if (!object.desc.training) invalid("the convolution was made without training");
+        checkUpdate(object, mask);
+        const PconvGradients wanted = copyVersioned(gradients, pconvDefaultGradients(), "gradients");
+        std::vector<Operand> operands{inputLike(input, "input", object),
+                                      outputLike(grad_output, "grad_output", object)};
+        operands.reserve(5);  // the gradients below point into it
+        Gradients results;
+        results.accumulate = wanted.accumulate != 0;
+        const auto add = [&](Operand operand) {
+            for (const Operand& other : operands) checkApart(operand, other);
+            operands.push_back(std::move(operand));
+            return &operands.back().tensor;
+        };
+        if (wanted.grad_input != nullptr)
+            results.input = add(inputLike(wanted.grad_input, "grad_input", object));
+        if (wanted.grad_weight != nullptr)
+            results.weight = add(weightLike(wanted.grad_weight, "grad_weight", object));
+        if (wanted.grad_bias != nullptr) {
+            if (!object.desc.has_bias) invalid("grad_bias is given; expected null where has_bias is 0");
+            results.bias = add(biasLike(wanted.grad_bias, "grad_bias", object));
+        }
+        const DeviceLock lock(object.device->mutex);
+        checkReady(object, mask);
+        object.conv->backward(*mask.update, operands[0].tensor, operands[1].tensor, results);
     });
 }

@@ -69,6 +69,7 @@ struct PartialConvDesc {
     bool fast_math = false;
     bool has_bias = true;
     bool input_is_masked = false;
+    bool training = false;  // backward will be called; rows that cannot do it decline
 
     // Channels of window_sum, updated_mask and ratio: 1 or groups.
     int64_t maskGroups() const { return group_window ? groups : 1; }
@@ -134,6 +135,14 @@ class MaskUpdate {
     virtual void compute(const std::vector<TensorRef>& planes) = 0;
 };
 
+// Null where a gradient is not wanted.
+struct Gradients {
+    const TensorRef* input = nullptr;
+    const TensorRef* weight = nullptr;  // contiguous
+    const TensorRef* bias = nullptr;    // contiguous
+    bool accumulate = false;            // added to what is there, else it is overwritten unread
+};
+
 class PartialConv {
   public:
     PartialConv() = default;
@@ -145,6 +154,11 @@ class PartialConv {
     // Enqueues. `update` came from any row of the same device, with an equal window and mask setting, and has
     // been computed.
     virtual void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) = 0;
+    // Enqueues; called only where the descriptor says training, which rows without it decline.
+    virtual void backward(const MaskUpdate& /*update*/, const TensorRef& /*input*/,
+                          const TensorRef& /*grad_output*/, const Gradients& /*gradients*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this implementation has no backward pass");
+    }
 };
 
 class Device;
@@ -157,6 +171,8 @@ class Implementation {
     Implementation& operator=(const Implementation&) = delete;
     virtual ~Implementation() = default;
     const char* name() const { return name_; }
+    // Whether the row has a backward pass; the core asks before it asks `supports` of a training descriptor.
+    virtual bool trains() const { return false; }
     // Where false, `reason` gets one line that names what stands in the way.
     virtual bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const = 0;
     virtual std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,

@@ -21,16 +21,16 @@ int64_t inRange(int64_t value, int64_t least, const std::string& name) {
 }
 
 template <typename To, typename From>
-To oneOf(From value, int count, const char* name) {
-    const auto number = static_cast<int64_t>(value);
+To oneOf(const From& value, int count, const char* name) {
+    const int64_t number = enumNumber(value);
     if (number < 0 || number >= count)
         invalid(std::string(name) + " is " + std::to_string(number) + "; expected 0 to " +
                 std::to_string(count - 1));
     return static_cast<To>(number);
 }
 
-DataType parseDataType(PconvDataType type) {
-    if (type == PCONV_DATA_TYPE_U8) invalid("data_type is PCONV_DATA_TYPE_U8; expected F32, F16 or BF16");
+DataType parseDataType(const PconvDataType& type) {
+    if (enumNumber(type) == PCONV_DATA_TYPE_U8) invalid("data_type is PCONV_DATA_TYPE_U8; expected F32, F16 or BF16");
     return oneOf<DataType>(type, 3, "data_type");
 }
 
@@ -106,6 +106,9 @@ PartialConvDesc parsePartialConvDesc(const PconvPartialConvDesc* caller) {
     result.fast_math = oneOf<int>(desc.math, 2, "math") == PCONV_MATH_FAST;
     result.has_bias = desc.has_bias != 0;
     result.input_is_masked = desc.input_is_masked != 0;
+    result.training = desc.training != 0;
+    if (result.training && result.activation != Activation::none)
+        invalid("activation is fused into a training convolution; expected PCONV_ACTIVATION_NONE");
     checkVolumes(result);
     return result;
 }
@@ -128,6 +131,9 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
     form.hole_is_one = oneOf<int>(mask.polarity, 2, "mask->polarity") == PCONV_MASK_HOLE_IS_ONE;
     if (mask.segment_count < 1 || mask.segments == nullptr)
         invalid("mask has no segments; expected at least one");
+    if (!desc.multi_channel && mask.segment_count > 1)
+        invalid("mask has " + std::to_string(mask.segment_count) +
+                " segments; expected one in single-channel mode");
     if (mask.segment_count > desc.in_channels)
         invalid("mask has " + std::to_string(mask.segment_count) +
                 " segments; expected at most in_channels, " + std::to_string(desc.in_channels));
@@ -137,7 +143,7 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
     for (int i = 0; i < mask.segment_count; ++i) {
         const PconvMaskSegment& segment = mask.segments[i];
         const std::string name = "mask segment " + std::to_string(i);
-        if (segment.planes.data_type != type)
+        if (enumNumber(segment.planes.data_type) != type)
             invalid(name + " has the wrong data type; expected " +
                     (type == PCONV_DATA_TYPE_U8 ? "U8 for a binary mask" : "F32 for a fractional mask"));
         if (segment.planes.rank != rank)
@@ -152,7 +158,8 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
                     std::to_string(form.batch));
         form.batch = batch;
         const int64_t planes = inRange(segment.planes.dims[1], 1, name + " plane count");
-        const int64_t multiplicity = inRange(segment.multiplicity, 1, name + " multiplicity");
+        const int64_t multiplicity =
+            desc.multi_channel ? inRange(segment.multiplicity, 1, name + " multiplicity") : 1;
         for (int d = 0; d < desc.spatial_dims; ++d) {
             const int64_t expected = desc.window.input[static_cast<size_t>(3 - desc.spatial_dims + d)];
             if (segment.planes.dims[2 + d] != expected)
@@ -161,14 +168,14 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
                         std::to_string(expected));
         }
         channels += checkedProduct(planes, multiplicity, "the mask");
-        if (channels > desc.in_channels && desc.multi_channel) break;
+        if (channels > desc.in_channels) break;
         form.segments.push_back({planes, multiplicity});
     }
     if (desc.multi_channel && channels != desc.in_channels)
         invalid("mask planes times multiplicity make " + std::to_string(channels) +
                 " channels; expected in_channels, " + std::to_string(desc.in_channels));
-    if (!desc.multi_channel && (form.segments.size() != 1 || form.segments[0].planes != 1))
-        invalid("mask has more than one plane; expected one in single-channel mode");
+    if (!desc.multi_channel && channels != 1)
+        invalid("mask has " + std::to_string(channels) + " planes; expected one in single-channel mode");
     return form;
 }
 

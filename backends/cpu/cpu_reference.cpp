@@ -4,10 +4,43 @@
 #include <cmath>
 
 #include "cpu_device.h"
+#include "half.h"
 
 namespace pconv::cpu {
 
 namespace {
+
+double load(const TensorRef& t, int64_t i) {
+    switch (t.data_type) {
+        case DataType::f32:
+            return static_cast<double>(pointer<float>(t)[i]);
+        case DataType::f16:
+            return static_cast<double>(floatFromF16(pointer<uint16_t>(t)[i]));
+        case DataType::bf16:
+            return static_cast<double>(floatFromBf16(pointer<uint16_t>(t)[i]));
+        case DataType::u8:
+            break;
+    }
+    return pointer<uint8_t>(t)[i] != 0 ? 1 : 0;
+}
+
+void store(const TensorRef& t, int64_t i, double value) {
+    const auto single = static_cast<float>(value);
+    switch (t.data_type) {
+        case DataType::f32:
+            pointer<float>(t)[i] = single;
+            return;
+        case DataType::f16:
+            pointer<uint16_t>(t)[i] = f16FromFloat(single);
+            return;
+        case DataType::bf16:
+            pointer<uint16_t>(t)[i] = bf16FromFloat(single);
+            return;
+        case DataType::u8:
+            pointer<uint8_t>(t)[i] = value > 0 ? 1 : 0;
+            return;
+    }
+}
 
 int64_t index(const TensorRef& t, int64_t n, int64_t c, const Dims3& p) {
     return n * t.strides[0] + c * t.strides[1] + p[0] * t.strides[2] + p[1] * t.strides[3] +
@@ -40,44 +73,38 @@ void forEachPosition(const Dims3& size, const F& f) {
             for (o[2] = 0; o[2] < size[2]; ++o[2]) f(o);
 }
 
+// m[n, c, p]; 1 where there is no mask.
+double maskAt(const CpuMaskUpdate& update, bool multi_channel, int64_t n, int64_t c, const Dims3& p) {
+    const MaskForm& form = update.form();
+    if (form.segments.empty()) return 1;
+    const PlaneIndex at = planeOfChannel(form, multi_channel, c);
+    const TensorRef& planes = update.planes()[at.segment];
+    const double value = load(planes, index(planes, form.batch == 1 ? 0 : n, at.plane, p));
+    return form.hole_is_one ? 1 - value : value;
+}
+
 class ReferenceMaskUpdate final : public CpuMaskUpdate {
   public:
     using CpuMaskUpdate::CpuMaskUpdate;
 
-    // m[n, c, p], 1 where there is no mask.
-    double mask(int64_t n, int64_t c, const Dims3& p) const {
-        return maskValue(*this, desc_.multi_channel, n, c, p);
-    }
-
-    static double maskValue(const CpuMaskUpdate& update, bool multi_channel, int64_t n, int64_t c,
-                            const Dims3& p) {
-        const MaskForm& form = update.form();
-        if (form.segments.empty()) return 1;
-        const PlaneIndex at = planeOfChannel(form, multi_channel, c);
-        const TensorRef& planes = update.planes()[at.segment];
-        const int64_t i = index(planes, form.batch == 1 ? 0 : n, at.plane, p);
-        const double value = planes.data_type == DataType::u8 ? (pointer<uint8_t>(planes)[i] != 0 ? 1.0 : 0.0)
-                                                              : pointer<float>(planes)[i];
-        return form.hole_is_one ? 1 - value : value;
-    }
-
   protected:
     void computeResults() override {
         const int64_t counted = desc_.countedChannels();
-        const double win = static_cast<double>(volume(desc_.window.kernel) * counted);
+        const auto win = static_cast<double>(volume(desc_.window.kernel) * counted);
         for (int64_t n = 0; n < form_.batch; ++n)
             for (int64_t g = 0; g < desc_.maskGroups(); ++g)
                 forEachPosition(desc_.window.output, [&](const Dims3& o) {
                     double s = 0;
                     forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3&) {
-                        for (int64_t c = g * counted; c < (g + 1) * counted; ++c) s += mask(n, c, p);
+                        for (int64_t c = g * counted; c < (g + 1) * counted; ++c)
+                            s += maskAt(*this, desc_.multi_channel, n, c, p);
                     });
-                    store(n, g, o, s, win);
+                    storeResults(index(results_.ratio, n, g, o), s, win);
                 });
     }
 
   private:
-    void store(int64_t n, int64_t g, const Dims3& o, double s, double win) {
+    void storeResults(int64_t i, double s, double win) {
         double u = 0;
         double r = 0;
         if (desc_.normalization == Normalization::window_ratio) {
@@ -87,13 +114,9 @@ class ReferenceMaskUpdate final : public CpuMaskUpdate {
             u = s > 0 ? 1 : 0;
             r = s > 0 ? 1 / s : 0;
         }
-        const int64_t i = index(results_.ratio, n, g, o);
-        pointer<float>(results_.window_sum)[i] = static_cast<float>(s);
-        pointer<float>(results_.ratio)[i] = static_cast<float>(r);
-        if (results_.updated_mask.data_type == DataType::u8)
-            pointer<uint8_t>(results_.updated_mask)[i] = u > 0 ? 1 : 0;
-        else
-            pointer<float>(results_.updated_mask)[i] = static_cast<float>(u);
+        store(results_.window_sum, i, s);
+        store(results_.ratio, i, r);
+        store(results_.updated_mask, i, u);
     }
 };
 
@@ -107,14 +130,69 @@ class ReferencePartialConv final : public PartialConv {
     explicit ReferencePartialConv(const PartialConvDesc& desc) : desc_(desc) {}
 
     void setWeights(const TensorRef& weight, const TensorRef* bias) override {
-        const auto count =
-            desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel);
-        weight_.assign(pointer<float>(weight), pointer<float>(weight) + count);
-        if (bias != nullptr) bias_.assign(pointer<float>(*bias), pointer<float>(*bias) + desc_.out_channels);
+        weight_.resize(static_cast<size_t>(desc_.out_channels * groupIn() * volume(desc_.window.kernel)));
+        for (size_t i = 0; i < weight_.size(); ++i) weight_[i] = load(weight, static_cast<int64_t>(i));
+        bias_.assign(static_cast<size_t>(desc_.out_channels), 0);
+        if (bias == nullptr) return;
+        for (size_t i = 0; i < bias_.size(); ++i) bias_[i] = load(*bias, static_cast<int64_t>(i));
     }
 
     void forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) override {
         const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
+        forEachOutput(update, [&](int64_t n, int64_t c, const Dims3& o, double r, double u) {
+            double y = 0;
+            if (u > 0) {
+                forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
+                    y += load(input, index(input, n, channel, p)) * m * weight_[w];
+                });
+                y *= r;
+                if (desc_.has_bias) y = (y + bias_[static_cast<size_t>(c)]) * u;
+            }
+            store(output, index(output, n, c, o), activate(y, desc_));
+        });
+    }
+
+    void backward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& grad_output,
+                  const Gradients& gradients) override {
+        const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
+        const Dims3& size = desc_.window.input;
+        TensorRef dx_at;  // contiguous, whatever grad_input is
+        dx_at.strides = {desc_.in_channels * volume(size), volume(size), size[1] * size[2], size[2], 1};
+        std::vector<double> dx(
+            gradients.input != nullptr ? static_cast<size_t>(desc_.batch * dx_at.strides[0]) : 0);
+        std::vector<double> dw(gradients.weight != nullptr ? weight_.size() : 0);
+        std::vector<double> db(bias_.size());
+        forEachOutput(update, [&](int64_t n, int64_t c, const Dims3& o, double r, double u) {
+            if (u <= 0) return;
+            const double dy = load(grad_output, index(grad_output, n, c, o));
+            const double dc = desc_.has_bias ? dy * r * u : dy * r;
+            db[static_cast<size_t>(c)] += dy * u;
+            forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
+                if (!dx.empty()) dx[static_cast<size_t>(index(dx_at, n, channel, p))] += m * weight_[w] * dc;
+                if (!dw.empty()) dw[w] += load(input, index(input, n, channel, p)) * m * dc;
+            });
+        });
+        const auto give = [&](const TensorRef& tensor, int64_t i, double value) {
+            store(tensor, i, gradients.accumulate ? load(tensor, i) + value : value);
+        };
+        if (gradients.input != nullptr)
+            for (int64_t n = 0; n < desc_.batch; ++n)
+                for (int64_t c = 0; c < desc_.in_channels; ++c)
+                    forEachPosition(size, [&](const Dims3& p) {
+                        give(*gradients.input, index(*gradients.input, n, c, p),
+                             dx[static_cast<size_t>(index(dx_at, n, c, p))]);
+                    });
+        for (size_t i = 0; i < dw.size(); ++i) give(*gradients.weight, static_cast<int64_t>(i), dw[i]);
+        if (gradients.bias != nullptr)
+            for (size_t i = 0; i < db.size(); ++i) give(*gradients.bias, static_cast<int64_t>(i), db[i]);
+    }
+
+  private:
+    int64_t groupIn() const { return desc_.in_channels / desc_.groups; }
+
+    // f(n, output channel, position, ratio, updated mask)
+    template <typename F>
+    void forEachOutput(const CpuMaskUpdate& update, const F& f) const {
         const MaskPlanes& mask = update.results();
         const int64_t group_out = desc_.out_channels / desc_.groups;
         for (int64_t n = 0; n < desc_.batch; ++n)
@@ -122,51 +200,38 @@ class ReferencePartialConv final : public PartialConv {
                 forEachPosition(desc_.window.output, [&](const Dims3& o) {
                     const int64_t i = index(mask.ratio, update.form().batch == 1 ? 0 : n,
                                             desc_.group_window ? c / group_out : 0, o);
-                    const double r = pointer<float>(mask.ratio)[i];
-                    const double u = mask.updated_mask.data_type == DataType::u8
-                                         ? pointer<uint8_t>(mask.updated_mask)[i]
-                                         : pointer<float>(mask.updated_mask)[i];
-                    double y = u > 0 ? convolve(update, input, n, c, o) * r : 0;
-                    if (desc_.has_bias)
-                        y = u > 0 ? (y + static_cast<double>(bias_[static_cast<size_t>(c)])) * u : 0;
-                    pointer<float>(output)[index(output, n, c, o)] = static_cast<float>(activate(y, desc_));
+                    f(n, c, o, load(mask.ratio, i), load(mask.updated_mask, i));
                 });
     }
 
-  private:
-    // conv(x * m, W) at one output element; where m is 0, x is not looked at.
-    double convolve(const CpuMaskUpdate& update, const TensorRef& input, int64_t n, int64_t c,
-                    const Dims3& o) const {
-        const int64_t group_in = desc_.in_channels / desc_.groups;
+    // f(input channel, position, mask, index of the weight) for the products of one output element. Where the
+    // mask is 0 there is none: the input is not looked at.
+    template <typename F>
+    void forEachProduct(const CpuMaskUpdate& update, int64_t n, int64_t c, const Dims3& o, const F& f) const {
         const int64_t group = c / (desc_.out_channels / desc_.groups);
         const Dims3& k = desc_.window.kernel;
-        double sum = 0;
-        for (int64_t j = 0; j < group_in; ++j)
+        for (int64_t j = 0; j < groupIn(); ++j)
             forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3& tap) {
-                const int64_t channel = group * group_in + j;
-                double m = 1;
-                if (desc_.maskInput())
-                    m = ReferenceMaskUpdate::maskValue(update, desc_.multi_channel, n, channel, p);
+                const int64_t channel = group * groupIn() + j;
+                const double m = maskAt(update, desc_.multi_channel, n, channel, p);
                 if (m == 0) return;
-                const int64_t w = (((c * group_in + j) * k[0] + tap[0]) * k[1] + tap[1]) * k[2] + tap[2];
-                sum += pointer<float>(input)[index(input, n, channel, p)] * m *
-                       static_cast<double>(weight_[static_cast<size_t>(w)]);
+                const int64_t w = (((c * groupIn() + j) * k[0] + tap[0]) * k[1] + tap[1]) * k[2] + tap[2];
+                f(channel, p, desc_.input_is_masked ? 1.0 : m, static_cast<size_t>(w));
             });
-        return sum;
     }
 
     PartialConvDesc desc_;
-    std::vector<float> weight_;
-    std::vector<float> bias_;
+    std::vector<double> weight_;
+    std::vector<double> bias_;
 };
 
 class Reference final : public Implementation {
   public:
     Reference() : Implementation("cpu:reference") {}
-    bool supports(const Device& /*device*/, const PartialConvDesc& desc, std::string& reason) const override {
-        if (desc.data_type == DataType::f32) return true;
-        reason = "only f32 tensors";
-        return false;
+    bool trains() const override { return true; }
+    bool supports(const Device& /*device*/, const PartialConvDesc& /*desc*/,
+                  std::string& /*reason*/) const override {
+        return true;
     }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& /*device*/, const PartialConvDesc& desc,
                                                const MaskForm& form,

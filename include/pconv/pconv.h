@@ -23,6 +23,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define PCONV_VERSION_MAJOR 0
 #define PCONV_VERSION_MINOR 1
@@ -127,7 +128,7 @@ typedef void (*PconvMessageCallback)(void* user, const char* line);
 typedef struct PconvDeviceOptions {
     size_t struct_size;
     uint64_t memory_limit; /* bytes this device may allocate in all; 0: no limit */
-    int32_t threads;       /* CPU threads to use; 0: as many as there are cores (OMP_NUM_THREADS is obeyed) */
+    int32_t threads;       /* CPU threads to use, at most 1024; 0: one a core (OMP_NUM_THREADS is obeyed) */
     int32_t verbosity;     /* 0 silent, 1 choices of implementation, 2 more; -1: PCONV_VERBOSE, else 0 */
     PconvMessageCallback message_callback; /* NULL: lines go to stderr */
     PconvAllocationCallback allocation_callback;
@@ -279,6 +280,7 @@ typedef struct PconvPartialConvDesc {
     PconvMath math;
     int32_t has_bias;
     int32_t input_is_masked; /* the input is known to be 0 in the holes: it need not be masked again */
+    int32_t training;        /* also prepare pconvBackwardPartialConv; needs PCONV_ACTIVATION_NONE */
     const char*
         implementation; /* pins a row such as "cpu:onednn"; NULL: PCONV_IMPL, else the preferred one */
 } PconvPartialConvDesc;
@@ -286,31 +288,24 @@ typedef struct PconvPartialConvDesc {
 /* Batch, channels and groups 1; sizes 0 (to be set); kernel, stride and dilation 1; padding 0; f32,
    contiguous, binary single-channel mask, window ratio with eps 1e-8, exact, with bias, no activation. */
 static inline PconvPartialConvDesc pconvDefaultPartialConvDesc(int32_t spatial_dims) {
-    PconvPartialConvDesc desc = {sizeof(PconvPartialConvDesc),
-                                 spatial_dims,
-                                 1,
-                                 1,
-                                 1,
-                                 1,
-                                 {0, 0, 0},
-                                 {1, 1, 1},
-                                 {1, 1, 1},
-                                 {0, 0, 0},
-                                 {1, 1, 1},
-                                 PCONV_DATA_TYPE_F32,
-                                 PCONV_LAYOUT_CONTIGUOUS,
-                                 PCONV_LAYOUT_CONTIGUOUS,
-                                 PCONV_MASK_TYPE_BINARY,
-                                 PCONV_MASK_MODE_SINGLE_CHANNEL,
-                                 PCONV_MASK_WINDOW_ALL_CHANNELS,
-                                 PCONV_NORMALIZATION_WINDOW_RATIO,
-                                 1e-8,
-                                 PCONV_ACTIVATION_NONE,
-                                 0.01F,
-                                 PCONV_MATH_EXACT,
-                                 1,
-                                 0,
-                                 NULL};
+    PconvPartialConvDesc desc;
+    int i;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc;
+    desc.spatial_dims = spatial_dims;
+    desc.batch = 1;
+    desc.in_channels = 1;
+    desc.out_channels = 1;
+    desc.groups = 1;
+    for (i = 0; i < PCONV_MAX_SPATIAL_DIMS; ++i) {
+        desc.kernel[i] = 1;
+        desc.stride[i] = 1;
+        desc.dilation[i] = 1;
+    }
+    desc.mask_type = PCONV_MASK_TYPE_BINARY;
+    desc.eps = 1e-8;
+    desc.negative_slope = 0.01F;
+    desc.has_bias = 1;
     return desc;
 }
 
@@ -433,6 +428,34 @@ PCONV_API PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const Pc
  */
 PCONV_API PconvStatus pconvForwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
                                               const PconvTensor* input, const PconvTensor* output);
+
+/*
+ * Where the gradients go, of the descriptor's data type; NULL for one that is not wanted. None may overlap
+ * another tensor of the call.
+ */
+typedef struct PconvGradients {
+    size_t struct_size;
+    const PconvTensor* grad_input;  /* [N, Cin, S...] in the input's layout */
+    const PconvTensor* grad_weight; /* [Cout, Cin / groups, K...], contiguous */
+    const PconvTensor* grad_bias;   /* [Cout], contiguous; NULL where has_bias is 0 */
+    int32_t accumulate;             /* 1: added to what the tensors hold; 0: what they hold is not read */
+} PconvGradients;
+
+static inline PconvGradients pconvDefaultGradients(void) {
+    PconvGradients gradients = {sizeof(PconvGradients), NULL, NULL, NULL, 0};
+    return gradients;
+}
+
+/*
+ * Enqueues the backward pass of a convolution made with `training`: from the input of its forward pass, the
+ * mask update used there and the gradient of its output. No gradient flows into the mask. With u the updated
+ * mask and r the ratio, dc = grad_output * r (* u where there is a bias); grad_input = m *
+ * conv_transposed(dc, W); grad_weight = correlation(input * m, dc); grad_bias = sum(grad_output * u). Two
+ * runs give the same bits.
+ */
+PCONV_API PconvStatus pconvBackwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
+                                               const PconvTensor* input, const PconvTensor* grad_output,
+                                               const PconvGradients* gradients);
 
 #ifdef __cplusplus
 }
