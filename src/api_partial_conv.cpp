@@ -235,25 +235,6 @@ PconvStatus pconvGetPartialConvImplementation(PconvPartialConv conv, const char*
     return guarded([&] { notNull(name, "name") = notNull(conv, "conv").implementation; });
 }
 
-PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const PconvTensor* weight,
-                                       const PconvTensor* bias) {
-    return guarded([&] {
-        PconvPartialConv_T& object = notNull(conv, "conv");
-        const PartialConvDesc& desc = object.desc;
-        const Dims5 size = dims(desc.out_channels, desc.in_channels / desc.groups, desc.window.kernel);
-        const TensorRef w = parseTensor(
-            weight, {"weight", desc.data_type, desc.spatial_dims, size, UnitStride::last}, *object.device);
-        checkContiguous(w, size, "weight");
-        if (!desc.has_bias && bias != nullptr) invalid("bias is given; expected null where has_bias is 0");
-        TensorRef b;
-        if (desc.has_bias) b = parseVector(bias, "bias", desc.data_type, desc.out_channels, *object.device);
-        const DeviceLock lock(object.device->mutex);
-        object.has_weights = false;
-        object.conv->setWeights(w, desc.has_bias ? &b : nullptr);
-        object.has_weights = true;
-    });
-}
-
 namespace {
 
 UnitStride unitStride(Layout layout) {
