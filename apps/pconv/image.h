@@ -36,6 +36,8 @@ struct Image {
     bool hasAlpha() const { return channels == 2 || channels == 4; }
     unsigned colourChannels() const { return hasAlpha() ? channels - 1 : channels; }
     std::size_t pixelCount() const { return std::size_t{width} * height; }
+    unsigned sampleBytes() const { return depth == 16 ? 2 : 1; }
+    std::size_t rowBytes() const { return std::size_t{width} * channels * sampleBytes(); }
     unsigned maximum() const { return (1U << depth) - 1; }
 };
 

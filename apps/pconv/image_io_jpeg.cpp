@@ -204,9 +204,9 @@ void setDensity(j_compress_ptr codec, const std::vector<PngChunk>& chunks) {
 
 /// Samples as libjpeg takes them: 8 bits, without alpha.
 void fillRow(const Image& image, std::size_t y, JSAMPLE* row) {
-    const unsigned wide = image.depth == 16 ? 2 : 1;
+    const unsigned wide = image.sampleBytes();
     const unsigned colours = image.colourChannels();
-    const std::uint8_t* from = image.samples.data() + y * image.width * image.channels * wide;
+    const std::uint8_t* from = image.samples.data() + y * image.rowBytes();
     for (std::size_t x = 0; x < image.width; ++x) {
         for (unsigned c = 0; c < colours; ++c) {
             const std::uint8_t* sample = from + (x * image.channels + c) * wide;
@@ -309,7 +309,7 @@ Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
     image.height = from.codec.image_height;
     image.channels = isGray(from.codec) ? 1 : 3;
     image.chunks = chunksOf(&from.codec);
-    const std::size_t row_bytes = std::size_t{image.width} * image.channels;
+    const std::size_t row_bytes = image.rowBytes();
     image.samples.resize(row_bytes * image.height);
     guarded(session, [&] {
         from.codec.out_color_space = isGray(from.codec) ? JCS_GRAYSCALE : JCS_RGB;
