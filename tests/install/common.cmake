@@ -1,0 +1,83 @@
+# What the scripts here share. Each runs in WORK, which it empties first.
+cmake_minimum_required(VERSION 3.25)
+string(REPLACE "," ";" BACKENDS "${BACKENDS}")
+string(REPLACE "," ";" required "$ENV{PCONV_REQUIRE_DEVICES}")
+set(flags "")
+if(SANITIZE)
+  set(flags "-fsanitize=${SANITIZE}")
+endif()
+file(REMOVE_RECURSE ${WORK})
+file(MAKE_DIRECTORY ${WORK})
+
+# Runs a command; `result` gets what it printed. Its failure is the test's.
+function(run result)
+  execute_process(COMMAND ${ARGN} WORKING_DIRECTORY ${WORK} OUTPUT_VARIABLE output ERROR_VARIABLE errors
+    RESULT_VARIABLE code OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(NOT code EQUAL 0)
+    list(JOIN ARGN " " command)
+    message(NOTICE "${command}\n${output}\n${errors}")
+    message(FATAL_ERROR "exit: ${code}")
+  endif()
+  set(${result} "${output}" PARENT_SCOPE)
+endfunction()
+
+# Configures and builds a project into WORK/NAME.
+function(build_project name source)
+  run(ignored ${CMAKE_COMMAND} -S ${source} -B ${WORK}/${name} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=${CONFIG}
+    -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_CXX_COMPILER=${CXX_COMPILER} -DCMAKE_C_COMPILER_LAUNCHER=${LAUNCHER}
+    -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER} -DCMAKE_C_FLAGS=${flags} -DCMAKE_CXX_FLAGS=${flags} ${ARGN})
+  run(ignored ${CMAKE_COMMAND} --build ${WORK}/${name} --config ${CONFIG})
+endfunction()
+
+# Runs a consumer program: every backend must be where the library looks for it, and every device give the right answer.
+function(check_consumer program)
+  run(output ${program} ${BACKENDS})
+  message(STATUS "${program}\n${output}")
+  foreach(backend IN LISTS BACKENDS)
+    if(output MATCHES "${backend}: none: ([^\n]*)")
+      if(backend STREQUAL cpu OR backend IN_LIST required OR CMAKE_MATCH_1 MATCHES "no module|not built|cannot")
+        message(FATAL_ERROR "${backend}: ${CMAKE_MATCH_1}")
+      endif()
+    elseif(NOT output MATCHES "${backend}: 10(\n|$)")
+      message(FATAL_ERROR "expected '${backend}: 10' from ${program}")
+    endif()
+  endforeach()
+endfunction()
+
+# Installs the build tree at `build`, moves the prefix to WORK/moved, and uses what lies there in every way.
+function(check_installation build)
+  run(ignored ${CMAKE_COMMAND} --install ${build} --config ${CONFIG} --prefix ${WORK}/first)
+  file(RENAME ${WORK}/first ${WORK}/moved)
+  file(GLOB_RECURSE texts ${WORK}/moved/*.cmake ${WORK}/moved/*.pc ${WORK}/moved/*.h ${WORK}/moved/*.hpp)
+  foreach(text IN LISTS texts)
+    file(READ ${text} content)
+    foreach(path ${SOURCE} ${BUILD} ${WORK})
+      string(FIND "${content}" ${path} at)
+      if(NOT at EQUAL -1)
+        message(FATAL_ERROR "${text} names ${path}")
+      endif()
+    endforeach()
+  endforeach()
+
+  build_project(by_find_package ${SOURCE}/tests/install/consumer -DCMAKE_PREFIX_PATH=${WORK}/moved)
+  check_consumer(${WORK}/by_find_package/consumer_c)
+  check_consumer(${WORK}/by_find_package/consumer_cpp)
+  check_pkg_config()
+endfunction()
+
+function(check_pkg_config)
+  find_program(PKG_CONFIG pkg-config)
+  if(NOT PKG_CONFIG)
+    message(STATUS "skipped: there is no pkg-config")
+    return()
+  endif()
+  file(GLOB_RECURSE file ${WORK}/moved/*/pconv.pc)
+  cmake_path(GET file PARENT_PATH folder)
+  set(ENV{PKG_CONFIG_PATH} ${folder})
+  run(words ${PKG_CONFIG} --cflags --libs pconv)
+  separate_arguments(words UNIX_COMMAND "${words}")
+  cmake_path(GET folder PARENT_PATH libraries)
+  run(ignored ${C_COMPILER} ${SOURCE}/tests/install/consumer/consumer.c -o ${WORK}/by_pkg_config ${words} ${flags}
+    -Wl,-rpath,${libraries})
+  check_consumer(${WORK}/by_pkg_config)
+endfunction()

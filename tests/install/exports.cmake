@@ -1,0 +1,13 @@
+# Nothing leaves the library but its C API, and the type of its exception.
+include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
+find_program(NM nm REQUIRED)
+run(output ${NM} -D --defined-only --format=posix ${LIBRARY})
+string(REPLACE "\n" ";" lines "${output}")
+foreach(line IN LISTS lines)
+  if(NOT line MATCHES "^(pconv|_ZT[ISV]N5pconv5ErrorE )")
+    message(FATAL_ERROR "${LIBRARY} exports ${line}; expected names that begin with pconv")
+  endif()
+endforeach()
+if(NOT output MATCHES "pconvCreateDevice T")
+  message(FATAL_ERROR "${LIBRARY} does not export pconvCreateDevice")
+endif()
