@@ -1,0 +1,51 @@
+#!/bin/sh
+# Sets up, builds and tests; see usage below. Ends with the summary of ctest.
+set -eu
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'END'
+Usage: tests/run.sh [--asan] [-- CTEST_OPTION...]
+
+Installs what is missing from Debian's packages (as root or by sudo), builds into build/release, and runs every test.
+
+  --asan   build into build/asan and test with the address and undefined-behaviour sanitizers
+  --help   show this
+
+Examples:
+  tests/run.sh                      everything
+  tests/run.sh -- -R install        the tests whose name has "install" in it
+  tests/run.sh -- --rerun-failed    those that failed last time
+
+Devices that are absent are skipped, unless PCONV_REQUIRE_DEVICES names them: PCONV_REQUIRE_DEVICES=cpu,vulkan.
+END
+}
+
+preset=release
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --asan) preset=asan ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        --)
+            shift
+            break
+            ;;
+        *)
+            echo "tests/run.sh: unknown option '$1'; expected --asan, --help or --" >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+
+cmake/install_packages.sh
+cmake/build.sh "$preset"
+
+echo "devices:"
+"build/$preset/bin/pconv" devices
+echo "skipped: CUDA: this version has no CUDA module"
+
+ctest --preset "$preset" --parallel "$(nproc)" "$@"
