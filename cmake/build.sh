@@ -1,12 +1,11 @@
 #!/bin/sh
 # Configures and builds one preset of CMakePresets.json, by ccache where it is there.
-# Usage: cmake/build.sh PRESET [CMAKE_OPTION...]
+# Usage: cmake/build.sh PRESET [TARGET]
 set -eu
 cd "$(dirname "$0")/.."
-preset=$1
-shift
+launcher=
 if command -v ccache >/dev/null; then
-    set -- -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@"
+    launcher=ccache
 fi
-cmake --preset "$preset" "$@"
-cmake --build --preset "$preset"
+cmake --preset "$1" -DCMAKE_C_COMPILER_LAUNCHER=$launcher -DCMAKE_CXX_COMPILER_LAUNCHER=$launcher
+cmake --build --preset "$1" --target "${2:-all}"

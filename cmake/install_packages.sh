@@ -1,9 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that are missing here, and says which; asks for root only then.
 # Usage: cmake/install_packages.sh [EXTRA_PACKAGE...]
+# shellcheck disable=SC2086 # lists of words, to be split
 set -eu
-# Lists of words, to be split:
-# shellcheck disable=SC2086
 
 # ocl-icd-opencl-dev is not among them: nothing of OpenCL is used, though Debian's oneDNN recommends it.
 packages="cmake ninja-build g++ pkg-config libdnnl-dev libvulkan-dev glslang-tools spirv-tools mesa-vulkan-drivers
