@@ -22,7 +22,7 @@ namespace pconv {
 
 enum class DataType { f32, f16, bf16, u8 };
 enum class Layout { contiguous, channels_last };
-enum class Normalization { window_ratio, mask_sum };
+enum class Normalization { window_ratio, mask_sum, weight_magnitude };
 enum class Activation { none, relu, leaky_relu };
 enum class MaskType { none, binary, fractional };
 
@@ -71,13 +71,20 @@ struct PartialConvDesc {
     bool input_is_masked = false;
     bool training = false;  // backward will be called; rows that cannot do it decline
 
-    // Channels of window_sum, updated_mask and ratio: 1 or groups.
-    int64_t maskGroups() const { return group_window ? groups : 1; }
+    // The masked convolution: y = (conv(x, W) + b) * u with one u per output channel, made from the weights.
+    bool maskedConvolution() const { return normalization == Normalization::weight_magnitude; }
+    // Channels of window_sum, updated_mask and ratio: 1, groups or out_channels.
+    int64_t maskGroups() const {
+        if (maskedConvolution()) return mask_type == MaskType::none ? 1 : out_channels;
+        return group_window ? groups : 1;
+    }
+    // Which of them an output channel has.
+    int64_t maskGroupOf(int64_t out_channel) const { return out_channel / (out_channels / maskGroups()); }
     // How many channels a window sum counts: 1, in_channels or in_channels / groups.
     int64_t countedChannels() const {
         return !multi_channel ? 1 : group_window ? in_channels / groups : in_channels;
     }
-    bool maskInput() const { return mask_type != MaskType::none && !input_is_masked; }
+    bool maskInput() const { return mask_type != MaskType::none && !input_is_masked && !maskedConvolution(); }
 };
 
 struct MaskSegmentForm {
@@ -115,7 +122,9 @@ struct TensorRef {
     std::array<int64_t, 5> strides{};
 };
 
-// Results of the mask side, contiguous [mask batch, maskGroups, O...]; allocated by the core.
+// Results of the mask side, contiguous [mask batch, maskGroups, O...]; allocated by the core. A masked
+// convolution has only updated_mask, f32 unless there is no mask: the others have no buffer, and the ratio is
+// 1 everywhere.
 struct MaskPlanes {
     TensorRef window_sum;    // f32
     TensorRef updated_mask;  // u8 for binary and absent masks, else f32
@@ -133,6 +142,11 @@ class MaskUpdate {
     // Enqueues. `planes` has one view [N or 1, P, D, H, W] a segment, u8 (any non-zero is 1) or f32; W has
     // stride 1. The update keeps the views: convolutions read the mask through it.
     virtual void compute(const std::vector<TensorRef>& planes) = 0;
+    // Enqueues; called for masked convolutions with a mask, before compute. The weight is read again by no
+    // later compute.
+    virtual void setWeights(const TensorRef& /*weight*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this implementation has no masked convolution");
+    }
 };
 
 // Null where a gradient is not wanted.
@@ -173,6 +187,8 @@ class Implementation {
     const char* name() const { return name_; }
     // Whether the row has a backward pass; the core asks before it asks `supports` of a training descriptor.
     virtual bool trains() const { return false; }
+    // Whether it has the masked convolution; asked likewise.
+    virtual bool masksConvolutions() const { return false; }
     // Where false, `reason` gets one line that names what stands in the way.
     virtual bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const = 0;
     virtual std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
@@ -183,6 +199,48 @@ class Implementation {
 
   private:
     const char* name_;
+};
+
+// Masked batch normalization or spatial mean over x [N, C, S...]. Masks are multi-channel: one plane for all
+// channels is a segment of multiplicity C. Where the mask is 0, x counts as 0 whatever it holds.
+struct MaskedNormDesc {
+    int spatial_dims = 2;
+    int64_t batch = 1, channels = 1;
+    Dims3 size{1, 1, 1};
+    DataType data_type = DataType::f32;
+    Layout layout = Layout::contiguous;
+    MaskType mask_type = MaskType::binary;
+    MaskForm form;
+    float eps = 0;
+    bool training = false;  // batch statistics
+    float momentum = 0.1F;
+};
+
+// f32 vectors [C]; a null buffer where there is none. Running statistics are read, or updated in training.
+struct BatchNormParameters {
+    TensorRef weight, bias, running_mean, running_var;
+};
+
+class MaskedBatchNorm {
+  public:
+    MaskedBatchNorm() = default;
+    MaskedBatchNorm(const MaskedBatchNorm&) = delete;
+    MaskedBatchNorm& operator=(const MaskedBatchNorm&) = delete;
+    virtual ~MaskedBatchNorm() = default;
+    virtual void forward(const std::vector<TensorRef>& planes, const TensorRef& input,
+                         const BatchNormParameters& parameters, const TensorRef& output) = 0;
+};
+
+class MaskedSpatialMean {
+  public:
+    MaskedSpatialMean() = default;
+    MaskedSpatialMean(const MaskedSpatialMean&) = delete;
+    MaskedSpatialMean& operator=(const MaskedSpatialMean&) = delete;
+    virtual ~MaskedSpatialMean() = default;
+    // output [N, C] contiguous; output_mask [mask batch, C] f32, contiguous, no buffer where it is not
+    // wanted.
+    virtual void forward(const std::vector<TensorRef>& planes, const TensorRef& input,
+                         const TensorRef& output, const TensorRef& output_mask) = 0;
 };
 
 enum class DeviceType { cpu, discrete_gpu, integrated_gpu, software, other };
@@ -223,6 +281,12 @@ class Device {
                        size_t bytes) = 0;  // copies `source` at once
     virtual void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) = 0;  // waits
     virtual void wait() = 0;
+    virtual std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& /*desc*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device has no masked batch normalization");
+    }
+    virtual std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& /*desc*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device has no masked spatial mean");
+    }
 };
 
 // What a module named NAME exports, by the function pconvBackend_NAME.

@@ -30,7 +30,8 @@ To oneOf(const From& value, int count, const char* name) {
 }
 
 DataType parseDataType(const PconvDataType& type) {
-    if (enumNumber(type) == PCONV_DATA_TYPE_U8) invalid("data_type is PCONV_DATA_TYPE_U8; expected F32, F16 or BF16");
+    if (enumNumber(type) == PCONV_DATA_TYPE_U8)
+        invalid("data_type is PCONV_DATA_TYPE_U8; expected F32, F16 or BF16");
     return oneOf<DataType>(type, 3, "data_type");
 }
 
@@ -52,6 +53,17 @@ Window parseWindow(const PconvPartialConvDesc& desc) {
         window.output[d] = inRange((padded - extent) / window.stride[d] + 1, 1, at("output_size", i));
     }
     return window;
+}
+
+void checkMaskedConvolution(PartialConvDesc& desc) {
+    for (const int64_t kernel : desc.window.kernel)
+        if (kernel % 2 == 0)
+            invalid("kernel is " + std::to_string(kernel) +
+                    "; expected an odd size for a masked convolution");
+    if (desc.mask_type != MaskType::none && !desc.multi_channel)
+        invalid(
+            "mask_mode is single-channel; expected PCONV_MASK_MODE_MULTI_CHANNEL for a masked convolution");
+    desc.group_window = false;  // its mask has a channel for each output channel
 }
 
 int64_t checkedVolume(const Dims3& dims, const char* what) {
@@ -96,7 +108,8 @@ PartialConvDesc parsePartialConvDesc(const PconvPartialConvDesc* caller) {
     const bool group_window =
         oneOf<int>(desc.mask_window, 2, "mask_window") == PCONV_MASK_WINDOW_GROUP_CHANNELS;
     result.group_window = result.multi_channel && group_window;
-    result.normalization = oneOf<Normalization>(desc.normalization, 2, "normalization");
+    result.normalization = oneOf<Normalization>(desc.normalization, 3, "normalization");
+    if (result.maskedConvolution()) checkMaskedConvolution(result);
     if (!std::isfinite(desc.eps) || desc.eps < 0) invalid("eps is not a finite number of at least 0");
     result.eps = static_cast<float>(desc.eps);
     if (!std::isfinite(result.eps)) invalid("eps is larger than a float can hold");

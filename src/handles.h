@@ -52,6 +52,7 @@ struct PconvMaskUpdate_T {
     std::unique_ptr<PconvBuffer_T> buffer;  // the results, one after another
     pconv::MaskPlanes results;
     std::unique_ptr<pconv::MaskUpdate> update;
+    bool needs_weights = false;  // a masked convolution's, until they are set
     bool computed = false;
     ~PconvMaskUpdate_T();
 };

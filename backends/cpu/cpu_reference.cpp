@@ -120,6 +120,55 @@ class ReferenceMaskUpdate final : public CpuMaskUpdate {
     }
 };
 
+// The mask of a masked convolution: each output channel's, from the weights and the mask at the window's
+// centre.
+class ReferenceMaskedConvMask final : public CpuMaskUpdate {
+  public:
+    using CpuMaskUpdate::CpuMaskUpdate;
+
+    void setWeights(const TensorRef& weight) override {
+        const int64_t taps = volume(desc_.window.kernel);
+        magnitude_.assign(static_cast<size_t>(desc_.out_channels * desc_.in_channels / desc_.groups), 0);
+        for (size_t i = 0; i < magnitude_.size(); ++i)
+            for (int64_t tap = 0; tap < taps; ++tap)
+                magnitude_[i] += std::fabs(load(weight, static_cast<int64_t>(i) * taps + tap));
+    }
+
+  protected:
+    void computeResults() override {
+        for (int64_t n = 0; n < form_.batch; ++n)
+            for (int64_t c = 0; c < desc_.maskGroups(); ++c)
+                forEachPosition(desc_.window.output, [&](const Dims3& o) {
+                    store(results_.updated_mask, index(results_.updated_mask, n, c, o),
+                          form_.segments.empty() ? 1 : maskOf(n, c, o));
+                });
+    }
+
+  private:
+    double maskOf(int64_t n, int64_t c, const Dims3& o) const {
+        const Window& w = desc_.window;
+        Dims3 centre{};
+        bool inside = true;
+        for (size_t d = 0; d < 3; ++d) {
+            centre[d] = o[d] * w.stride[d] - w.padding[d] + w.kernel[d] / 2 * w.dilation[d];
+            inside = inside && centre[d] >= 0 && centre[d] < w.input[d];
+        }
+        const int64_t group_in = desc_.in_channels / desc_.groups;
+        const int64_t group = c / (desc_.out_channels / desc_.groups);
+        double sum = 0;
+        double total = 0;
+        for (int64_t j = 0; j < group_in; ++j) {
+            const double a = magnitude_[static_cast<size_t>(c * group_in + j)];
+            total += a;
+            if (inside) sum += a * maskAt(*this, true, n, group * group_in + j, centre);
+        }
+        total += static_cast<double>(desc_.eps);
+        return total > 0 ? sum / total : 0;
+    }
+
+    std::vector<double> magnitude_;
+};
+
 double activate(double y, const PartialConvDesc& desc) {
     if (y >= 0 || desc.activation == Activation::none) return y;
     return desc.activation == Activation::relu ? 0 : static_cast<double>(desc.negative_slope) * y;
@@ -141,12 +190,12 @@ class ReferencePartialConv final : public PartialConv {
         const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
         forEachOutput(update, [&](int64_t n, int64_t c, const Dims3& o, double r, double u) {
             double y = 0;
-            if (u > 0) {
+            if (u != 0) {
                 forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
                     y += load(input, index(input, n, channel, p)) * m * weight_[w];
                 });
                 y *= r;
-                if (desc_.has_bias) y = (y + bias_[static_cast<size_t>(c)]) * u;
+                if (appliesMask()) y = (y + bias_[static_cast<size_t>(c)]) * u;
             }
             store(output, index(output, n, c, o), activate(y, desc_));
         });
@@ -163,9 +212,9 @@ class ReferencePartialConv final : public PartialConv {
         std::vector<double> dw(gradients.weight != nullptr ? weight_.size() : 0);
         std::vector<double> db(bias_.size());
         forEachOutput(update, [&](int64_t n, int64_t c, const Dims3& o, double r, double u) {
-            if (u <= 0) return;
+            if (u == 0) return;
             const double dy = load(grad_output, index(grad_output, n, c, o));
-            const double dc = desc_.has_bias ? dy * r * u : dy * r;
+            const double dc = appliesMask() ? dy * r * u : dy * r;
             db[static_cast<size_t>(c)] += dy * u;
             forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
                 if (!dx.empty()) dx[static_cast<size_t>(index(dx_at, n, channel, p))] += m * weight_[w] * dc;
@@ -189,18 +238,20 @@ class ReferencePartialConv final : public PartialConv {
 
   private:
     int64_t groupIn() const { return desc_.in_channels / desc_.groups; }
+    // Without a bias a partial convolution's mask is in its ratio alone.
+    bool appliesMask() const { return desc_.has_bias || desc_.maskedConvolution(); }
 
     // f(n, output channel, position, ratio, updated mask)
     template <typename F>
     void forEachOutput(const CpuMaskUpdate& update, const F& f) const {
         const MaskPlanes& mask = update.results();
-        const int64_t group_out = desc_.out_channels / desc_.groups;
         for (int64_t n = 0; n < desc_.batch; ++n)
             for (int64_t c = 0; c < desc_.out_channels; ++c)
                 forEachPosition(desc_.window.output, [&](const Dims3& o) {
-                    const int64_t i = index(mask.ratio, update.form().batch == 1 ? 0 : n,
-                                            desc_.group_window ? c / group_out : 0, o);
-                    f(n, c, o, load(mask.ratio, i), load(mask.updated_mask, i));
+                    const int64_t i =
+                        index(mask.updated_mask, update.form().batch == 1 ? 0 : n, desc_.maskGroupOf(c), o);
+                    f(n, c, o, desc_.maskedConvolution() ? 1 : load(mask.ratio, i),
+                      load(mask.updated_mask, i));
                 });
     }
 
@@ -213,7 +264,8 @@ class ReferencePartialConv final : public PartialConv {
         for (int64_t j = 0; j < groupIn(); ++j)
             forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3& tap) {
                 const int64_t channel = group * groupIn() + j;
-                const double m = maskAt(update, desc_.multi_channel, n, channel, p);
+                const double m =
+                    desc_.maskedConvolution() ? 1 : maskAt(update, desc_.multi_channel, n, channel, p);
                 if (m == 0) return;
                 const int64_t w = (((c * groupIn() + j) * k[0] + tap[0]) * k[1] + tap[1]) * k[2] + tap[2];
                 f(channel, p, desc_.input_is_masked ? 1.0 : m, static_cast<size_t>(w));
@@ -229,6 +281,7 @@ class Reference final : public Implementation {
   public:
     Reference() : Implementation("cpu:reference") {}
     bool trains() const override { return true; }
+    bool masksConvolutions() const override { return true; }
     bool supports(const Device& /*device*/, const PartialConvDesc& /*desc*/,
                   std::string& /*reason*/) const override {
         return true;
@@ -236,6 +289,7 @@ class Reference final : public Implementation {
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& /*device*/, const PartialConvDesc& desc,
                                                const MaskForm& form,
                                                const MaskPlanes& results) const override {
+        if (desc.maskedConvolution()) return std::make_unique<ReferenceMaskedConvMask>(desc, form, results);
         return std::make_unique<ReferenceMaskUpdate>(desc, form, results);
     }
     std::unique_ptr<PartialConv> makePartialConv(Device& /*device*/,

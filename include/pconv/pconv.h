@@ -383,6 +383,13 @@ PCONV_API PconvStatus pconvCreateMaskUpdate(PconvDevice device, const PconvParti
 PCONV_API void pconvReleaseMaskUpdate(PconvMaskUpdate update);
 
 /*
+ * Enqueues the sums of |weight| that a masked convolution (PCONV_NORMALIZATION_WEIGHT_MAGNITUDE) with a mask
+ * needs on its mask side, from the weight that the convolution has. Must be called before the first
+ * computation, and again when the weight changes. Invalid for other updates.
+ */
+PCONV_API PconvStatus pconvSetMaskUpdateWeights(PconvMaskUpdate update, const PconvTensor* weight);
+
+/*
  * Enqueues the computation for the present contents of `mask`, which has the prepared form (NULL where there
  * is no mask). Must be called before the first use, and again whenever the contents have changed. The planes
  * must stay unchanged until the convolutions using the update have run; their buffers are kept alive.
@@ -456,6 +463,88 @@ static inline PconvGradients pconvDefaultGradients(void) {
 PCONV_API PconvStatus pconvBackwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
                                                const PconvTensor* input, const PconvTensor* grad_output,
                                                const PconvGradients* gradients);
+
+/* ---- Masked normalization and pooling (masked_torch) -----------------------------------------------------
+ */
+
+/*
+ * Settings of both operators on x [N, C, S...]. Masks are PconvMask with C channels in multi-channel form:
+ * one plane for all is a segment of multiplicity C. Where the mask is 0, x counts as 0, whatever it holds;
+ * fractional values are not multiplied in again: x is taken to be masked already, as the output of a masked
+ * operator is.
+ */
+typedef struct PconvMaskedNormDesc {
+    size_t struct_size;
+    int32_t spatial_dims;
+    int64_t batch;
+    int64_t channels;
+    int64_t size[PCONV_MAX_SPATIAL_DIMS];
+    PconvDataType data_type; /* of input and output */
+    PconvLayout layout;      /* of input and output */
+    PconvMaskType mask_type;
+    double eps;
+    int32_t training; /* batch normalization: 1 for the statistics of this batch, 0 for the running ones */
+    double momentum;  /* batch normalization: running = (1 - momentum) * running + momentum * batch */
+} PconvMaskedNormDesc;
+
+/* Sizes 0 (to be set), f32, contiguous, binary mask, inference, momentum 0.1; eps 1e-5, which is batch
+   normalization's: the spatial mean's own is 1e-8. */
+static inline PconvMaskedNormDesc pconvDefaultMaskedNormDesc(int32_t spatial_dims) {
+    PconvMaskedNormDesc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.struct_size = sizeof desc;
+    desc.spatial_dims = spatial_dims;
+    desc.batch = 1;
+    desc.channels = 1;
+    desc.mask_type = PCONV_MASK_TYPE_BINARY;
+    desc.eps = 1e-5;
+    desc.momentum = 0.1;
+    return desc;
+}
+
+typedef struct PconvMaskedBatchNorm_T* PconvMaskedBatchNorm;
+
+/* F32 vectors [C]. weight and bias are both given or both NULL. The running statistics are needed, both,
+   without `training`; with it they are updated where given. */
+typedef struct PconvBatchNormParameters {
+    size_t struct_size;
+    const PconvTensor* weight;
+    const PconvTensor* bias;
+    const PconvTensor* running_mean;
+    const PconvTensor* running_var;
+} PconvBatchNormParameters;
+
+static inline PconvBatchNormParameters pconvDefaultBatchNormParameters(void) {
+    PconvBatchNormParameters parameters = {sizeof(PconvBatchNormParameters), NULL, NULL, NULL, NULL};
+    return parameters;
+}
+
+/* Prepares y = (x - mean) / sqrt(var + eps) * weight + bias for masks of the form of `mask` (NULL where
+   mask_type is NONE). Training statistics, with n = sum of m over a channel: mean = sum of x / n, var = sum
+   of ((x - mean) * m)^2 / n, and 0 and 0 where n is 0. */
+PCONV_API PconvStatus pconvCreateMaskedBatchNorm(PconvDevice device, const PconvMaskedNormDesc* desc,
+                                                 const PconvMask* mask, PconvMaskedBatchNorm* norm);
+PCONV_API void pconvReleaseMaskedBatchNorm(PconvMaskedBatchNorm norm);
+
+/* Enqueues. `output` may be `input` itself, of equal strides. */
+PCONV_API PconvStatus pconvForwardMaskedBatchNorm(PconvMaskedBatchNorm norm, const PconvMask* mask,
+                                                  const PconvTensor* input,
+                                                  const PconvBatchNormParameters* parameters,
+                                                  const PconvTensor* output);
+
+typedef struct PconvMaskedSpatialMean_T* PconvMaskedSpatialMean;
+
+/* Prepares y[n, c] = sum of x / (sum of m + eps), and the mask's own mean; the plain mean where there is no
+ * mask. */
+PCONV_API PconvStatus pconvCreateMaskedSpatialMean(PconvDevice device, const PconvMaskedNormDesc* desc,
+                                                   const PconvMask* mask, PconvMaskedSpatialMean* mean);
+PCONV_API void pconvReleaseMaskedSpatialMean(PconvMaskedSpatialMean mean);
+
+/* Enqueues. `output` is [N, C] of the descriptor's type, `output_mask` [N or 1, C] in F32 with the mask's
+   batch, NULL if not wanted or without a mask; both contiguous. */
+PCONV_API PconvStatus pconvForwardMaskedSpatialMean(PconvMaskedSpatialMean mean, const PconvMask* mask,
+                                                    const PconvTensor* input, const PconvTensor* output,
+                                                    const PconvTensor* output_mask);
 
 #ifdef __cplusplus
 }
