@@ -1,0 +1,83 @@
+// The vectorized loops of the CPU fast path: the two passes around oneDNN's convolution, and rows of the mask
+// side. Built once per instruction set; passes() picks the best the machine has.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend.h"
+
+namespace pconv::cpu {
+
+// A run of pixels copied, masked, into the scratch layout that the convolution reads:
+// element (c, p) at [(c / block) * block_stride + p * block + c % block]; channels beyond the last are 0.
+struct LoadRun {
+    const float* source;
+    ptrdiff_t channel_stride;
+    ptrdiff_t pixel_stride;
+    int64_t channels;
+    int64_t pixels;
+    MaskType mask;
+    const void* const* planes;  // the run's first mask element for each channel, or for all
+    bool one_plane;
+    bool hole_is_one;
+    float* scratch;
+    int64_t block;
+    ptrdiff_t block_stride;
+};
+
+// A run of accumulated pixels, laid out as above, through the epilogue into the output.
+struct StoreRun {
+    const float* scratch;  // may be the output itself where the layouts agree; readable kReadSlack beyond
+    int64_t block;
+    ptrdiff_t block_stride;
+    const float* ratio;
+    const float* updated_mask;  // null for binary masks: 1 where the ratio is not 0
+    ptrdiff_t group_stride;     // of ratio and updated_mask
+    int64_t group_channels;     // channels that share a ratio
+    const float* bias;          // null: none
+    Activation activation;
+    float negative_slope;
+    float* output;
+    ptrdiff_t channel_stride;
+    ptrdiff_t pixel_stride;
+    int64_t channels;
+    int64_t pixels;
+};
+
+inline constexpr size_t kReadSlack = 64;
+
+// One row of the results of the mask side.
+struct MaskResultRow {
+    float* window_sum;
+    float* ratio;
+    uint8_t* updated_binary;  // one of the two
+    float* updated_fractional;
+    float window;
+    float eps;
+    Normalization normalization;
+};
+
+struct Passes {
+    void (*load)(const LoadRun& run);
+    void (*store)(const StoreRun& run);
+    // sums[i] += row[i] != 0
+    void (*countRow)(uint8_t* sums, const uint8_t* row, int64_t size);
+    // sums[i] += base + scale * row[i]
+    void (*addCounts)(float* sums, const uint8_t* row, float base, float scale, int64_t size);
+    void (*addFractions)(double* sums, const float* row, double base, double scale, int64_t size);
+    // sums[i] += row[i]
+    void (*addRow)(float* sums, const float* row, int64_t size);
+    void (*addRowDouble)(double* sums, const double* row, int64_t size);
+    void (*finishRow)(const MaskResultRow& row, const float* sums, int64_t size);
+    void (*finishRowDouble)(const MaskResultRow& row, const double* sums, int64_t size);
+};
+
+const Passes& passes();
+
+// One for each instruction set that the compiler could build for.
+const Passes& passesBaseline();
+const Passes& passesAvx2();
+const Passes& passesAvx512();
+
+}  // namespace pconv::cpu

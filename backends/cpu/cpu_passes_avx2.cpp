@@ -1,0 +1,2 @@
+#define PCONV_PASSES passesAvx2
+#include "cpu_pass_kernels.h"

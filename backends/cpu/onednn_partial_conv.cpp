@@ -1,0 +1,584 @@
+// cpu:onednn, the fast path. oneDNN convolves in a layout of its own, so the input is copied in any case: the
+// mask goes into that copy, and ratio, bias, updated mask and activation into the copy out. Both stay in
+// cache where each thread does one box of the output at a time.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu_mask_window.h"
+#include "cpu_parallel.h"
+#include "cpu_passes.h"
+#include "onednn_convolution.h"
+
+namespace pconv::cpu {
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
+
+size_t aligned(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+[[noreturn]] void failFrom(const dnnl::error& error) {
+    fail(error.status == dnnl_out_of_memory ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_INTERNAL,
+         std::string("oneDNN: ") + error.what());
+}
+
+// Boxes of equal form share a primitive.
+struct Form {
+    Box box;
+    Primitive primitive;
+    dnnl::convolution_forward convolution;
+    size_t weights;  // index of the packing it reads
+};
+
+struct Packing {
+    dnnl::memory::desc desc;
+    dnnl::reorder reorder;
+    std::shared_ptr<Buffer> buffer;
+    std::vector<dnnl::memory> weights;  // one for each separate group
+};
+
+// What one thread runs with.
+struct Worker {
+    dnnl::stream stream;
+    float* input;
+    float* output;
+    std::vector<const void*> planes;
+    struct Arguments {
+        dnnl::memory input, output;
+        std::unordered_map<int, dnnl::memory> all;
+    };
+    std::vector<Arguments> arguments;  // for each form
+};
+
+// The operands of one forward pass.
+struct Call {
+    const CpuMaskUpdate& update;
+    const TensorRef& input;
+    const TensorRef& output;
+    MaskType mask;
+    bool one_plane;
+};
+
+class OneDnnPartialConv final : public PartialConv {
+  public:
+    OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
+        : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+        plan();
+        if (!plan_.any_live) return;
+        makeWorkers();
+        if (desc.has_bias) bias_.resize(static_cast<size_t>(desc.out_channels));
+    }
+
+    void setWeights(const TensorRef& weight, const TensorRef* bias) override;
+    void forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) override;
+
+  private:
+    void plan();
+    void addForm(const Box& box);
+    PlainConv plainConv(const Box& box) const;
+    size_t packingFor(const Primitive& primitive);
+    void makeWorkers();
+
+    void runBox(Worker& worker, const Call& call, size_t box) const;
+    void runTogether(Worker& worker, const Call& call) const;
+    void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
+    void loadRows(const Call& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
+                  int64_t rows, float* scratch_begin, const void** planes) const;
+    void storeRows(const Call& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
+                   int64_t rows, const float* scratch_begin) const;
+    bool allHoles(const Call& call, const Box& box) const;
+    void zeroBox(const Call& call, const Box& box) const;
+    void zeroMargins(const Call& call, int64_t n) const;
+    void zeroRow(const Call& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
+    bool readsInputInPlace(const Call& call, const Box& box) const;
+    bool writesOutputInPlace(const Call& call, const Box& box) const;
+
+    // Of one convolution: of all groups or of one.
+    int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
+    int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+
+    CpuDevice& device_;
+    PartialConvDesc desc_;
+    dnnl::engine engine_;
+    dnnl::stream stream_;
+    Plan plan_;
+    int64_t separate_groups_ =
+        1;  // groups convolved one after another, where oneDNN has no fast grouped kernel
+    ScratchLayout input_layout_{}, output_layout_{};
+    std::vector<Form> forms_;
+    std::vector<size_t> form_of_box_;
+    std::vector<Packing> packings_;
+    std::vector<float> bias_;
+    std::vector<Worker> workers_;
+    std::shared_ptr<Buffer> scratch_;
+};
+
+// ---- Planning -------------------------------------------------------------------------------------------
+
+PlainConv OneDnnPartialConv::plainConv(const Box& box) const {
+    return {box.batch_size, inChannels(), outChannels(), desc_.groups / separate_groups_,
+            box.spans,      desc_.window};
+}
+
+void OneDnnPartialConv::plan() {
+    Work work{};
+    work.threads = device_.threads();
+    work.weight_bytes = desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel) *
+                        static_cast<int64_t>(sizeof(float));
+    plan_ = makePlan(desc_, work);
+    if (!plan_.any_live) return;
+
+    const Box whole{0, desc_.batch, plan_.live};
+    std::optional<Primitive> chosen;
+    if (desc_.fast_math) chosen = choosePrimitive(engine_, plainConv(whole), true);
+    if (chosen) {
+        work.winograd = true;
+        work.weight_bytes *= kWinogradWeightGrowth;
+        plan_ = makePlan(desc_, work);
+    }
+    const OneDnnThreads threads(plan_.together ? work.threads : 1);
+    const auto largest =
+        std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
+            return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
+        });
+    if (!chosen) {
+        chosen = choosePrimitive(engine_, plainConv(*largest), false);
+        if (desc_.groups > 1 && !(chosen && chosen->specialized)) {
+            separate_groups_ = desc_.groups;
+            auto single = choosePrimitive(engine_, plainConv(*largest), false);
+            if (single && (!chosen || single->specialized))
+                chosen = single;
+            else
+                separate_groups_ = 1;
+        }
+    }
+    if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+    input_layout_ = chosen->input;
+    output_layout_ = chosen->output;
+    for (const Box& box : plan_.boxes) {
+        const auto same = std::find_if(forms_.begin(), forms_.end(),
+                                       [&](const Form& form) { return form.box.sameForm(box); });
+        form_of_box_.push_back(static_cast<size_t>(same - forms_.begin()));
+        if (same != forms_.end()) continue;
+        std::optional<Primitive> primitive;
+        if (chosen->winograd)
+            primitive = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
+        if (!primitive)
+            primitive = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
+        if (!primitive) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+        const size_t weights = packingFor(*primitive);
+        forms_.push_back({box, *primitive, dnnl::convolution_forward(primitive->desc), weights});
+    }
+}
+
+size_t OneDnnPartialConv::packingFor(const Primitive& primitive) {
+    const dnnl::memory::desc packed = primitive.desc.weights_desc();
+    for (size_t i = 0; i < packings_.size(); ++i)
+        if (packings_[i].desc == packed) return i;
+    Packing packing;
+    packing.desc = packed;
+    const Box whole{0, desc_.batch, plan_.live};
+    packing.reorder = dnnl::reorder(
+        dnnl::reorder::primitive_desc(engine_, plainConv(whole).userWeights(), engine_, packed));
+    const size_t size = aligned(packed.get_size());
+    packing.buffer = device_.allocate(size * static_cast<size_t>(separate_groups_));
+    for (int64_t g = 0; g < separate_groups_; ++g)
+        packing.weights.emplace_back(
+            packed, engine_,
+            static_cast<char*>(packing.buffer->hostPointer()) + static_cast<size_t>(g) * size);
+    packings_.push_back(packing);
+    return packings_.size() - 1;
+}
+
+void OneDnnPartialConv::makeWorkers() {
+    size_t input = 0;
+    size_t output = 0;
+    size_t scratchpad = 0;
+    for (const Form& form : forms_) {
+        input = std::max(input, form.primitive.desc.src_desc().get_size());
+        output = std::max(output, form.primitive.desc.dst_desc().get_size());
+        scratchpad = std::max(scratchpad, form.primitive.desc.scratchpad_desc().get_size());
+    }
+    input = aligned(input);
+    output = aligned(output + kReadSlack);
+    scratchpad = aligned(scratchpad);
+    const size_t count =
+        plan_.together ? 1 : std::min(plan_.boxes.size(), static_cast<size_t>(device_.threads()));
+    const size_t planes = static_cast<size_t>(desc_.in_channels);
+    // A worker's planes serve one thread; a plan done together has one row of them for each.
+    const size_t plane_rows = plan_.together ? static_cast<size_t>(device_.threads()) : 1;
+    scratch_ = device_.allocate(count * (input + output + scratchpad) + kAlignment);
+    auto* at = static_cast<char*>(scratch_->hostPointer());
+    for (size_t i = 0; i < count; ++i) {
+        Worker worker;
+        worker.stream = dnnl::stream(engine_);
+        worker.input = reinterpret_cast<float*>(at);
+        worker.output = reinterpret_cast<float*>(at + input);
+        worker.planes.resize(planes * plane_rows);
+        for (const Form& form : forms_) {
+            const auto& desc = form.primitive.desc;
+            Worker::Arguments arguments;
+            arguments.input = dnnl::memory(desc.src_desc(), engine_, worker.input);
+            arguments.output = dnnl::memory(desc.dst_desc(), engine_, worker.output);
+            arguments.all = {
+                {DNNL_ARG_SRC, arguments.input},
+                {DNNL_ARG_DST, arguments.output},
+                {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
+                {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_, at + input + output)}};
+            worker.arguments.push_back(std::move(arguments));
+        }
+        workers_.push_back(std::move(worker));
+        at += input + output + scratchpad;
+    }
+}
+
+void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
+    if (!plan_.any_live) return;
+    const OneDnnThreads threads(device_.threads());
+    const Box whole{0, desc_.batch, plan_.live};
+    const dnnl::memory::desc user = plainConv(whole).userWeights();
+    try {
+        for (Packing& packing : packings_)
+            for (size_t g = 0; g < packing.weights.size(); ++g) {
+                dnnl::memory from(user, engine_, pointer<char>(weight) + g * user.get_size());
+                packing.reorder.execute(stream_, from, packing.weights[g]);
+            }
+        stream_.wait();
+    } catch (const dnnl::error& error) {
+        failFrom(error);
+    }
+    if (bias != nullptr) std::copy_n(pointer<float>(*bias), bias_.size(), bias_.begin());
+}
+
+// planes[i]: where the mask of channel first + i begins at [n, d, h, w].
+void pointAtPlanes(const Call& call, int64_t first, int64_t channels, const std::array<int64_t, 4>& at,
+                   const void** planes) {
+    const auto& segments = call.update.form().segments;
+    // One plane serves every channel whatever its multiplicity says.
+    PlaneIndex plane = planeOfChannel(call.update.form(), !call.one_plane, first);
+    int64_t left = call.one_plane ? channels : segments[plane.segment].multiplicity;
+    if (!call.one_plane) {
+        int64_t begin = 0;
+        for (size_t i = 0; i < plane.segment; ++i) begin += segments[i].planes * segments[i].multiplicity;
+        left -= (first - begin) % left;
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+        const TensorRef& view = call.update.planes()[plane.segment];
+        const int64_t offset = at[0] * view.strides[0] + plane.plane * view.strides[1] +
+                               at[1] * view.strides[2] + at[2] * view.strides[3] + at[3];
+        planes[c] = pointer<char>(view) + static_cast<size_t>(offset) * sizeOf(view.data_type);
+        if (--left > 0 || c + 1 == channels) continue;
+        if (++plane.plane == segments[plane.segment].planes) plane = {plane.segment + 1, 0};
+        left = segments[plane.segment].multiplicity;
+    }
+}
+
+// ---- The passes over rows -------------------------------------------------------------------------------
+
+// Rows [first, first + rows) of depth `d` of the box's input, as counted from the box's beginning.
+void OneDnnPartialConv::loadRows(const Call& call, const Box& box, int64_t group, int64_t n, int64_t d,
+                                 int64_t first, int64_t rows, float* scratch_begin,
+                                 const void** planes) const {
+    const int64_t width = box.spans[2].input_size;
+    const int64_t block = blockOf(input_layout_, inChannels());
+    const int64_t padded = (inChannels() + block - 1) / block * block;
+    const auto& strides = call.input.strides;
+    const Dims3 at{box.spans[0].input_begin + d, box.spans[1].input_begin + first, box.spans[2].input_begin};
+    const int64_t batch = box.batch_begin + n;
+
+    LoadRun run{};
+    run.channel_stride = strides[1];
+    run.pixel_stride = strides[4];
+    run.channels = inChannels();
+    run.mask = call.mask;
+    run.planes = planes;
+    run.one_plane = call.one_plane;
+    run.hole_is_one = call.update.form().hole_is_one;
+    run.block = block;
+    run.block_stride = box.inputPixels() * block;
+    // Rows that follow each other in memory are one run.
+    bool joined = strides[3] == width * strides[4];
+    if (call.mask != MaskType::none)
+        for (const TensorRef& planes_view : call.update.planes())
+            joined = joined && planes_view.strides[3] == width;
+    run.pixels = joined ? rows * width : width;
+    const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
+    for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
+        run.source = pointer<float>(call.input) + batch * strides[0] + group * inChannels() * strides[1] +
+                     at[0] * strides[2] + (at[1] + h) * strides[3] + at[2] * strides[4];
+        const int64_t pixel = (d * box.spans[1].input_size + first + h) * width;
+        run.scratch = scratch_begin + n * padded * box.inputPixels() + pixel * block;
+        if (call.mask != MaskType::none)
+            pointAtPlanes(call, group * inChannels(), call.one_plane ? 1 : run.channels,
+                          {mask_batch, at[0], at[1] + h, at[2]}, planes);
+        passes().load(run);
+    }
+}
+
+void OneDnnPartialConv::storeRows(const Call& call, const Box& box, int64_t group, int64_t n, int64_t d,
+                                  int64_t first, int64_t rows, const float* scratch_begin) const {
+    const Dims3& size = desc_.window.output;
+    const int64_t width = box.spans[2].output_size;
+    const int64_t block = blockOf(output_layout_, outChannels());
+    const int64_t padded = (outChannels() + block - 1) / block * block;
+    const auto& strides = call.output.strides;
+    const MaskPlanes& mask = call.update.results();
+    const Dims3 at{box.spans[0].output_begin + d, box.spans[1].output_begin + first,
+                   box.spans[2].output_begin};
+    const int64_t batch = box.batch_begin + n;
+    const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
+    const int64_t group_out = desc_.out_channels / desc_.groups;
+
+    StoreRun run{};
+    run.block = block;
+    run.block_stride = box.outputPixels() * block;
+    run.group_stride = volume(size);
+    run.group_channels = desc_.group_window ? group_out : desc_.out_channels;
+    run.bias = desc_.has_bias ? bias_.data() + group * outChannels() : nullptr;
+    run.activation = desc_.activation;
+    run.negative_slope = desc_.negative_slope;
+    run.channel_stride = strides[1];
+    run.pixel_stride = strides[4];
+    run.channels = outChannels();
+    const bool joined = width == size[2] && strides[3] == width * strides[4];
+    run.pixels = joined ? rows * width : width;
+    const int64_t mask_group = desc_.group_window && separate_groups_ > 1 ? group : 0;
+    for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
+        const int64_t pixel = (d * box.spans[1].output_size + first + h) * width;
+        run.scratch = scratch_begin + n * padded * box.outputPixels() + pixel * block;
+        const int64_t place =
+            ((mask_batch * desc_.maskGroups() + mask_group) * size[0] + at[0]) * size[1] + at[1] + h;
+        run.ratio = pointer<float>(mask.ratio) + place * size[2] + at[2];
+        if (mask.updated_mask.data_type == DataType::f32)
+            run.updated_mask = pointer<float>(mask.updated_mask) + place * size[2] + at[2];
+        run.output = pointer<float>(call.output) + batch * strides[0] + group * outChannels() * strides[1] +
+                     at[0] * strides[2] + (at[1] + h) * strides[3] + at[2] * strides[4];
+        passes().store(run);
+    }
+}
+
+bool OneDnnPartialConv::allHoles(const Call& call, const Box& box) const {
+    const Dims3& size = desc_.window.output;
+    const int64_t groups = desc_.maskGroups();
+    const bool one_batch = call.update.form().batch == 1;
+    for (int64_t n = 0; n < (one_batch ? 1 : box.batch_size); ++n)
+        for (int64_t g = 0; g < groups; ++g)
+            for (int64_t d = 0; d < box.spans[0].output_size; ++d)
+                for (int64_t h = 0; h < box.spans[1].output_size; ++h) {
+                    const int64_t plane = (one_batch ? 0 : box.batch_begin + n) * groups + g;
+                    const int64_t row = (plane * size[0] + box.spans[0].output_begin + d) * size[1] +
+                                        box.spans[1].output_begin + h;
+                    const float* ratio = pointer<float>(call.update.results().ratio) + row * size[2] +
+                                         box.spans[2].output_begin;
+                    if (std::any_of(ratio, ratio + box.spans[2].output_size, [](float r) { return r != 0; }))
+                        return false;
+                }
+    return true;
+}
+
+void OneDnnPartialConv::zeroRow(const Call& call, int64_t n, int64_t d, int64_t h, int64_t begin,
+                                int64_t end) const {
+    if (begin >= end) return;
+    const auto& strides = call.output.strides;
+    float* row = pointer<float>(call.output) + n * strides[0] + d * strides[2] + h * strides[3];
+    if (strides[4] == 1) {
+        for (int64_t c = 0; c < desc_.out_channels; ++c)
+            std::fill(row + c * strides[1] + begin, row + c * strides[1] + end, 0.0F);
+        return;
+    }
+    for (int64_t w = begin; w < end; ++w) {
+        float* at = row + w * strides[4];
+        for (int64_t c = 0; c < desc_.out_channels; ++c) at[c * strides[1]] = 0;
+    }
+}
+
+void OneDnnPartialConv::zeroBox(const Call& call, const Box& box) const {
+    const auto& s = box.spans;
+    for (int64_t n = 0; n < box.batch_size; ++n)
+        for (int64_t d = 0; d < s[0].output_size; ++d)
+            for (int64_t h = 0; h < s[1].output_size; ++h)
+                zeroRow(call, box.batch_begin + n, s[0].output_begin + d, s[1].output_begin + h,
+                        s[2].output_begin, s[2].output_begin + s[2].output_size);
+}
+
+// The outputs that no box covers.
+void OneDnnPartialConv::zeroMargins(const Call& call, int64_t n) const {
+    const Dims3& size = desc_.window.output;
+    const auto inside = [](const Span& span, int64_t at) {
+        return at >= span.output_begin && at < span.output_begin + span.output_size;
+    };
+    const Span& width = plan_.live[2];
+    for (int64_t d = 0; d < size[0]; ++d)
+        for (int64_t h = 0; h < size[1]; ++h) {
+            if (plan_.any_live && inside(plan_.live[0], d) && inside(plan_.live[1], h)) {
+                zeroRow(call, n, d, h, 0, width.output_begin);
+                zeroRow(call, n, d, h, width.output_begin + width.output_size, size[2]);
+            } else {
+                zeroRow(call, n, d, h, 0, size[2]);
+            }
+        }
+}
+
+// ---- Running --------------------------------------------------------------------------------------------
+
+namespace in_place {
+
+// Whether a box of a channels-last tensor is laid out as oneDNN's scratch is.
+bool dense(const std::array<int64_t, 5>& strides, int64_t channels, const Dims3& tensor, const Dims3& box,
+           int64_t batch) {
+    int64_t expected = channels;
+    if (strides[1] != 1 || strides[4] != expected) return false;
+    expected *= box[2];
+    if (box[1] > 1 && strides[3] != expected) return false;
+    expected *= box[1];
+    if (box[0] > 1 && strides[2] != expected) return false;
+    expected *= box[0];
+    return box[2] == tensor[2] && (batch == 1 || strides[0] == expected);
+}
+
+bool isAligned(const void* pointer) {
+    return reinterpret_cast<uintptr_t>(pointer) % kAlignment == 0;
+}
+
+}  // namespace in_place
+
+bool OneDnnPartialConv::readsInputInPlace(const Call& call, const Box& box) const {
+    const auto& s = box.spans;
+    return call.mask == MaskType::none && input_layout_ == ScratchLayout::channels_last &&
+           separate_groups_ == 1 &&
+           in_place::dense(call.input.strides, desc_.in_channels, desc_.window.input,
+                           {s[0].input_size, s[1].input_size, s[2].input_size}, box.batch_size);
+}
+
+bool OneDnnPartialConv::writesOutputInPlace(const Call& call, const Box& box) const {
+    const auto& s = box.spans;
+    return output_layout_ == ScratchLayout::channels_last && separate_groups_ == 1 &&
+           in_place::dense(call.output.strides, desc_.out_channels, desc_.window.output,
+                           {s[0].output_size, s[1].output_size, s[2].output_size}, box.batch_size);
+}
+
+void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t group, float* input,
+                                float* output) const {
+    Worker::Arguments& arguments = worker.arguments[form];
+    if (arguments.input.get_data_handle() != input) arguments.input.set_data_handle(input);
+    if (arguments.output.get_data_handle() != output) arguments.output.set_data_handle(output);
+    arguments.all[DNNL_ARG_WEIGHTS] = packings_[forms_[form].weights].weights[static_cast<size_t>(group)];
+    try {
+        forms_[form].convolution.execute(worker.stream, arguments.all);
+        worker.stream.wait();
+    } catch (const dnnl::error& error) {
+        failFrom(error);
+    }
+}
+
+void OneDnnPartialConv::runBox(Worker& worker, const Call& call, size_t index) const {
+    const Box& box = plan_.boxes[index];
+    if (allHoles(call, box)) return zeroBox(call, box);
+    float* input = worker.input;
+    float* output = worker.output;
+    const auto& in = call.input;
+    const auto& out = call.output;
+    if (readsInputInPlace(call, box)) {
+        float* at = pointer<float>(in) + box.batch_begin * in.strides[0] +
+                    box.spans[0].input_begin * in.strides[2] + box.spans[1].input_begin * in.strides[3];
+        if (in_place::isAligned(at)) input = at;
+    }
+    if (writesOutputInPlace(call, box)) {
+        float* at = pointer<float>(out) + box.batch_begin * out.strides[0] +
+                    box.spans[0].output_begin * out.strides[2] + box.spans[1].output_begin * out.strides[3];
+        if (in_place::isAligned(at)) output = at;
+    }
+    for (int64_t group = 0; group < separate_groups_; ++group) {
+        if (input == worker.input)
+            for (int64_t n = 0; n < box.batch_size; ++n)
+                for (int64_t d = 0; d < box.spans[0].input_size; ++d)
+                    loadRows(call, box, group, n, d, 0, box.spans[1].input_size, input, worker.planes.data());
+        execute(worker, form_of_box_[index], group, input, output);
+        for (int64_t n = 0; n < box.batch_size; ++n)
+            for (int64_t d = 0; d < box.spans[0].output_size; ++d)
+                storeRows(call, box, group, n, d, 0, box.spans[1].output_size, output);
+    }
+}
+
+void OneDnnPartialConv::runTogether(Worker& worker, const Call& call) const {
+    const Box& box = plan_.boxes[0];
+    if (allHoles(call, box)) return zeroBox(call, box);
+    // Rows are dealt out in parts, a few for each thread.
+    const auto forEachPart = [&](int64_t depth, int64_t height, const auto& body) {
+        const int64_t wanted = 4L * device_.threads();
+        const int64_t parts = std::min(height, std::max<int64_t>(1, wanted / (box.batch_size * depth)));
+        const int64_t part = (height + parts - 1) / parts;
+        const int64_t used = (height + part - 1) / part;
+        parallelFor(device_.threads(), box.batch_size * depth * used, [&](int thread, int64_t i) {
+            const int64_t first = i % used * part;
+            body(thread, i / used / depth, i / used % depth, first, std::min(part, height - first));
+        });
+    };
+    for (int64_t group = 0; group < separate_groups_; ++group) {
+        forEachPart(box.spans[0].input_size, box.spans[1].input_size,
+                    [&](int thread, int64_t n, int64_t d, int64_t first, int64_t rows) {
+                        loadRows(call, box, group, n, d, first, rows, worker.input,
+                                 worker.planes.data() + thread * desc_.in_channels);
+                    });
+        execute(worker, 0, group, worker.input, worker.output);
+        forEachPart(box.spans[0].output_size, box.spans[1].output_size,
+                    [&](int /*thread*/, int64_t n, int64_t d, int64_t first, int64_t rows) {
+                        storeRows(call, box, group, n, d, first, rows, worker.output);
+                    });
+    }
+}
+
+void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& input,
+                                const TensorRef& output) {
+    const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
+    const auto& segments = update.form().segments;
+    const bool one_plane = !desc_.multi_channel || (segments.size() == 1 && segments[0].planes == 1);
+    const Call call{update, input, output, desc_.maskInput() ? desc_.mask_type : MaskType::none, one_plane};
+    const bool margins = !plan_.any_live || plan_.live[0].output_size != desc_.window.output[0] ||
+                         plan_.live[1].output_size != desc_.window.output[1] ||
+                         plan_.live[2].output_size != desc_.window.output[2];
+    if (margins)
+        parallelFor(device_.threads(), desc_.batch, [&](int /*thread*/, int64_t n) { zeroMargins(call, n); });
+    if (!plan_.any_live) return;
+    const OneDnnThreads threads(plan_.together ? device_.threads() : 1);
+    if (plan_.together) return runTogether(workers_[0], call);
+    parallelFor(device_.threads(), static_cast<int64_t>(plan_.boxes.size()), [&](int thread, int64_t i) {
+        runBox(workers_[static_cast<size_t>(thread)], call, static_cast<size_t>(i));
+    });
+}
+
+// ---- The row --------------------------------------------------------------------------------------------
+
+class OneDnn final : public Implementation {
+  public:
+    OneDnn() : Implementation("cpu:onednn") {}
+    bool supports(const Device& /*device*/, const PartialConvDesc& desc, std::string& reason) const override {
+        if (desc.data_type == DataType::f32) return true;
+        reason = "only f32 tensors";
+        return false;
+    }
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
+                                               const MaskPlanes& results) const override {
+        return std::make_unique<WindowMaskUpdate>(static_cast<CpuDevice&>(device), desc, form, results);
+    }
+    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
+        try {
+            return std::make_unique<OneDnnPartialConv>(static_cast<CpuDevice&>(device), desc);
+        } catch (const dnnl::error& error) {
+            failFrom(error);
+        }
+    }
+};
+
+}  // namespace
+
+const Implementation& cpuOnednn() {
+    static const OneDnn row;
+    return row;
+}
+
+}  // namespace pconv::cpu

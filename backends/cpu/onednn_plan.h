@@ -1,0 +1,57 @@
+// How a convolution is cut into boxes of output that one thread does at a time in cache: mask and transpose
+// the input under the box, convolve, finish into the output.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend.h"
+
+namespace pconv::cpu {
+
+// A range of outputs in one dimension and the inputs under it.
+struct Span {
+    int64_t output_begin, output_size;
+    int64_t input_begin, input_size;
+    int64_t padding_begin, padding_end;
+
+    // Whether one primitive serves both.
+    bool sameForm(const Span& other) const {
+        return output_size == other.output_size && input_size == other.input_size &&
+               padding_begin == other.padding_begin && padding_end == other.padding_end;
+    }
+};
+
+struct Box {
+    int64_t batch_begin, batch_size;
+    std::array<Span, 3> spans;
+
+    bool sameForm(const Box& other) const {
+        return batch_size == other.batch_size && spans[0].sameForm(other.spans[0]) &&
+               spans[1].sameForm(other.spans[1]) && spans[2].sameForm(other.spans[2]);
+    }
+    int64_t inputPixels() const { return spans[0].input_size * spans[1].input_size * spans[2].input_size; }
+    int64_t outputPixels() const {
+        return spans[0].output_size * spans[1].output_size * spans[2].output_size;
+    }
+};
+
+struct Plan {
+    // Outputs outside have windows wholly in the padding: always holes.
+    std::array<Span, 3> live;
+    bool any_live = false;
+    // One box, over which all threads work together, instead of one for each thread.
+    bool together = false;
+    std::vector<Box> boxes;
+};
+
+// What the cost of a box depends on besides its shape.
+struct Work {
+    int threads;
+    int64_t weight_bytes;
+    bool winograd;
+};
+
+Plan makePlan(const PartialConvDesc& desc, const Work& work);
+
+}  // namespace pconv::cpu
