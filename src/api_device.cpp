@@ -13,6 +13,9 @@ namespace {
 
 thread_local char last_error[1024] = "";
 
+// Beyond this the run time of the threads may end the process rather than fail.
+constexpr int kMaxThreads = 1024;
+
 PconvDeviceInfo publicInfo(const std::string& backend, const DeviceInfo& info) {
     PconvDeviceInfo result = pconvDefaultDeviceInfo();
     copyText(result.name, info.name);
@@ -37,6 +40,9 @@ const auto& entryAt(const List& list, int32_t index, const char* what) {
 
 void setLastError(const char* line) noexcept {
     std::snprintf(last_error, sizeof last_error, "%s", line);
+    // A name of the caller's that is quoted in it may hold anything: it stays one line.
+    for (char* c = last_error; *c != '\0'; ++c)
+        if (static_cast<unsigned char>(*c) < ' ') *c = ' ';
 }
 
 }  // namespace pconv
@@ -44,7 +50,7 @@ void setLastError(const char* line) noexcept {
 using namespace pconv;
 
 const char* pconvGetStatusName(PconvStatus status) {
-    switch (status) {
+    switch (enumNumber(status)) {
         case PCONV_SUCCESS:
             return "PCONV_SUCCESS";
         case PCONV_ERROR_INVALID_ARGUMENT:
@@ -111,8 +117,9 @@ PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* op
         const PconvDeviceOptions settings =
             options == nullptr ? pconvDefaultDeviceOptions()
                                : copyVersioned(options, pconvDefaultDeviceOptions(), "options");
-        if (settings.threads < 0)
-            invalid("options->threads is " + std::to_string(settings.threads) + "; expected 0 or more");
+        if (settings.threads < 0 || settings.threads > kMaxThreads)
+            invalid("options->threads is " + std::to_string(settings.threads) + "; expected 0 to " +
+                    std::to_string(kMaxThreads));
         if (selector == nullptr) selector = std::getenv("PCONV_DEVICE");
         const DeviceEntry entry = findDevice(selector != nullptr ? selector : "");
         auto state = std::make_shared<DeviceState>();

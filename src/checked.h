@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <type_traits>
 
 #include "error.h"
 
@@ -28,8 +29,13 @@ inline int64_t checkedProduct(int64_t a, int64_t b, const char* what) {
     return a * b;
 }
 
-inline size_t& structSize(void* pointer) {
-    return *static_cast<size_t*>(pointer);
+// The number in an enumeration that a caller has filled: reading it as its own type is undefined where it is
+// none of the enumerators.
+template <typename Enum>
+int64_t enumNumber(const Enum& value) {
+    std::underlying_type_t<Enum> number{};
+    std::memcpy(&number, &value, sizeof number);
+    return static_cast<int64_t>(number);
 }
 
 // Copies a struct of the caller's version over the defaults of this one: shorter ones leave what they lack as

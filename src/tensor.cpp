@@ -15,8 +15,8 @@ std::string shape(const int64_t* dims, int rank) {
     return text + "]";
 }
 
-DataType seamType(PconvDataType type, const std::string& name) {
-    const auto number = static_cast<int64_t>(type);
+DataType seamType(const PconvDataType& type, const std::string& name) {
+    const int64_t number = enumNumber(type);
     if (number < 0 || number > PCONV_DATA_TYPE_U8) invalid(name + " has an unknown data type");
     return static_cast<DataType>(number);
 }
@@ -69,6 +69,10 @@ void checkInBuffer(const PconvTensor& tensor, const PconvBuffer_T& buffer, int64
     if (tensor.offset % size != 0)
         invalid(name + " has offset " + std::to_string(tensor.offset) + "; expected a multiple of " +
                 std::to_string(size));
+    // Imported memory may start anywhere.
+    if (reinterpret_cast<uintptr_t>(buffer.state.buffer->hostPointer()) % size != 0)
+        invalid(name + " lies in host memory that is not aligned to its elements of " + std::to_string(size) +
+                " bytes");
     const size_t bytes = static_cast<size_t>(elements) * size;
     const size_t available = buffer.state.buffer->size();
     if (tensor.offset > available || bytes > available - tensor.offset)
