@@ -1,0 +1,108 @@
+/* The header as a C99 program sees it: one small convolution, whose result is known by hand. */
+#include <stdio.h>
+#include <string.h>
+
+#include "pconv/pconv.h"
+
+static int failures = 0;
+
+static void expectSuccess(PconvStatus status, const char* what) {
+    if (status == PCONV_SUCCESS) return;
+    ++failures;
+    printf("%s: %s: %s\n", what, pconvGetStatusName(status), pconvGetLastError());
+}
+
+static PconvTensor tensorOf(PconvBuffer buffer, PconvDataType type, int64_t c, int64_t n, int64_t size) {
+    PconvTensor tensor;
+    memset(&tensor, 0, sizeof tensor);
+    tensor.buffer = buffer;
+    tensor.data_type = type;
+    tensor.rank = 3;
+    tensor.dims[0] = n;
+    tensor.dims[1] = c;
+    tensor.dims[2] = size;
+    return tensor;
+}
+
+int main(void) {
+    /* A window of three over [1, 2, hole, hole, hole, 6], zero padded, with weights 1 and bias 0.5. */
+    static const float input[6] = {1, 2, 100, 200, 300, 6};
+    static const uint8_t mask_bytes[6] = {1, 1, 0, 0, 0, 1};
+    static const float weight[3] = {1, 1, 1};
+    static const float bias[1] = {0.5F};
+    static const float expected[6] = {3 * 1.5F + 0.5F, 3 * 1.5F + 0.5F, 2 * 3 + 0.5F, 0,
+                                      6 * 3 + 0.5F,    6 * 3 + 0.5F};
+    static const uint8_t expected_mask[6] = {1, 1, 1, 0, 1, 1};
+    float output[6] = {-1, -1, -1, -1, -1, -1};
+    uint8_t updated[6] = {9, 9, 9, 9, 9, 9};
+
+    PconvDeviceOptions options = pconvDefaultDeviceOptions();
+    PconvPartialConvDesc desc = pconvDefaultPartialConvDesc(1);
+    PconvMask mask = pconvDefaultMask();
+    PconvMaskSegment segment;
+    PconvTensor input_tensor, weight_tensor, bias_tensor, output_tensor, updated_tensor;
+    PconvDevice device = NULL;
+    PconvBuffer input_buffer = NULL, mask_buffer = NULL, weight_buffer = NULL, bias_buffer = NULL;
+    PconvBuffer output_buffer = NULL;
+    PconvMaskUpdate update = NULL;
+    PconvPartialConv conv = NULL;
+    int64_t size[PCONV_MAX_SPATIAL_DIMS] = {0, 0, 0};
+    int i;
+
+    desc.input_size[0] = 6;
+    desc.kernel[0] = 3;
+    desc.padding[0] = 1;
+    expectSuccess(pconvGetOutputSize(&desc, size), "pconvGetOutputSize");
+    if (size[0] != 6) ++failures;
+
+    options.verbosity = 0;
+    expectSuccess(pconvCreateDevice("cpu", &options, &device), "pconvCreateDevice");
+    expectSuccess(pconvCreateBuffer(device, sizeof input, &input_buffer), "pconvCreateBuffer");
+    expectSuccess(pconvCreateBuffer(device, sizeof mask_bytes, &mask_buffer), "pconvCreateBuffer");
+    expectSuccess(pconvCreateBuffer(device, sizeof weight, &weight_buffer), "pconvCreateBuffer");
+    expectSuccess(pconvCreateBuffer(device, sizeof bias, &bias_buffer), "pconvCreateBuffer");
+    expectSuccess(pconvCreateBuffer(device, sizeof output, &output_buffer), "pconvCreateBuffer");
+    expectSuccess(pconvWriteBuffer(input_buffer, 0, input, sizeof input), "pconvWriteBuffer");
+    expectSuccess(pconvWriteBuffer(mask_buffer, 0, mask_bytes, sizeof mask_bytes), "pconvWriteBuffer");
+    expectSuccess(pconvWriteBuffer(weight_buffer, 0, weight, sizeof weight), "pconvWriteBuffer");
+    expectSuccess(pconvWriteBuffer(bias_buffer, 0, bias, sizeof bias), "pconvWriteBuffer");
+
+    input_tensor = tensorOf(input_buffer, PCONV_DATA_TYPE_F32, 1, 1, 6);
+    output_tensor = tensorOf(output_buffer, PCONV_DATA_TYPE_F32, 1, 1, 6);
+    weight_tensor = tensorOf(weight_buffer, PCONV_DATA_TYPE_F32, 1, 1, 3);
+    bias_tensor = tensorOf(bias_buffer, PCONV_DATA_TYPE_F32, 1, 1, 1);
+    bias_tensor.rank = 1;
+    segment.planes = tensorOf(mask_buffer, PCONV_DATA_TYPE_U8, 1, 1, 6);
+    segment.multiplicity = 1;
+    mask.segment_count = 1;
+    mask.segments = &segment;
+
+    expectSuccess(pconvCreateMaskUpdate(device, &desc, &mask, &update), "pconvCreateMaskUpdate");
+    expectSuccess(pconvCreatePartialConv(device, &desc, &conv), "pconvCreatePartialConv");
+    expectSuccess(pconvSetPartialConvWeights(conv, &weight_tensor, &bias_tensor),
+                  "pconvSetPartialConvWeights");
+    expectSuccess(pconvComputeMaskUpdate(update, &mask), "pconvComputeMaskUpdate");
+    expectSuccess(pconvForwardPartialConv(conv, update, &input_tensor, &output_tensor),
+                  "pconvForwardPartialConv");
+    expectSuccess(pconvGetMaskUpdateTensors(update, NULL, &updated_tensor, NULL),
+                  "pconvGetMaskUpdateTensors");
+    expectSuccess(pconvReadBuffer(updated_tensor.buffer, updated_tensor.offset, updated, sizeof updated),
+                  "pconvReadBuffer");
+    expectSuccess(pconvReadBuffer(output_buffer, 0, output, sizeof output), "pconvReadBuffer");
+    for (i = 0; i < 6; ++i) {
+        if (output[i] == expected[i] && updated[i] == expected_mask[i]) continue;
+        ++failures;
+        printf("at %d: output %g, expected %g; mask %d, expected %d\n", i, (double)output[i],
+               (double)expected[i], updated[i], expected_mask[i]);
+    }
+
+    pconvReleaseDevice(device);
+    pconvReleaseBuffer(input_buffer);
+    pconvReleaseBuffer(mask_buffer);
+    pconvReleaseBuffer(weight_buffer);
+    pconvReleaseBuffer(bias_buffer);
+    pconvReleaseBuffer(output_buffer);
+    pconvReleaseMaskUpdate(update);
+    pconvReleasePartialConv(conv);
+    return failures == 0 ? 0 : 1;
+}
