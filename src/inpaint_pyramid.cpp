@@ -21,6 +21,7 @@ constexpr int64_t kPixelsAPiece = 8192;  // less work is not worth another threa
 // after it see of the band's ends reaches kHalo rows in.
 constexpr int64_t kBandRows = 128;
 constexpr int64_t kHalo = 8;
+constexpr int64_t kReach = 4;  // rows from a hole pixel to the farthest tensor that its weights come from
 
 size_t bytesOf(int64_t height, int64_t width) {
     return static_cast<size_t>(height * width * kLanes) * sizeof(float);
@@ -171,8 +172,10 @@ class Pyramid {
         result.height = half(height);
         result.width = half(width);
         result.data.resize(static_cast<size_t>(result.height * result.width * kLanes));
-        for (int64_t begin = 0; begin < height; begin += kBandRows) {
-            const int64_t end = whole || begin + kBandRows + kHalo >= height ? height : begin + kBandRows;
+        for (int64_t begin = 0, end = 0; begin < height; begin = end) {
+            end = whole || begin + kBandRows + kHalo >= height ? height : begin + kBandRows;
+            // No finer level asks the finest for its tensors away from holes.
+            if (&level == levels_.front().get() && !holes->inRows(begin - kReach, end + kReach)) continue;
             // All bands are as high as the first, and begin on an even row.
             const int64_t from = std::clamp<int64_t>(begin - kHalo, 0, height - band_height);
             rawTensors(level, holes, coarser, from, {static_cast<float*>(raw.host()), band_height, width});
@@ -187,7 +190,6 @@ class Pyramid {
                 std::memcpy(out, source.row(first - from / 2 + b), bytesOf(e - b, result.width));
                 normalize(out, (e - b) * result.width, 1.0F);
             });
-            if (end == height) break;
         }
         return result;
     }
@@ -227,10 +229,8 @@ class Pyramid {
         });
         if (holes == nullptr) return;
         const auto& spans = holes->spans();
-        const auto beforeRow = [](const Span& span, int64_t y) { return span.y < y; };
-        const auto first = std::lower_bound(spans.begin(), spans.end(), from, beforeRow) - spans.begin();
-        const auto last =
-            std::lower_bound(spans.begin(), spans.end(), from + out.height, beforeRow) - spans.begin();
+        const auto first = static_cast<int64_t>(holes->firstInRow(from));
+        const auto last = static_cast<int64_t>(holes->firstInRow(from + out.height));
         parallelRanges(pool_, last - first, 64, [&](int64_t begin, int64_t end) {
             for (int64_t i = begin; i < end; ++i) {
                 const Span& span = spans[static_cast<size_t>(first + i)];

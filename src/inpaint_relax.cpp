@@ -103,6 +103,11 @@ Holes::Holes(const uint8_t* valid, int64_t height, int64_t width) {
     }
 }
 
+size_t Holes::firstInRow(int64_t y) const {
+    const auto before = [](const Span& span, int64_t row) { return span.y < row; };
+    return static_cast<size_t>(std::lower_bound(spans_.begin(), spans_.end(), y, before) - spans_.begin());
+}
+
 std::vector<size_t> Holes::bands(int count) const {
     std::vector<size_t> bounds{0};
     for (int i = 1; i < count; ++i) {

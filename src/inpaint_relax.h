@@ -44,6 +44,9 @@ class Holes {
 
     size_t size() const { return size_; }
     const std::vector<Span>& spans() const { return spans_; }
+    // The index of the first span in row y or below.
+    size_t firstInRow(int64_t y) const;
+    bool inRows(int64_t begin, int64_t end) const { return firstInRow(begin) < firstInRow(end); }
     // Cuts the spans into at most `count` ranges of about as many pixels each, never within a row; the
     // bounds, as indices of spans.
     std::vector<size_t> bands(int count) const;
