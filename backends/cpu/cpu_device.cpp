@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 #include <thread>
 
+#include "cpu_masked_norm.h"
 #include "platform/cpu_info.h"
 
 namespace pconv::cpu {
@@ -66,6 +66,14 @@ void CpuDevice::write(Buffer& buffer, size_t offset, const void* source, size_t 
 
 void CpuDevice::read(Buffer& buffer, size_t offset, void* destination, size_t bytes) {
     std::memcpy(destination, static_cast<char*>(buffer.hostPointer()) + offset, bytes);
+}
+
+std::unique_ptr<MaskedBatchNorm> CpuDevice::makeMaskedBatchNorm(const MaskedNormDesc& desc) {
+    return cpu::makeMaskedBatchNorm(desc, threads_);
+}
+
+std::unique_ptr<MaskedSpatialMean> CpuDevice::makeMaskedSpatialMean(const MaskedNormDesc& desc) {
+    return cpu::makeMaskedSpatialMean(desc, threads_);
 }
 
 PlaneIndex planeOfChannel(const MaskForm& form, bool multi_channel, int64_t channel) {

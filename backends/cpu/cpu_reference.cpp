@@ -3,49 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu_device.h"
-#include "half.h"
+#include "cpu_element.h"
 
 namespace pconv::cpu {
 
 namespace {
-
-double load(const TensorRef& t, int64_t i) {
-    switch (t.data_type) {
-        case DataType::f32:
-            return static_cast<double>(pointer<float>(t)[i]);
-        case DataType::f16:
-            return static_cast<double>(floatFromF16(pointer<uint16_t>(t)[i]));
-        case DataType::bf16:
-            return static_cast<double>(floatFromBf16(pointer<uint16_t>(t)[i]));
-        case DataType::u8:
-            break;
-    }
-    return pointer<uint8_t>(t)[i] != 0 ? 1 : 0;
-}
-
-void store(const TensorRef& t, int64_t i, double value) {
-    const auto single = static_cast<float>(value);
-    switch (t.data_type) {
-        case DataType::f32:
-            pointer<float>(t)[i] = single;
-            return;
-        case DataType::f16:
-            pointer<uint16_t>(t)[i] = f16FromFloat(single);
-            return;
-        case DataType::bf16:
-            pointer<uint16_t>(t)[i] = bf16FromFloat(single);
-            return;
-        case DataType::u8:
-            pointer<uint8_t>(t)[i] = value > 0 ? 1 : 0;
-            return;
-    }
-}
-
-int64_t index(const TensorRef& t, int64_t n, int64_t c, const Dims3& p) {
-    return n * t.strides[0] + c * t.strides[1] + p[0] * t.strides[2] + p[1] * t.strides[3] +
-           p[2] * t.strides[4];
-}
 
 // Calls f(position in the input, index of the tap) for the taps of the window at `o` that lie inside the
 // input.
@@ -65,24 +27,6 @@ void forEachTap(const Window& w, const Dims3& o, const F& f) {
             }
 }
 
-template <typename F>
-void forEachPosition(const Dims3& size, const F& f) {
-    Dims3 o{};
-    for (o[0] = 0; o[0] < size[0]; ++o[0])
-        for (o[1] = 0; o[1] < size[1]; ++o[1])
-            for (o[2] = 0; o[2] < size[2]; ++o[2]) f(o);
-}
-
-// m[n, c, p]; 1 where there is no mask.
-double maskAt(const CpuMaskUpdate& update, bool multi_channel, int64_t n, int64_t c, const Dims3& p) {
-    const MaskForm& form = update.form();
-    if (form.segments.empty()) return 1;
-    const PlaneIndex at = planeOfChannel(form, multi_channel, c);
-    const TensorRef& planes = update.planes()[at.segment];
-    const double value = load(planes, index(planes, form.batch == 1 ? 0 : n, at.plane, p));
-    return form.hole_is_one ? 1 - value : value;
-}
-
 class ReferenceMaskUpdate final : public CpuMaskUpdate {
   public:
     using CpuMaskUpdate::CpuMaskUpdate;
@@ -97,9 +41,9 @@ class ReferenceMaskUpdate final : public CpuMaskUpdate {
                     double s = 0;
                     forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3&) {
                         for (int64_t c = g * counted; c < (g + 1) * counted; ++c)
-                            s += maskAt(*this, desc_.multi_channel, n, c, p);
+                            s += maskAt(form_, planes_, desc_.multi_channel, n, c, p);
                     });
-                    storeResults(index(results_.ratio, n, g, o), s, win);
+                    storeResults(elementIndex(results_.ratio, n, g, o), s, win);
                 });
     }
 
@@ -139,7 +83,7 @@ class ReferenceMaskedConvMask final : public CpuMaskUpdate {
         for (int64_t n = 0; n < form_.batch; ++n)
             for (int64_t c = 0; c < desc_.maskGroups(); ++c)
                 forEachPosition(desc_.window.output, [&](const Dims3& o) {
-                    store(results_.updated_mask, index(results_.updated_mask, n, c, o),
+                    store(results_.updated_mask, elementIndex(results_.updated_mask, n, c, o),
                           form_.segments.empty() ? 1 : maskOf(n, c, o));
                 });
     }
@@ -160,7 +104,7 @@ class ReferenceMaskedConvMask final : public CpuMaskUpdate {
         for (int64_t j = 0; j < group_in; ++j) {
             const double a = magnitude_[static_cast<size_t>(c * group_in + j)];
             total += a;
-            if (inside) sum += a * maskAt(*this, true, n, group * group_in + j, centre);
+            if (inside) sum += a * maskAt(form_, planes_, true, n, group * group_in + j, centre);
         }
         total += static_cast<double>(desc_.eps);
         return total > 0 ? sum / total : 0;
@@ -192,12 +136,12 @@ class ReferencePartialConv final : public PartialConv {
             double y = 0;
             if (u != 0) {
                 forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
-                    y += load(input, index(input, n, channel, p)) * m * weight_[w];
+                    y += load(input, elementIndex(input, n, channel, p)) * m * weight_[w];
                 });
                 y *= r;
                 if (appliesMask()) y = (y + bias_[static_cast<size_t>(c)]) * u;
             }
-            store(output, index(output, n, c, o), activate(y, desc_));
+            store(output, elementIndex(output, n, c, o), activate(y, desc_));
         });
     }
 
@@ -213,12 +157,13 @@ class ReferencePartialConv final : public PartialConv {
         std::vector<double> db(bias_.size());
         forEachOutput(update, [&](int64_t n, int64_t c, const Dims3& o, double r, double u) {
             if (u == 0) return;
-            const double dy = load(grad_output, index(grad_output, n, c, o));
+            const double dy = load(grad_output, elementIndex(grad_output, n, c, o));
             const double dc = appliesMask() ? dy * r * u : dy * r;
             db[static_cast<size_t>(c)] += dy * u;
             forEachProduct(update, n, c, o, [&](int64_t channel, const Dims3& p, double m, size_t w) {
-                if (!dx.empty()) dx[static_cast<size_t>(index(dx_at, n, channel, p))] += m * weight_[w] * dc;
-                if (!dw.empty()) dw[w] += load(input, index(input, n, channel, p)) * m * dc;
+                if (!dx.empty())
+                    dx[static_cast<size_t>(elementIndex(dx_at, n, channel, p))] += m * weight_[w] * dc;
+                if (!dw.empty()) dw[w] += load(input, elementIndex(input, n, channel, p)) * m * dc;
             });
         });
         const auto give = [&](const TensorRef& tensor, int64_t i, double value) {
@@ -228,8 +173,8 @@ class ReferencePartialConv final : public PartialConv {
             for (int64_t n = 0; n < desc_.batch; ++n)
                 for (int64_t c = 0; c < desc_.in_channels; ++c)
                     forEachPosition(size, [&](const Dims3& p) {
-                        give(*gradients.input, index(*gradients.input, n, c, p),
-                             dx[static_cast<size_t>(index(dx_at, n, c, p))]);
+                        give(*gradients.input, elementIndex(*gradients.input, n, c, p),
+                             dx[static_cast<size_t>(elementIndex(dx_at, n, c, p))]);
                     });
         for (size_t i = 0; i < dw.size(); ++i) give(*gradients.weight, static_cast<int64_t>(i), dw[i]);
         if (gradients.bias != nullptr)
@@ -248,8 +193,8 @@ class ReferencePartialConv final : public PartialConv {
         for (int64_t n = 0; n < desc_.batch; ++n)
             for (int64_t c = 0; c < desc_.out_channels; ++c)
                 forEachPosition(desc_.window.output, [&](const Dims3& o) {
-                    const int64_t i =
-                        index(mask.updated_mask, update.form().batch == 1 ? 0 : n, desc_.maskGroupOf(c), o);
+                    const int64_t i = elementIndex(mask.updated_mask, update.form().batch == 1 ? 0 : n,
+                                                   desc_.maskGroupOf(c), o);
                     f(n, c, o, desc_.maskedConvolution() ? 1 : load(mask.ratio, i),
                       load(mask.updated_mask, i));
                 });
@@ -264,8 +209,9 @@ class ReferencePartialConv final : public PartialConv {
         for (int64_t j = 0; j < groupIn(); ++j)
             forEachTap(desc_.window, o, [&](const Dims3& p, const Dims3& tap) {
                 const int64_t channel = group * groupIn() + j;
-                const double m =
-                    desc_.maskedConvolution() ? 1 : maskAt(update, desc_.multi_channel, n, channel, p);
+                const double m = desc_.maskedConvolution() ? 1
+                                                           : maskAt(update.form(), update.planes(),
+                                                                    desc_.multi_channel, n, channel, p);
                 if (m == 0) return;
                 const int64_t w = (((c * groupIn() + j) * k[0] + tap[0]) * k[1] + tap[1]) * k[2] + tap[2];
                 f(channel, p, desc_.input_is_masked ? 1.0 : m, static_cast<size_t>(w));

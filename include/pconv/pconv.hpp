@@ -268,6 +268,17 @@ class MaskUpdate : public detail::Owner<PconvMaskUpdate, pconvReleaseMaskUpdate>
         detail::check(pconvCreateMaskUpdate(device.get(), &desc, &form, &handle_));
         compute(mask);
     }
+    // For a masked convolution: from its weight, computed for this mask.
+    MaskUpdate(const Device& device, const PconvPartialConvDesc& desc, const Mask& mask,
+               const PconvTensor& weight) {
+        const PconvMask form = mask.get();
+        detail::check(pconvCreateMaskUpdate(device.get(), &desc, &form, &handle_));
+        setWeights(weight);
+        compute(mask);
+    }
+    void setWeights(const PconvTensor& weight) const {
+        detail::check(pconvSetMaskUpdateWeights(handle_, &weight));
+    }
     void compute(const Mask& mask) const {
         const PconvMask contents = mask.get();
         detail::check(pconvComputeMaskUpdate(handle_, &contents));
@@ -302,10 +313,57 @@ class PartialConv : public detail::Owner<PconvPartialConv, pconvReleasePartialCo
     void forward(const MaskUpdate& update, const PconvTensor& input, const PconvTensor& output) const {
         detail::check(pconvForwardPartialConv(handle_, update.get(), &input, &output));
     }
+    // Null gradients are not computed; with `accumulate` the others are added to what the tensors hold.
+    void backward(const MaskUpdate& update, const PconvTensor& input, const PconvTensor& grad_output,
+                  const PconvTensor* grad_input, const PconvTensor* grad_weight, const PconvTensor* grad_bias,
+                  bool accumulate = false) const {
+        PconvGradients gradients = pconvDefaultGradients();
+        gradients.grad_input = grad_input;
+        gradients.grad_weight = grad_weight;
+        gradients.grad_bias = grad_bias;
+        gradients.accumulate = accumulate ? 1 : 0;
+        detail::check(pconvBackwardPartialConv(handle_, update.get(), &input, &grad_output, &gradients));
+    }
     std::string implementation() const {
         const char* name = nullptr;
         detail::check(pconvGetPartialConvImplementation(handle_, &name));
         return name;
+    }
+};
+
+class MaskedBatchNorm : public detail::Owner<PconvMaskedBatchNorm, pconvReleaseMaskedBatchNorm> {
+  public:
+    // Prepared for masks of this form.
+    MaskedBatchNorm(const Device& device, const PconvMaskedNormDesc& desc, const Mask& mask) {
+        const PconvMask form = mask.get();
+        detail::check(pconvCreateMaskedBatchNorm(device.get(), &desc, &form, &handle_));
+    }
+    // The last four are null where there is none.
+    void forward(const Mask& mask, const PconvTensor& input, const PconvTensor& output,
+                 const PconvTensor* weight, const PconvTensor* bias, const PconvTensor* running_mean,
+                 const PconvTensor* running_var) const {
+        const PconvMask contents = mask.get();
+        PconvBatchNormParameters parameters = pconvDefaultBatchNormParameters();
+        parameters.weight = weight;
+        parameters.bias = bias;
+        parameters.running_mean = running_mean;
+        parameters.running_var = running_var;
+        detail::check(pconvForwardMaskedBatchNorm(handle_, &contents, &input, &parameters, &output));
+    }
+};
+
+class MaskedSpatialMean : public detail::Owner<PconvMaskedSpatialMean, pconvReleaseMaskedSpatialMean> {
+  public:
+    // Prepared for masks of this form.
+    MaskedSpatialMean(const Device& device, const PconvMaskedNormDesc& desc, const Mask& mask) {
+        const PconvMask form = mask.get();
+        detail::check(pconvCreateMaskedSpatialMean(device.get(), &desc, &form, &handle_));
+    }
+    // `output_mask` is null where it is not wanted.
+    void forward(const Mask& mask, const PconvTensor& input, const PconvTensor& output,
+                 const PconvTensor* output_mask = nullptr) const {
+        const PconvMask contents = mask.get();
+        detail::check(pconvForwardMaskedSpatialMean(handle_, &contents, &input, &output, output_mask));
     }
 };
 
