@@ -111,7 +111,7 @@ void AtomicFile::discard() noexcept {
 }
 
 void AtomicFile::fail(const std::string& why) const {
-    throw FileError("cannot write " + inQuotes(path_.string()) + ": " + why);
+    throw WriteError("cannot write " + inQuotes(path_.string()) + ": " + why);
 }
 
 }  // namespace pconv

@@ -8,7 +8,7 @@
 namespace pconv {
 
 /// A file that appears under its name only when it is whole: written beside it, renamed by commit().
-/// Without commit() nothing is left and an older file of that name is untouched. Every fault is a FileError.
+/// Without commit() nothing is left and an older file of that name is untouched. Every fault is a WriteError.
 /// A symbolic link is followed; a device or pipe (such as /dev/null) is written straight.
 class AtomicFile {
   public:

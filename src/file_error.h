@@ -12,6 +12,12 @@ class FileError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+/// A file that could not be written.
+class WriteError : public FileError {
+  public:
+    using FileError::FileError;
+};
+
 /// `text` in single quotes, fit for a terminal: control characters escaped, the middle cut from what is long.
 std::string inQuotes(std::string_view text);
 

@@ -77,7 +77,7 @@ struct SafetensorsOutput {
 };
 
 /// Writes one file, the same bytes for the same content: the widest types first, then by name, 8-byte
-/// aligned. The caller commits `file`. Throws FileError where it cannot be written, std::invalid_argument
+/// aligned. The caller commits `file`. Throws WriteError where it cannot be written, std::invalid_argument
 /// where the tensors themselves are at fault.
 void writeSafetensors(AtomicFile& file, const std::vector<SafetensorsOutput>& tensors,
                       const std::map<std::string, std::string>& metadata);

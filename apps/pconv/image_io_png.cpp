@@ -142,6 +142,9 @@ void prepare(const Reader& reader, Image& image) {
             image.has_transparent_colour = true;
             image.transparent_colour = {colour->red, colour->green, colour->blue};
             if (colour_type == PNG_COLOR_TYPE_GRAY) image.transparent_colour = {colour->gray, 0, 0};
+            // Only as many bits of each count as a sample has.
+            for (std::uint16_t& value : image.transparent_colour)
+                value &= static_cast<std::uint16_t>((1U << depth) - 1);
         }
     }
     png_set_interlace_handling(png);

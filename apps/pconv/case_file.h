@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pconv/pconv.hpp"
+
+namespace pconv::app {
+
+/// A tensor of a case, contiguous.
+struct CaseTensor {
+    std::vector<int64_t> dims;
+    std::vector<float> values;
+};
+
+/// One operator call read from a file; shapes are checked against each other, settings by the library.
+struct Case {
+    PartialConvDesc desc{2};
+    CaseTensor input;
+    CaseTensor weight;
+    std::optional<CaseTensor> bias;
+    std::optional<CaseTensor> mask;
+};
+
+/// Throws FileError for a faulty file, CommandError for a good one that holds another operator.
+Case readCase(const std::filesystem::path& path);
+
+}  // namespace pconv::app

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+namespace pconv::app {
+
+enum ExitCode {
+    kExitSuccess = 0,
+    kExitFailure = 1,   ///< writing failed, no memory
+    kExitBadInput = 2,  ///< a file or an argument is at fault
+    kExitDevice = 3,    ///< the device is absent, or cannot do it
+};
+
+/// A fault that ends the command, in one line.
+class CommandError : public std::runtime_error {
+  public:
+    CommandError(ExitCode code, const std::string& line) : std::runtime_error(line), code_(code) {}
+    ExitCode code() const { return code_; }
+
+  private:
+    ExitCode code_;
+};
+
+/// What the command line asked for; set while it is parsed, run afterwards.
+using Action = std::function<void()>;
+
+void addDevicesCommand(CLI::App& app, Action& action);
+void addRunCommand(CLI::App& app, Action& action);
+void addInpaintCommand(CLI::App& app, Action& action);
+
+/// Writes to stdout, and fails where it cannot.
+void print(const std::string& text);
+
+constexpr const char* kDeviceHelp =
+    "cpu, vulkan or cuda (vulkan:1 is its second device), a number or part of a name from 'pconv devices'";
+
+}  // namespace pconv::app

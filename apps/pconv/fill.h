@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "image.h"
+#include "pconv/inpaint.h"
+#include "pconv/pconv.hpp"
+
+namespace pconv::app {
+
+/// Fills the pixels whose byte in `hole` is not 0; every other keeps its bits. Filled pixels are seen: alpha
+/// is filled from about the hole, and opaque where `opaque` is set. Transparent pixels teach nothing.
+void fillHole(Image& image, const std::vector<std::uint8_t>& hole, bool opaque, const Device& device,
+              PconvProgressCallback progress, void* user);
+
+}  // namespace pconv::app

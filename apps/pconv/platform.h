@@ -1,0 +1,17 @@
+#pragma once
+
+namespace pconv::app {
+
+/// From now on Ctrl-C and its like remove the temporary file and end the process with 128 + the signal's
+/// number; a file that grows beyond the allowed size is an error of the write.
+void watchSignals();
+
+/// The file to remove on a signal, or nullptr: a hook for AtomicFile.
+void watchTemporary(const char* path);
+
+/// Whether a progress bar stands on the terminal, to be wiped before a signal's message.
+void noteProgressBar(bool shown);
+
+bool stderrIsTerminal();
+
+}  // namespace pconv::app

@@ -1,0 +1,63 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstring>
+
+#include "platform.h"
+
+namespace pconv::app {
+namespace {
+
+// A signal handler may touch nothing but what is lock-free and in place.
+char temporary[4096];
+std::atomic<bool> has_temporary{false};
+std::atomic<bool> has_bar{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void say(const char* text) {
+    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
+}
+
+void onSignal(int signal) {
+    if (has_temporary.load()) unlink(temporary);
+    if (has_bar.load()) say("\r\x1b[K");
+    say("pconv: interrupted\n");
+    constexpr int kSignalBase = 128;
+    _exit(kSignalBase + signal);
+}
+
+void handle(int signal, void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    sigfillset(&action.sa_mask);
+    sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void watchSignals() {
+    handle(SIGINT, onSignal);
+    handle(SIGTERM, onSignal);
+    struct sigaction hangup {};
+    // nohup has it ignored, and means it.
+    if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) handle(SIGHUP, onSignal);
+    handle(SIGXFSZ, SIG_IGN);
+}
+
+void watchTemporary(const char* path) {
+    has_temporary.store(false);
+    if (path == nullptr || std::strlen(path) >= sizeof temporary) return;
+    std::strcpy(temporary, path);
+    has_temporary.store(true);
+}
+
+void noteProgressBar(bool shown) {
+    has_bar.store(shown);
+}
+
+bool stderrIsTerminal() {
+    return isatty(STDERR_FILENO) != 0;
+}
+
+}  // namespace pconv::app
