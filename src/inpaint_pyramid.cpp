@@ -175,7 +175,9 @@ class Pyramid {
         for (int64_t begin = 0, end = 0; begin < height; begin = end) {
             end = whole || begin + kBandRows + kHalo >= height ? height : begin + kBandRows;
             // No finer level asks the finest for its tensors away from holes.
-            if (&level == levels_.front().get() && !holes->inRows(begin - kReach, end + kReach)) continue;
+            if (&level == levels_.front().get() && holes != nullptr &&
+                !holes->inRows(begin - kReach, end + kReach))
+                continue;
             // All bands are as high as the first, and begin on an even row.
             const int64_t from = std::clamp<int64_t>(begin - kHalo, 0, height - band_height);
             rawTensors(level, holes, coarser, from, {static_cast<float*>(raw.host()), band_height, width});

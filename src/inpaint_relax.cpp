@@ -185,12 +185,14 @@ void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) 
     for (int64_t x = span.begin; x < span.end; ++x, at += kLanes, w += kNeighbours, other += kLanes) {
         const int64_t left = x > 0 ? -kLanes : 0;
         const int64_t right = x + 1 < width_ ? kLanes : 0;
-        float mean[kLanes];
+        // Differences, so that equal neighbours leave a pixel exactly as it is.
+        float to_mean[kLanes];
         for (int i = 0; i < kLanes; ++i)
-            mean[i] = w[kE] * at[right + i] + w[kW] * at[left + i] + w[kS] * at[down + i] +
-                      w[kN] * at[up + i] + w[kSE] * at[down + right + i] + w[kNW] * at[up + left + i] +
-                      w[kSW] * at[down + left + i] + w[kNE] * at[up + right + i];
-        for (int i = 0; i < kLanes; ++i) other[i] += step * (mean[i] - other[i]);
+            to_mean[i] = w[kE] * (at[right + i] - at[i]) + w[kW] * (at[left + i] - at[i]) +
+                         w[kS] * (at[down + i] - at[i]) + w[kN] * (at[up + i] - at[i]) +
+                         w[kSE] * (at[down + right + i] - at[i]) + w[kNW] * (at[up + left + i] - at[i]) +
+                         w[kSW] * (at[down + left + i] - at[i]) + w[kNE] * (at[up + right + i] - at[i]);
+        for (int i = 0; i < kLanes; ++i) other[i] += step * (at[i] + to_mean[i] - other[i]);
     }
 }
 
