@@ -1,0 +1,53 @@
+// The seam's device: one Vulkan device with its memory, pipelines and queue.
+#pragma once
+
+#include "vulkan_pipelines.h"
+#include "vulkan_stream.h"
+
+namespace pconv::vulkan {
+
+class VulkanDevice final : public Device {
+  public:
+    VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host);
+    ~VulkanDevice() override;
+
+    const DeviceInfo& info() const override { return context_.capabilities().info; }
+    const std::vector<const Implementation*>& implementations() const override { return implementations_; }
+    std::shared_ptr<Buffer> allocate(size_t bytes) override { return createBuffer(bytes); }
+    std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
+    void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
+    void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
+    void wait() override;
+
+    std::shared_ptr<VulkanBuffer> createBuffer(size_t bytes);
+    // A buffer with these contents.
+    template <typename T>
+    std::shared_ptr<VulkanBuffer> createTable(const std::vector<T>& values) {
+        auto buffer = createBuffer(values.size() * sizeof(T));
+        write(*buffer, 0, values.data(), values.size() * sizeof(T));
+        return buffer;
+    }
+
+    const Capabilities& capabilities() const { return context_.capabilities(); }
+    Pipelines& pipelines() { return pipelines_; }
+    Stream& stream() { return stream_; }
+    const MemoryAllocator& memory() const { return memory_; }
+
+    // What a binding sees of `span` bytes of a tensor at `offset`; `origin` gets where the tensor's element 0 lies,
+    // in elements from the binding's start.
+    Binding bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end, size_t element,
+                 int32_t& origin) const;
+    Binding bindWhole(const VulkanBuffer& buffer) const;
+
+  private:
+    Context context_;
+    MemoryAllocator memory_;
+    Pipelines pipelines_;
+    std::vector<const Implementation*> implementations_;
+    Stream stream_;
+};
+
+const Implementation& vulkanDirect();
+const Implementation& vulkanGemm();
+
+}  // namespace pconv::vulkan

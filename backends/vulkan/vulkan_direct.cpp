@@ -1,0 +1,79 @@
+// vulkan:direct, register tiles with uniform weights: for software devices, small problems and depthwise convolutions.
+#include <algorithm>
+
+#include "vulkan_partial_conv.h"
+
+namespace pconv::vulkan {
+
+namespace {
+
+// Unrolled multiplications a tap costs are limited: compiling them takes longer than they save.
+constexpr int64_t kMaxUnrolledTaps = 9;
+constexpr int64_t kMaxColumns = 32;
+
+uint32_t blockChannels(int64_t group_out) {
+    uint32_t channels = 1;
+    while (channels < 8 && channels < group_out) channels *= 2;
+    return channels;
+}
+
+KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) {
+    const Window& w = desc.window;
+    const int64_t group_out = desc.out_channels / desc.groups;
+    const uint32_t channels = blockChannels(group_out);
+    const int64_t tile_w = tileWidth(w);
+    const int64_t all_taps = (tile_w - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
+    const bool unroll = w.kernel[2] <= kMaxUnrolledTaps && all_taps <= kMaxColumns;
+    // Wider workgroups gain a software device nothing, and a GPU wants at least one full subgroup.
+    const bool software = device.info().type == DeviceType::software;
+    const uint32_t lanes = software ? device.capabilities().subgroup_size : 64;
+
+    KernelChoice choice;
+    choice.shader = "partial_conv_direct";
+    choice.constants = {{SPEC_LANES, lanes},
+                        {SPEC_CHANNELS, channels},
+                        {SPEC_ROWS, static_cast<uint32_t>(tileHeight(w))},
+                        {SPEC_PIXELS, static_cast<uint32_t>(tile_w)},
+                        {SPEC_TAPS, unroll ? static_cast<uint32_t>(w.kernel[2]) : 1},
+                        {SPEC_STRIDE_W, static_cast<uint32_t>(w.stride[2])},
+                        {SPEC_DILATION_W, static_cast<uint32_t>(w.dilation[2])}};
+    PlanKernel& plan = choice.plan;
+    plan.block_channels = channels;
+    plan.blocks_a_group = ceilDiv<int64_t>(group_out, channels);
+    const int64_t depth = desc.in_channels / desc.groups * volume(w.kernel);
+    // Bindings start at blocks, so these keep any alignment.
+    plan.block_bytes = ceilDiv<int64_t>((depth + 1) * channels * 4, 256) * 256;
+    plan.unit_h = tileHeight(w);
+    plan.units_a_row = ceilDiv<int64_t>(w.output[2], tile_w);
+    plan.units_a_workgroup = lanes;
+    return choice;
+}
+
+class Direct final : public Implementation {
+  public:
+    Direct() : Implementation("vulkan:direct") {}
+
+    bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
+        reason = commonObjection(static_cast<const VulkanDevice&>(device), desc);
+        return reason.empty();
+    }
+
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc, const MaskForm& form,
+                                               const MaskPlanes& results) const override {
+        return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
+    }
+
+    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
+        auto& own = static_cast<VulkanDevice&>(device);
+        return std::make_unique<VulkanPartialConv>(own, desc, choose(own, desc));
+    }
+};
+
+}  // namespace
+
+const Implementation& vulkanDirect() {
+    static const Direct row;
+    return row;
+}
+
+}  // namespace pconv::vulkan

@@ -1,0 +1,53 @@
+// The convolution: what vulkan:direct and vulkan:gemm share on the host. They differ in shader and tiling.
+#pragma once
+
+#include "vulkan_mask_update.h"
+#include "vulkan_plan.h"
+
+namespace pconv::vulkan {
+
+// A row's choices for one descriptor.
+struct KernelChoice {
+    std::string shader;  // without the data type
+    Specialization constants;
+    PlanKernel plan;
+};
+
+class VulkanPartialConv final : public PartialConv {
+  public:
+    VulkanPartialConv(VulkanDevice& device, const PartialConvDesc& desc, KernelChoice choice);
+    void setWeights(const TensorRef& weight, const TensorRef* bias) override;
+    void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) override;
+
+  private:
+    void makePlan(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& output);
+    void makeParams();
+    void dispatch(const Chunk& chunk, const VulkanMaskUpdate& update, const TensorRef& input,
+                  const TensorRef& output);
+    PlanLimits limits() const;
+
+    VulkanDevice& device_;
+    PartialConvDesc desc_;
+    KernelChoice choice_;
+    bool reads_mask_;
+    const Pipeline* conv_ = nullptr;
+    const Pipeline* pack_ = nullptr;
+    std::shared_ptr<VulkanBuffer> weights_, params_, gathered_, none_;
+
+    // The plan of the last shapes and strides seen, usually the only ones.
+    struct PlanKey {
+        std::array<int64_t, 5> input{}, output{};
+        int64_t batch = -1, planes = -1;
+        bool operator==(const PlanKey& other) const {
+            return input == other.input && output == other.output && batch == other.batch && planes == other.planes;
+        }
+    };
+    PlanKey planned_;
+    Plan plan_;
+    std::vector<VkBufferCopy> regions_;
+};
+
+// Why no row of this backend takes `desc`; "" where nothing stands in the way.
+std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc);
+
+}  // namespace pconv::vulkan

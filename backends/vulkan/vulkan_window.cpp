@@ -1,0 +1,43 @@
+#include "vulkan_window.h"
+
+namespace pconv::vulkan {
+
+namespace {
+
+void store(int32_t (&to)[3], const Dims3& from) {
+    for (size_t i = 0; i < 3; ++i) to[i] = static_cast<int32_t>(from[i]);
+}
+
+}  // namespace
+
+uint32_t maskKind(MaskType type) {
+    return type == MaskType::none ? MASK_NONE : type == MaskType::binary ? MASK_BITS : MASK_FRACTIONAL;
+}
+
+int32_t tileHeight(const Window& window) {
+    return window.output[1] >= 4 ? 4 : window.output[1] >= 2 ? 2 : 1;
+}
+
+// The input columns of a tile's row must fit into 32 bits.
+int32_t tileWidth(const Window& window) {
+    return window.stride[2] <= 8 ? 4 : 1;
+}
+
+WindowParams makeWindowParams(const Window& window, MaskType mask) {
+    WindowParams p{};
+    store(p.input, window.input);
+    store(p.output, window.output);
+    store(p.kernel, window.kernel);
+    store(p.stride, window.stride);
+    store(p.padding, window.padding);
+    store(p.dilation, window.dilation);
+    p.tile_h = tileHeight(window);
+    p.tile_w = tileWidth(window);
+    p.tile_rows = ceilDiv(p.output[1], p.tile_h);
+    p.tile_columns = ceilDiv(p.output[2], p.tile_w);
+    p.tile_words = ceilDiv(p.output[0] * p.tile_rows * p.tile_columns, 32);
+    p.row_words = mask == MaskType::fractional ? p.input[2] : ceilDiv(p.input[2], 32) + 2 * MASK_MARGIN_WORDS;
+    return p;
+}
+
+}  // namespace pconv::vulkan

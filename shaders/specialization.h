@@ -1,0 +1,31 @@
+// Specialization constants by name, read by GLSL and C++ alike.
+#ifndef PCONV_SHADERS_SPECIALIZATION_H
+#define PCONV_SHADERS_SPECIALIZATION_H
+
+#define SPEC_LANES 0       // invocations of a workgroup
+#define SPEC_MASK_KIND 1   // one of the MASK_ values below
+#define SPEC_MASK_MULTI 2  // 1: channels look their plane up; 0: one plane serves all
+
+// partial_conv_direct: an invocation's tile of outputs, channels x rows x pixels
+#define SPEC_CHANNELS 3
+#define SPEC_ROWS 4
+#define SPEC_PIXELS 5
+#define SPEC_TAPS 6  // kernel columns unrolled: all of them, or 1
+#define SPEC_STRIDE_W 7
+#define SPEC_DILATION_W 8
+
+// partial_conv_gemm: a workgroup's tile, channels x pixels, in steps of depth; an invocation's part of it
+#define SPEC_BLOCK_M 3
+#define SPEC_BLOCK_N 4
+#define SPEC_BLOCK_K 5
+#define SPEC_THREAD_M 6
+#define SPEC_THREAD_N 7
+
+#define MASK_NONE 0        // nothing to mask: only the input's border counts
+#define MASK_BITS 1        // bit planes
+#define MASK_FRACTIONAL 2  // f32 planes
+
+// A row of a bit plane has this many words of zeros before and after it, so that windows may reach out of it.
+#define MASK_MARGIN_WORDS 2
+
+#endif
