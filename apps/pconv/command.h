@@ -34,7 +34,6 @@ void addInpaintCommand(CLI::App& app, Action& action);
 /// Writes to stdout, and fails where it cannot.
 void print(const std::string& text);
 
-constexpr const char* kDeviceHelp =
-    "cpu, vulkan or cuda (vulkan:1 is its second device), a number or part of a name from 'pconv devices'";
+constexpr const char* kDeviceHelp = "cpu, vulkan, cuda, vulkan:1, or a number or name from 'pconv devices'";
 
 }  // namespace pconv::app

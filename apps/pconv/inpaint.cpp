@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,7 +51,7 @@ struct Options {
     std::string output;
     std::string hole = "white";
     std::string device;
-    std::uint64_t most_pixels = std::uint64_t{1} << 27;
+    std::int64_t most_pixels = std::int64_t{1} << 27;
 };
 
 /// The CPU unless told otherwise: it needs no start-up, and a picture is a small job.
@@ -67,7 +68,7 @@ Bytes findHole(const Options& options, const Image& image) {
             kExitBadInput,
             inQuotes(options.image) + " has no transparent pixels to fill; expected those, or --mask");
     }
-    const Image mask = readImage(options.mask, options.most_pixels);
+    const Image mask = readImage(options.mask, static_cast<std::uint64_t>(options.most_pixels));
     if (mask.width != image.width || mask.height != image.height) {
         const auto size = [](const Image& of) {
             return std::to_string(of.width) + "x" + std::to_string(of.height);
@@ -96,7 +97,7 @@ Bytes encode(const Image& image, const Bytes& hole, ImageFormat format) {
 void inpaint(const Options& options) {
     const ImageFormat format = formatOfName(options.output);
     const Device device(deviceOf(options));
-    Image image = readImage(options.image, options.most_pixels);
+    Image image = readImage(options.image, static_cast<std::uint64_t>(options.most_pixels));
     const Bytes hole = findHole(options, image);
     const auto is_hole = [](std::uint8_t value) { return value != 0; };
     if (std::none_of(hole.begin(), hole.end(), is_hole))
@@ -136,7 +137,8 @@ void addInpaintCommand(CLI::App& app, Action& action) {
         ->check(CLI::IsMember({"white", "black"}));
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")
-        ->option_text("COUNT");
+        ->option_text("COUNT")
+        ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
     command->callback([options, &action] { action = [options] { inpaint(*options); }; });
 }
 
