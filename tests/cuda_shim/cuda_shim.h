@@ -1,0 +1,67 @@
+// Runs CUDA kernels on the CPU, thread by thread: blocks in turn, the threads of a block as fibers that meet
+// at barriers and at the operations of a warp. What the hardware leaves undefined is made visible: shared
+// memory is poisoned when a block starts and fenced, the target of an asynchronous copy is poisoned until its
+// wait, and the order in which threads run is the test's to choose.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace pconv::cuda_shim {
+
+// A kernel broke a rule; the message says which, and the block and thread.
+class Fault : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+struct Index {
+    unsigned x = 0, y = 0, z = 0;
+};
+
+struct Current {
+    Index thread, block, block_size, grid_size;
+};
+extern Current current_thread;
+inline const Current& current() {
+    return current_thread;
+}
+
+enum class Order { forward, reverse, shuffled };
+// How the threads of a block that can run take turns from now on.
+void setOrder(Order order, uint32_t seed = 1);
+
+inline constexpr size_t kMaxSharedBytes = 99 * 1024;
+
+// Runs one launch to its end. `thread_main(argument)` is the kernel's body. Throws Fault.
+void run(Index grid, unsigned threads, size_t shared_bytes, void (*thread_main)(void*), void* argument);
+
+// How many blocks have run, ever: lets a test see that a kernel was launched at all.
+uint64_t blocksRun();
+
+// ---- Called by running threads ----
+
+// Ends the launch with a Fault.
+[[noreturn]] void fault(const std::string& what);
+
+unsigned char* sharedMemory();
+// Faults unless the range lies in shared memory and is aligned to `alignment`.
+void checkShared(const void* pointer, size_t bytes, size_t alignment);
+uint32_t sharedOffset(const void* pointer);
+
+// All threads of the block that have not ended (count 0), or `count` threads, meet.
+void barrier(int id, unsigned count);
+
+// The lanes of `mask` meet at `operation`; the last to come runs combine(lanes), where lanes[i] is what lane
+// i passed.
+void meetWarp(const char* operation, uint32_t mask, void* lane_data, void (*combine)(void* const* lanes));
+unsigned laneIndex();
+
+// Asynchronous copies of the current thread.
+void copyAsync(void* shared, const void* global, unsigned bytes, unsigned source_bytes);
+void commitCopies();
+void waitCopies(unsigned groups_left);
+
+}  // namespace pconv::cuda_shim
