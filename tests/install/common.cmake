@@ -29,11 +29,16 @@ function(build_project name source)
   run(ignored ${CMAKE_COMMAND} --build ${WORK}/${name} --config ${CONFIG})
 endfunction()
 
-# Runs a consumer program: every backend must be where the library looks for it, and every device give the right answer.
+# Runs a consumer program for some backends, by default all: every one must be where the library looks for it, and every
+# device give the right answer.
 function(check_consumer program)
-  run(output ${program} ${BACKENDS})
+  set(backends ${ARGN})
+  if(NOT backends)
+    set(backends ${BACKENDS})
+  endif()
+  run(output ${program} ${backends})
   message(STATUS "${program}\n${output}")
-  foreach(backend IN LISTS BACKENDS)
+  foreach(backend IN LISTS backends)
     if(output MATCHES "${backend}: none: ([^\n]*)")
       if(backend STREQUAL cpu OR backend IN_LIST required OR CMAKE_MATCH_1 MATCHES "no module|not built|cannot")
         message(FATAL_ERROR "${backend}: ${CMAKE_MATCH_1}")
