@@ -1,0 +1,139 @@
+// Every reference case on every row, against what the reference module itself answered.
+#include <algorithm>
+#include <cmath>
+
+#include "conformance/case_file.h"
+#include "conformance/execution.h"
+#include "conformance/tolerance.h"
+
+namespace pconv::test {
+namespace {
+
+constexpr size_t kPartialConvCases = 49;
+
+std::string shape(const std::vector<int64_t>& dims) {
+    std::string text;
+    for (const int64_t d : dims) text += (text.empty() ? "" : "x") + std::to_string(d);
+    return text;
+}
+
+TEST(Oracle, AgreesWithTheReferenceModulesInFloat64) {
+    size_t compared = 0;
+    for (const std::string& name : caseNames("partial_conv")) {
+        SCOPED_TRACE(name);
+        const ReferenceCase& reference = referenceCase(name);
+        const Problem& p = reference.problem;
+        const Answer answer = solve(p);
+        ASSERT_EQ(shape(outputDims(p)), shape(reference.output_dims));
+        ASSERT_EQ(answer.output.size(), reference.output.size());
+        ASSERT_EQ(answer.updated_mask.size(), reference.updated_mask.size());
+        double worst = 0;
+        for (size_t i = 0; i < answer.output.size(); ++i) {
+            const double scale = answer.gain[i] * answer.magnitude[i] + std::abs(answer.output[i]) + 1e-300;
+            worst = std::max(worst, std::abs(answer.output[i] - reference.output[i]) / scale);
+        }
+        EXPECT_LE(worst, 1e-13);
+        worst = 0;
+        for (size_t i = 0; i < answer.updated_mask.size(); ++i)
+            worst = std::max(worst, std::abs(answer.updated_mask[i] - reference.updated_mask[i]));
+        EXPECT_LE(worst, p.mask_type == PCONV_MASK_TYPE_FRACTIONAL ? 1e-14 : 0);
+        ++compared;
+    }
+    EXPECT_EQ(compared, kPartialConvCases);
+}
+
+// A form in which a case can be put to a device.
+struct Form {
+    const char* name;
+    bool flipped;     // 1 in the holes
+    bool fractional;  // planes of F32
+    Placement placement;
+};
+
+const Form kForms[] = {
+    {"U8, contiguous", false, false, {PCONV_LAYOUT_CONTIGUOUS, PCONV_LAYOUT_CONTIGUOUS, 0}},
+    {"F32 holes, channels last", true, true, {PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CHANNELS_LAST, 0}},
+    {"U8 holes, spread, contiguous to channels last",
+     true,
+     false,
+     {PCONV_LAYOUT_CONTIGUOUS, PCONV_LAYOUT_CHANNELS_LAST, 11}},
+    {"F32, spread, channels last to contiguous",
+     false,
+     true,
+     {PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CONTIGUOUS, 12}},
+};
+
+Problem inForm(const Problem& problem, const Form& form) {
+    // Fractions and 1 - fraction are not the same in f32: only binary masks are restated.
+    Problem result = problem;
+    if (problem.mask_type != PCONV_MASK_TYPE_BINARY) return result;
+    if (form.flipped) result = withPolarityFlipped(result);
+    if (form.fractional) result = withFractionalType(result);
+    return result;
+}
+
+class Cases : public ::testing::TestWithParam<Row> {
+  protected:
+    // The output, the updated mask, the window sum and the ratio in every form; returns the worst error of
+    // the output as a part of its bound.
+    double expectConforms(const ReferenceCase& reference, const Form& form) {
+        const Problem problem = inForm(reference.problem, form);
+        const Answer answer = solve(reference.problem);
+        const Results got = run(GetParam(), problem, form.placement);
+        EXPECT_EQ(got.damage, "");
+        EXPECT_EQ(shape(got.mask_dims), shape(reference.mask_dims));
+        const Verdict output = compare("output", reference.output, outputBounds(problem, answer), got.output);
+        EXPECT_TRUE(output.within) << output.message;
+        // A binary mask gives the same bits whatever its type: the bounds of the case itself hold.
+        const Problem& p = reference.problem;
+        const Verdict mask =
+            compare("updated mask", reference.updated_mask, updatedMaskBounds(p, answer), got.updated_mask);
+        EXPECT_TRUE(mask.within) << mask.message;
+        const Verdict sum =
+            compare("window sum", answer.window_sum, windowSumBounds(p, answer), got.window_sum);
+        EXPECT_TRUE(sum.within) << sum.message;
+        const Verdict ratio = compare("ratio", answer.ratio, ratioBounds(p, answer), got.ratio);
+        EXPECT_TRUE(ratio.within) << ratio.message;
+        return output.worst;
+    }
+};
+
+TEST_P(Cases, MatchTheReferenceInEveryForm) {
+    size_t compared = 0;
+    double worst = 0;
+    for (const std::string& name : caseNames("partial_conv")) {
+        for (const Form& form : kForms) {
+            SCOPED_TRACE(name + ", " + form.name);
+            worst = std::max(worst, expectConforms(referenceCase(name), form));
+            ++compared;
+        }
+    }
+    EXPECT_EQ(compared, kPartialConvCases * std::size(kForms));
+    RecordProperty("worst_part_of_bound", std::to_string(worst));
+}
+
+// No worse than four times the float32 run of the reference module, and never asked to be better than one
+// rounding of the largest output.
+TEST_P(Cases, AreAsPreciseAsTheReferenceInFloat32) {
+    size_t compared = 0;
+    for (const std::string& name : caseNames("partial_conv")) {
+        SCOPED_TRACE(name);
+        const ReferenceCase& reference = referenceCase(name);
+        const Results got = run(GetParam(), reference.problem);
+        double error = 0;
+        double largest = 0;
+        for (size_t i = 0; i < got.output.size(); ++i) {
+            error = std::max(error, std::abs(static_cast<double>(got.output[i]) - reference.output[i]));
+            largest = std::max(largest, std::abs(reference.output[i]));
+        }
+        EXPECT_LE(error, std::max(4 * reference.reference_error, kF32Unit * largest));
+        ++compared;
+    }
+    EXPECT_EQ(compared, kPartialConvCases);
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, Cases, ::testing::ValuesIn(allRows()),
+                         [](const auto& test) { return testName(test.param); });
+
+}  // namespace
+}  // namespace pconv::test

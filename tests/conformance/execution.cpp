@@ -1,0 +1,174 @@
+#include "conformance/execution.h"
+
+namespace pconv::test {
+
+namespace {
+
+// Around planes of U8: what is not read cannot count as valid.
+constexpr uint8_t kPlanePoison = 0xA5;
+
+std::vector<uint32_t> bitsOf(const std::vector<float>& values) {
+    std::vector<uint32_t> bits(values.size());
+    std::memcpy(bits.data(), values.data(), 4 * values.size());
+    return bits;
+}
+
+// Any number but 0 stands for 1.
+uint8_t planeByte(float value, size_t i) {
+    return value != 0 ? static_cast<uint8_t>(1 + i * 37 % 255) : uint8_t{0};
+}
+
+}  // namespace
+
+Execution::Execution(const Row& row, const Problem& problem, const Placement& placement)
+    : device_(sharedDevice(row.device_index)),
+      problem_(problem),
+      desc_(describe(problem)),
+      implementation_(row.name),
+      random_(placement.spread) {
+    desc_.implementation = implementation_.c_str();
+    desc_.input_layout = placement.input_layout;
+    desc_.output_layout = placement.output_layout;
+    const size_t last = problem.size.size() + 1;
+    const auto unit = [&](PconvLayout layout) {
+        return layout == PCONV_LAYOUT_CONTIGUOUS ? last : size_t{1};
+    };
+    const uint32_t spread = placement.spread;
+    input_ = place(inputDims(problem), unit(placement.input_layout), PCONV_DATA_TYPE_F32, spread);
+    output_ = place(outputDims(problem), unit(placement.output_layout), PCONV_DATA_TYPE_F32, spread);
+    weight_ = place(weightDims(problem), last, PCONV_DATA_TYPE_F32, 0);
+    if (problem.has_bias) bias_ = place({problem.out_channels}, 0, PCONV_DATA_TYPE_F32, 0);
+    const PconvDataType plane_type =
+        problem.mask_type == PCONV_MASK_TYPE_BINARY ? PCONV_DATA_TYPE_U8 : PCONV_DATA_TYPE_F32;
+    for (const Segment& segment : problem.segments) {
+        planes_.push_back(place(planeDims(problem, segment), last, plane_type, spread));
+        segments_.push_back({planes_.back().tensor, segment.multiplicity});
+    }
+    mask_.polarity = problem.polarity;
+    mask_.segment_count = static_cast<int32_t>(segments_.size());
+    mask_.segments = segments_.data();
+
+    writeInput(problem.input);
+    writeWeights(problem.weight, problem.bias);
+    writeMask(problem.segments);
+    check(pconvCreateMaskUpdate(device_, &desc_, mask(), update_.out()));
+    check(pconvCreatePartialConv(device_, &desc_, conv_.out()));
+    const char* chosen = nullptr;
+    check(pconvGetPartialConvImplementation(conv_.get(), &chosen));
+    if (row.name != chosen) throw std::runtime_error("the row made is " + std::string(chosen));
+}
+
+Execution::Placed Execution::place(const std::vector<int64_t>& dims, size_t unit, PconvDataType type,
+                                   uint32_t spread) {
+    Placed placed;
+    placed.view = spread == 0 ? denseView(dims, unit) : spreadView(dims, unit, random_);
+    placed.buffer =
+        makeBuffer(device_, static_cast<size_t>(placed.view.total) * (type == PCONV_DATA_TYPE_U8 ? 1 : 4));
+    placed.tensor = placed.view.tensor(placed.buffer.get(), type);
+    return placed;
+}
+
+void Execution::writeFloats(const Placed& placed, const std::vector<float>& values) {
+    if (static_cast<int64_t>(values.size()) != placed.view.count())
+        throw std::runtime_error("a problem's tensor has the wrong number of elements");
+    std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kPoison);
+    const std::vector<uint32_t> bits = bitsOf(values);
+    for (size_t i = 0; i < bits.size(); ++i)
+        memory[static_cast<size_t>(placed.view.at(static_cast<int64_t>(i)))] = bits[i];
+    check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), 4 * memory.size()));
+}
+
+void Execution::writeInput(const std::vector<float>& values) {
+    writeFloats(input_, values);
+}
+
+void Execution::writeWeights(const std::vector<float>& weight, const std::vector<float>& bias) {
+    writeFloats(weight_, weight);
+    if (problem_.has_bias) writeFloats(bias_, bias);
+}
+
+void Execution::writeMask(const std::vector<Segment>& segments) {
+    for (size_t s = 0; s < segments.size(); ++s) {
+        const Placed& placed = planes_[s];
+        if (problem_.mask_type != PCONV_MASK_TYPE_BINARY) {
+            writeFloats(placed, segments[s].values);
+            continue;
+        }
+        std::vector<uint8_t> memory(static_cast<size_t>(placed.view.total), kPlanePoison);
+        for (size_t i = 0; i < segments[s].values.size(); ++i)
+            memory[static_cast<size_t>(placed.view.at(static_cast<int64_t>(i)))] =
+                planeByte(segments[s].values[i], i);
+        check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), memory.size()));
+    }
+}
+
+void Execution::setWeights() {
+    check(pconvSetPartialConvWeights(conv_.get(), &weight_.tensor,
+                                     problem_.has_bias ? &bias_.tensor : nullptr));
+}
+
+void Execution::computeMask() {
+    check(pconvComputeMaskUpdate(update_.get(), mask()));
+}
+
+void Execution::poisonOutput() {
+    const std::vector<uint32_t> memory(static_cast<size_t>(output_.view.total), kPoison);
+    check(pconvWriteBuffer(output_.buffer.get(), 0, memory.data(), 4 * memory.size()));
+}
+
+void Execution::forwardWith(PconvMaskUpdate update) {
+    check(pconvForwardPartialConv(conv_.get(), update, &input_.tensor, &output_.tensor));
+}
+
+template <typename T>
+std::vector<float> Execution::readView(const PconvTensor& tensor) const {
+    size_t count = 1;
+    for (int32_t d = 0; d < tensor.rank; ++d) count *= static_cast<size_t>(tensor.dims[d]);
+    const std::vector<T> values = readBuffer<T>(tensor.buffer, count, tensor.offset);
+    return std::vector<float>(values.begin(), values.end());
+}
+
+Results Execution::read() const {
+    Results results;
+    const std::vector<float> memory =
+        readBuffer<float>(output_.buffer.get(), static_cast<size_t>(output_.view.total));
+    results.damage = damage(output_.view, bitsOf(memory));
+    for (int64_t i = 0; i < output_.view.count(); ++i)
+        results.output.push_back(memory[static_cast<size_t>(output_.view.at(i))]);
+    PconvTensor sum{};
+    PconvTensor updated{};
+    PconvTensor ratio{};
+    check(pconvGetMaskUpdateTensors(update_.get(), &sum, &updated, &ratio));
+    results.window_sum = readView<float>(sum);
+    results.ratio = readView<float>(ratio);
+    results.updated_mask =
+        updated.data_type == PCONV_DATA_TYPE_U8 ? readView<uint8_t>(updated) : readView<float>(updated);
+    results.mask_dims.assign(updated.dims, updated.dims + updated.rank);
+    return results;
+}
+
+Results run(const Row& row, const Problem& problem, const Placement& placement) {
+    Execution execution(row, problem, placement);
+    execution.setWeights();
+    execution.computeMask();
+    execution.poisonOutput();
+    execution.forward();
+    return execution.read();
+}
+
+bool supports(const Row& row, const Problem& problem, std::string& reason) {
+    const PconvPartialConvDesc desc = describe(problem);
+    int32_t count = 0;
+    check(pconvGetImplementationCount(sharedDevice(row.device_index), &count));
+    for (int32_t i = 0; i < count; ++i) {
+        PconvImplementationInfo info = pconvDefaultImplementationInfo();
+        check(pconvGetImplementationInfo(sharedDevice(row.device_index), i, &desc, &info));
+        if (row.name != info.name) continue;
+        reason = info.reason;
+        return info.supported != 0;
+    }
+    reason = "there is no such row";
+    return false;
+}
+
+}  // namespace pconv::test

@@ -1,0 +1,182 @@
+#include "conformance/oracle.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pconv::test {
+
+namespace {
+
+// An input element meets a tap and contributes to an output element: flat indices of all three.
+struct Contact {
+    int64_t input;
+    int64_t tap;
+    int64_t output;
+};
+
+// Adds one spatial dimension to contacts of those before it.
+std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p, size_t d, int64_t output) {
+    std::vector<Contact> result;
+    for (const Contact& before : outer)
+        for (int64_t i = 0; i < p.size[d]; ++i)
+            for (int64_t k = 0; k < p.kernel[d]; ++k) {
+                const int64_t start = i + p.padding[d] - k * p.dilation[d];
+                if (start < 0 || start % p.stride[d] != 0 || start / p.stride[d] >= output) continue;
+                result.push_back({before.input * p.size[d] + i, before.tap * p.kernel[d] + k,
+                                  before.output * output + start / p.stride[d]});
+            }
+    return result;
+}
+
+std::vector<Contact> allContacts(const Problem& p) {
+    const std::vector<int64_t> output = outputSize(p);
+    std::vector<Contact> contacts{{0, 0, 0}};
+    for (size_t d = 0; d < p.size.size(); ++d) contacts = crossed(contacts, p, d, output[d]);
+    return contacts;
+}
+
+class Solver {
+  public:
+    Solver(const Problem& problem, Mutation mutation)
+        : p_(problem),
+          mutation_(mutation),
+          contacts_(allContacts(problem)),
+          positions_(product(outputSize(problem))) {}
+
+    Answer solve() {
+        sumWindows();
+        convolve();
+        finish();
+        return std::move(a_);
+    }
+
+  private:
+    int64_t countedChannels() const {
+        return !p_.multi_channel ? 1 : p_.group_window ? p_.in_channels / p_.groups : p_.in_channels;
+    }
+
+    void sumWindows() {
+        a_.mask_batch = p_.segments.empty() ? 1 : p_.mask_batch;
+        a_.mask_groups = p_.multi_channel && p_.group_window ? p_.groups : 1;
+        const int64_t counted = countedChannels();
+        const bool lost_channels =
+            mutation_ == Mutation::one_channel_count && p_.segments.size() == 1 && p_.segments[0].planes == 1;
+        const size_t count = index(a_.mask_batch, 0, 0, a_.mask_groups);
+        a_.window_sum.assign(count, 0);
+        a_.window_magnitude.assign(count, 0);
+        for (int64_t n = 0; n < a_.mask_batch; ++n)
+            for (int64_t g = 0; g < a_.mask_groups; ++g)
+                for (int64_t c = g * counted; c < (lost_channels ? g * counted + 1 : (g + 1) * counted); ++c)
+                    for (const Contact& contact : contacts_) {
+                        const double m = maskValue(p_, n, c, contact.input);
+                        const size_t o = index(n, g, contact.output, a_.mask_groups);
+                        a_.window_sum[o] += m;
+                        a_.window_magnitude[o] += std::abs(m);
+                    }
+        if (mutation_ == Mutation::padding_is_valid) countPadding(static_cast<double>(counted));
+        a_.window_terms = product(p_.kernel) * counted;
+        for (const double s : a_.window_sum) update(s, static_cast<double>(a_.window_terms));
+    }
+
+    void countPadding(double counted) {
+        std::vector<double> inside(static_cast<size_t>(positions_), 0);
+        for (const Contact& contact : contacts_) inside[static_cast<size_t>(contact.output)] += 1;
+        const auto taps = static_cast<double>(product(p_.kernel));
+        for (size_t i = 0; i < a_.window_sum.size(); ++i)
+            a_.window_sum[i] += (taps - inside[i % static_cast<size_t>(positions_)]) * counted;
+    }
+
+    void update(double s, double win) {
+        double u = mutation_ == Mutation::no_clamp ? std::max(s, 0.0) : std::clamp(s, 0.0, 1.0);
+        double r = u > 0 ? win / (s + p_.eps) * u : 0;
+        if (p_.normalization == PCONV_NORMALIZATION_MASK_SUM) {
+            u = s > 0 ? 1 : 0;
+            r = s > 0 ? 1 / s : 0;
+        }
+        a_.updated_mask.push_back(u);
+        a_.ratio.push_back(r);
+    }
+
+    void convolve() {
+        const int64_t group_in = p_.in_channels / p_.groups;
+        const int64_t group_out = p_.out_channels / p_.groups;
+        const int64_t taps = product(p_.kernel);
+        const int64_t plane = product(p_.size);
+        const size_t count = index(p_.batch, 0, 0, p_.out_channels);
+        a_.output.assign(count, 0);
+        a_.magnitude.assign(count, 0);
+        a_.norm.assign(count, 0);
+        for (int64_t n = 0; n < p_.batch; ++n)
+            for (int64_t c = 0; c < p_.in_channels; ++c)
+                for (const Contact& contact : contacts_) {
+                    const double m = p_.input_is_masked ? 1 : maskValue(p_, n, c, contact.input);
+                    if (m == 0) continue;
+                    const size_t at = static_cast<size_t>((n * p_.in_channels + c) * plane + contact.input);
+                    const double x = static_cast<double>(p_.input[at]) * m;
+                    const int64_t first = c / group_in * group_out;
+                    for (int64_t out = first; out < first + group_out; ++out) {
+                        const int64_t w = (out * group_in + c % group_in) * taps + tapOf(contact);
+                        const double term = x * static_cast<double>(p_.weight[static_cast<size_t>(w)]);
+                        const size_t o = index(n, out, contact.output, p_.out_channels);
+                        a_.output[o] += term;
+                        a_.magnitude[o] += std::abs(term);
+                        a_.norm[o] += term * term;
+                    }
+                }
+        for (double& norm : a_.norm) norm = std::sqrt(norm);
+        a_.convolution = a_.output;
+    }
+
+    int64_t tapOf(const Contact& contact) const {
+        if (mutation_ != Mutation::tap_off_by_one) return contact.tap;
+        const int64_t last = p_.kernel.back();
+        return contact.tap / last * last + (contact.tap + 1) % last;
+    }
+
+    void finish() {
+        const int64_t row = outputSize(p_).back();
+        for (int64_t n = 0; n < p_.batch; ++n)
+            for (int64_t c = 0; c < p_.out_channels; ++c)
+                for (int64_t o = 0; o < positions_; ++o) {
+                    const int64_t group = a_.mask_groups == 1 ? 0 : c / (p_.out_channels / p_.groups);
+                    const size_t m = index(a_.mask_batch == 1 ? 0 : n, group, o, a_.mask_groups);
+                    const double b = p_.has_bias ? static_cast<double>(p_.bias[static_cast<size_t>(c)]) : 0;
+                    double& y = a_.output[index(n, c, o, p_.out_channels)];
+                    y = epilogue(y, a_.ratio[m], a_.updated_mask[m], b);
+                    if (mutation_ == Mutation::last_column_lost && o % row == row - 1) y = 0;
+                    a_.linear.push_back(y);
+                    y = activate(y);
+                    a_.gain.push_back(p_.has_bias ? a_.ratio[m] * a_.updated_mask[m] : a_.ratio[m]);
+                }
+    }
+
+    double epilogue(double conv, double r, double u, double b) const {
+        if (!p_.has_bias) return conv * r;
+        if (mutation_ == Mutation::bias_inside_ratio) return (conv + b) * r * u;
+        if (mutation_ == Mutation::u_once) return conv * r + b * u;
+        return (conv * r + b) * u;
+    }
+
+    double activate(double y) const {
+        if (y >= 0 || p_.activation == PCONV_ACTIVATION_NONE) return y;
+        return p_.activation == PCONV_ACTIVATION_RELU ? 0 : static_cast<double>(p_.negative_slope) * y;
+    }
+
+    size_t index(int64_t n, int64_t channel, int64_t position, int64_t channels) const {
+        return static_cast<size_t>((n * channels + channel) * positions_ + position);
+    }
+
+    const Problem& p_;
+    Mutation mutation_;
+    std::vector<Contact> contacts_;
+    int64_t positions_;
+    Answer a_;
+};
+
+}  // namespace
+
+Answer solve(const Problem& problem, Mutation mutation) {
+    return Solver(problem, mutation).solve();
+}
+
+}  // namespace pconv::test
