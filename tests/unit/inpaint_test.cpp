@@ -236,7 +236,7 @@ TEST(Inpaint, StridesLeaveTheRestAlone) {
             const auto pixel = static_cast<size_t>(y * 37 + x);
             // The other polarity too, and any byte but 0 is a 1.
             mask[static_cast<size_t>(y * 50 + x)] =
-                plain.hole[pixel] != 0 ? 0 : static_cast<uint8_t>(x % 255 + 1);
+                static_cast<uint8_t>(plain.hole[pixel] != 0 ? 0 : x % 255 + 1);
             for (size_t c = 0; c < 3; ++c)
                 memory[static_cast<size_t>(10 + y * kRow + x * kPixel) + c] = plain.samples[3 * pixel + c];
         }
