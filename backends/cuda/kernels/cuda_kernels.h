@@ -120,17 +120,16 @@ struct ConvProblem {
     bool fast_math;  // f32 may be rounded to TF32; igemm declines f32 without it
 };
 
-// cuda:direct: any shape, any strides, f32 fused multiply-add.
-// Weights are used as repacked once by launchDirectWeights into directWeightBytes.
-size_t directWeightBytes(const ConvShape& shape, DataType type);
+// cuda:direct: any shape, any strides, f32 fused multiply-add. Forward and backward read weights repacked in
+// orders of their own; training needs both.
+size_t directWeightBytes(const ConvShape& shape, bool backward);
 cudaError_t launchDirectWeights(const ConvShape& shape, DataType type, const void* weight, void* packed,
-                                cudaStream_t stream);
+                                bool backward, cudaStream_t stream);
 cudaError_t launchDirectForward(const ConvProblem& problem, const View& input, const void* packed_weight,
                                 const void* bias, const View& output, cudaStream_t stream);
 
-// Backward, in two steps that direct and igemm share. First dc = dy * r * u (without a bias: dy * r), and db
-// = sum of dy * u. dc: channels-last [N, D, H, W, groups * gradChannels], f32 or, for igemm, `dc_type`;
-// channels beyond the last are 0.
+// The gradients of a backward pass. It first makes dc = dy * r * u (without a bias: dy * r) in its workspace
+// and db = sum of dy * u; the input and weight gradients are convolutions of dc.
 struct GradientOutputs {
     const View* input;  // null: not wanted
     void* weight;       // contiguous [out_channels, in_channels / groups, K...]; null: not wanted
@@ -138,8 +137,8 @@ struct GradientOutputs {
     bool accumulate;
 };
 enum class ConvAlgorithm { direct, igemm };
-// The workspace holds dc and partial sums; `packed_weight` is what launchDirectWeights or
-// launchIgemmWeights (backward) made.
+// `packed_weight` is what launchDirectWeights or launchIgemmWeights made for backward; null where the input's
+// gradient is not wanted.
 size_t backwardWorkspaceBytes(ConvAlgorithm algorithm, const ConvShape& shape, DataType type);
 cudaError_t launchDirectBackward(const ConvProblem& problem, const View& input, const View& grad_output,
                                  const void* packed_weight, const GradientOutputs& gradients, void* workspace,
@@ -148,7 +147,6 @@ cudaError_t launchDirectBackward(const ConvProblem& problem, const View& input, 
 // cuda:igemm: implicit GEMM on tensor cores; f16, bf16, and f32 rounded to TF32.
 // Null where it can do the shape, else one line on what stands in the way.
 const char* igemmDeclines(const ConvShape& shape, DataType type, bool fast_math);
-// Forward and backward want the weights in different order; training needs both.
 size_t igemmWeightBytes(const ConvShape& shape, DataType type, bool backward);
 cudaError_t launchIgemmWeights(const ConvShape& shape, DataType type, const void* weight, void* packed,
                                bool backward, cudaStream_t stream);
