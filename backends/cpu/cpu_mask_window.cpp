@@ -10,16 +10,17 @@ namespace pconv::cpu {
 
 namespace {
 
-constexpr int64_t kPiece = 2048;             // elements of a row done at once, to stay in the first cache
-constexpr int64_t kWorkForThread = 1 << 14;  // elements below which a further thread costs more than it gives
+constexpr int64_t kBlock = 4096;  // sums done at once, to stay in the first cache
+constexpr int64_t kWorkForThread =
+    1 << 15;  // additions below which a further thread costs more than it gives
 constexpr int64_t kCountsInByte = 255;
 
-int64_t pieces(int64_t size) {
-    return (size + kPiece - 1) / kPiece;
+int64_t ceilDivide(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
 }
 
-int64_t rows(const Dims3& dims) {
-    return dims[0] * dims[1];
+int64_t reach(const Window& w, size_t d) {
+    return (w.output[d] - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] + 1;
 }
 
 }  // namespace
@@ -27,153 +28,160 @@ int64_t rows(const Dims3& dims) {
 WindowMaskUpdate::WindowMaskUpdate(CpuDevice& device, const PartialConvDesc& desc, const MaskForm& form,
                                    const MaskPlanes& results)
     : CpuMaskUpdate(desc, form, results), device_(device) {
-    const int64_t counted = desc.countedChannels();
-    terms_.resize(static_cast<size_t>(desc.maskGroups()));
-    for (size_t g = 0; g < terms_.size() && !form.segments.empty(); ++g) {
-        auto& terms = terms_[g];
-        PlaneIndex last{form.segments.size(), 0};
+    gatherTerms();
+    const Window& w = desc.window;
+    phase_length_ = ceilDivide(reach(w, 2), w.stride[2]);
+    pitch_ = phase_length_ * w.stride[2];
+    padded_rows_ = reach(w, 1);
+    block_width_ = std::min(w.output[2], kBlock);
+    block_rows_ = block_width_ < w.output[2] ? 1 : std::clamp<int64_t>(kBlock / pitch_, 1, w.output[1]);
+    const auto sums = static_cast<size_t>(form.batch * desc.maskGroups() * planeSize()) * elementSize();
+    sums_ = device.allocate(sums);
+    // The padding is written here and never again.
+    std::memset(sums_->hostPointer(), 0, sums);
+    const auto row = static_cast<size_t>(w.input[2]) * (elementSize() + 1);
+    const auto block = 2 * static_cast<size_t>(block_rows_ * pitch_) * elementSize();
+    scratch_size_ = (std::max(row, block) + 63) / 64 * 64;
+    scratch_ = device.allocate(scratch_size_ * static_cast<size_t>(device.threads()));
+}
+
+void WindowMaskUpdate::gatherTerms() {
+    const int64_t counted = desc_.countedChannels();
+    terms_.resize(static_cast<size_t>(desc_.maskGroups()));
+    if (form_.segments.empty()) return;
+    for (size_t g = 0; g < terms_.size(); ++g) {
+        std::vector<Term>& terms = terms_[g];
         for (int64_t c = 0; c < counted; ++c) {
             const PlaneIndex at =
-                planeOfChannel(form, desc.multi_channel, static_cast<int64_t>(g) * counted + c);
-            if (at.segment == last.segment && at.plane == last.plane)
+                planeOfChannel(form_, desc_.multi_channel, static_cast<int64_t>(g) * counted + c);
+            if (!terms.empty() && terms.back().segment == at.segment && terms.back().first == at.plane)
                 ++terms.back().weight;
             else
                 terms.push_back({at.segment, at.plane, 1, 1});
-            last = at;
         }
         size_t kept = 0;
         for (const Term& term : terms) {
-            Term* previous = kept > 0 ? &terms[kept - 1] : nullptr;
-            if (previous != nullptr && previous->segment == term.segment && previous->weight == term.weight)
-                ++previous->planes;
+            if (kept > 0 && terms[kept - 1].segment == term.segment && terms[kept - 1].weight == term.weight)
+                ++terms[kept - 1].planes;
             else
                 terms[kept++] = term;
         }
         terms.resize(kept);
     }
-    const size_t element = desc.mask_type == MaskType::fractional ? sizeof(double) : sizeof(float);
-    sums_ = device.allocate(static_cast<size_t>(form.batch * desc.maskGroups() * volume(desc.window.input)) *
-                            element);
-    const int64_t line = 2 * lineLength() + desc.window.stride[2] + kPiece;
-    scratch_size_ = (static_cast<size_t>(line) * element + kPiece + 63) / 64 * 64;
-    scratch_ = device.allocate(scratch_size_ * static_cast<size_t>(device.threads()));
 }
 
-// Of the padded input row under the longest piece of an output row.
-int64_t WindowMaskUpdate::lineLength() const {
-    const Window& w = desc_.window;
-    return (std::min(w.output[2], kPiece) - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
+size_t WindowMaskUpdate::elementSize() const {
+    return desc_.mask_type == MaskType::fractional ? sizeof(double) : sizeof(float);
 }
 
-WindowMaskUpdate::Piece WindowMaskUpdate::pieceOf(int64_t index, const Dims3& dims) const {
-    const int64_t in_row = pieces(dims[2]);
-    Piece piece{};
-    piece.begin = index % in_row * kPiece;
-    piece.end = std::min(dims[2], piece.begin + kPiece);
-    index /= in_row;
-    piece.h = index % dims[1];
-    index /= dims[1];
-    piece.d = index % dims[0];
-    index /= dims[0];
-    piece.g = index % desc_.maskGroups();
-    piece.n = index / desc_.maskGroups();
-    return piece;
-}
-
+// One input row of one plane of sums.
 template <typename Sum>
-void WindowMaskUpdate::sumChannels(const Piece& piece, char* scratch) const {
-    const Dims3& in = desc_.window.input;
-    const int64_t size = piece.end - piece.begin;
-    Sum* sums = static_cast<Sum*>(sums_->hostPointer()) +
-                (((piece.n * desc_.maskGroups() + piece.g) * in[0] + piece.d) * in[1] + piece.h) * in[2] +
-                piece.begin;
-    const auto& terms = terms_[static_cast<size_t>(piece.g)];
-    std::fill(sums, sums + size, static_cast<Sum>(form_.segments.empty() ? desc_.countedChannels() : 0));
+void WindowMaskUpdate::sumChannels(int64_t row, char* scratch) const {
+    const Window& w = desc_.window;
+    const int64_t h = row % w.input[1];
+    const int64_t d = row / w.input[1] % w.input[0];
+    const int64_t plane = row / w.input[1] / w.input[0];
+    const int64_t padding = w.padding[2];
+    // Elements under no window at all are left out.
+    const int64_t size = std::min(w.input[2], reach(w, 2) - padding);
+    const int64_t padded_h = h + w.padding[1];
+    if (size <= 0 || padded_h >= padded_rows_) return;
+    Sum* to = static_cast<Sum*>(sums_->hostPointer()) + plane * planeSize() +
+              (d * padded_rows_ + padded_h) * pitch_;
+    const bool split = w.stride[2] > 1;
+    Sum* sums = split ? reinterpret_cast<Sum*>(scratch) : to + padding;
+    auto* counts = reinterpret_cast<uint8_t*>(scratch) + static_cast<size_t>(w.input[2]) * sizeof(Sum);
+    const int64_t n = plane / desc_.maskGroups();
+    const auto& terms = terms_[static_cast<size_t>(plane % desc_.maskGroups())];
+    bool first_term = true;
+    if (form_.segments.empty()) std::fill(sums, sums + size, static_cast<Sum>(desc_.countedChannels()));
     for (const Term& term : terms) {
-        const TensorRef& planes = planes_[term.segment];
-        const int64_t at = piece.n * planes.strides[0] + term.first * planes.strides[1] +
-                           piece.d * planes.strides[2] + piece.h * planes.strides[3] + piece.begin;
+        const TensorRef& view = planes_[term.segment];
+        const int64_t at =
+            n * view.strides[0] + term.first * view.strides[1] + d * view.strides[2] + h * view.strides[3];
+        if (first_term) std::fill(sums, sums + size, Sum{0});
+        first_term = false;
         const auto weight = static_cast<Sum>(form_.hole_is_one ? -term.weight : term.weight);
         if constexpr (sizeof(Sum) == sizeof(float)) {
-            auto* counts = reinterpret_cast<uint8_t*>(scratch);
             for (int64_t first = 0; first < term.planes; first += kCountsInByte) {
                 const int64_t count = std::min(kCountsInByte, term.planes - first);
-                std::memset(counts, 0, static_cast<size_t>(size));
-                for (int64_t i = first; i < first + count; ++i)
-                    passes().countRow(counts, pointer<uint8_t>(planes) + at + i * planes.strides[1], size);
+                passes().countRows(counts, pointer<uint8_t>(view) + at + first * view.strides[1],
+                                   view.strides[1], count, size);
                 const auto base = static_cast<float>(form_.hole_is_one ? count * term.weight : 0);
                 passes().addCounts(sums, counts, base, weight, size);
             }
         } else {
             const auto base = static_cast<double>(form_.hole_is_one ? term.weight : 0);
             for (int64_t i = 0; i < term.planes; ++i)
-                passes().addFractions(sums, pointer<float>(planes) + at + i * planes.strides[1], base, weight,
+                passes().addFractions(sums, pointer<float>(view) + at + i * view.strides[1], base, weight,
                                       size);
         }
+    }
+    if (!split) return;
+    const int64_t stride = w.stride[2];
+    for (int64_t phase = 0; phase < stride; ++phase) {
+        // The first element of the phase in the input, and its place among the phase's.
+        const int64_t from = ((phase - padding) % stride + stride) % stride;
+        Sum* place = to + phase * phase_length_ + (from + padding) / stride;
+        const int64_t count = from < size ? (size - from + stride - 1) / stride : 0;
+        for (int64_t i = 0; i < count; ++i) place[i] = sums[from + i * stride];
     }
 }
 
 template <typename Sum>
-void WindowMaskUpdate::sumWindows(const Piece& piece, char* scratch) const {
+void WindowMaskUpdate::sumWindows(const Block& block, char* scratch) const {
     const Window& w = desc_.window;
-    const auto add = [](Sum* sums, const Sum* row, int64_t size) {
-        if constexpr (sizeof(Sum) == sizeof(float))
+    const auto add = [](Sum* sums, const Sum* row, int64_t size, bool first) {
+        if (first)
+            std::memcpy(sums, row, static_cast<size_t>(size) * sizeof(Sum));
+        else if constexpr (sizeof(Sum) == sizeof(float))
             passes().addRow(sums, row, size);
         else
             passes().addRowDouble(sums, row, size);
     };
-    const int64_t size = piece.end - piece.begin;
-    const int64_t stride = w.stride[2];
-    const int64_t length = (size - 1) * stride + (w.kernel[2] - 1) * w.dilation[2] + 1;
-    const int64_t start = piece.begin * stride - w.padding[2];  // of the line, in the input row
-    const int64_t first = std::max<int64_t>(start, 0);
-    const int64_t inside = std::min(start + length, w.input[2]) - first;
-    Sum* line = reinterpret_cast<Sum*>(scratch);
-    std::fill(line, line + length, Sum{0});
-    const Sum* plane = static_cast<const Sum*>(sums_->hostPointer()) +
-                       (piece.n * desc_.maskGroups() + piece.g) * volume(w.input);
-    for (int64_t kd = 0; kd < w.kernel[0] && inside > 0; ++kd) {
-        const int64_t d = piece.d * w.stride[0] - w.padding[0] + kd * w.dilation[0];
+    // Down: whole padded rows, all of the block's at once where they follow each other.
+    Sum* lines = reinterpret_cast<Sum*>(scratch);
+    Sum* sums = lines + block_rows_ * pitch_;
+    const Sum* plane = static_cast<const Sum*>(sums_->hostPointer()) + block.plane * planeSize();
+    const bool whole = block.width == w.output[2];
+    const int64_t at_once = w.stride[1] == 1 ? block.rows : 1;
+    bool first = true;
+    for (int64_t kd = 0; kd < w.kernel[0]; ++kd) {
+        const int64_t d = block.d * w.stride[0] - w.padding[0] + kd * w.dilation[0];
         if (d < 0 || d >= w.input[0]) continue;
         for (int64_t kh = 0; kh < w.kernel[1]; ++kh) {
-            const int64_t h = piece.h * w.stride[1] - w.padding[1] + kh * w.dilation[1];
-            if (h < 0 || h >= w.input[1]) continue;
-            add(line + (first - start), plane + (d * w.input[1] + h) * w.input[2] + first, inside);
+            for (int64_t r = 0; r < block.rows; r += at_once) {
+                const int64_t h = (block.h + r) * w.stride[1] + kh * w.dilation[1];
+                add(lines + r * pitch_, plane + (d * padded_rows_ + h) * pitch_, at_once * pitch_, first);
+            }
+            first = false;
         }
     }
-    // The line's elements with equal remainder by the stride lie together, so that every tap is a row.
-    const int64_t phase_length = (length + stride - 1) / stride;
-    const Sum* phases = line;
-    if (stride > 1) {
-        Sum* split = line + length;
-        for (int64_t phase = 0; phase < stride; ++phase)
-            for (int64_t i = 0; phase + i * stride < length; ++i)
-                split[phase * phase_length + i] = line[phase + i * stride];
-        phases = split;
-    }
-    Sum* sums = line + length + (stride > 1 ? phase_length * stride : 0);
-    std::fill(sums, sums + size, Sum{0});
+    if (first) std::fill(lines, lines + block.rows * pitch_, Sum{0});
+    // Across: shifted, likewise; what runs over a row's end is garbage that nobody reads.
     for (int64_t kw = 0; kw < w.kernel[2]; ++kw) {
         const int64_t tap = kw * w.dilation[2];
-        add(sums, phases + tap % stride * phase_length + tap / stride, size);
+        const int64_t shift = tap % w.stride[2] * phase_length_ + tap / w.stride[2] + block.w;
+        const int64_t size = whole ? (block.rows - 1) * pitch_ + block.width : block.width;
+        add(sums, lines + shift, size, kw == 0);
     }
-    const int64_t at =
-        ((piece.n * desc_.maskGroups() + piece.g) * rows(w.output) + piece.d * w.output[1] + piece.h) *
-            w.output[2] +
-        piece.begin;
     const bool binary = results_.updated_mask.data_type == DataType::u8;
     MaskResultRow row{};
-    row.window_sum = pointer<float>(results_.window_sum) + at;
-    row.ratio = pointer<float>(results_.ratio) + at;
-    row.updated_binary = binary ? pointer<uint8_t>(results_.updated_mask) + at : nullptr;
-    row.updated_fractional = binary ? nullptr : pointer<float>(results_.updated_mask) + at;
     row.window = static_cast<float>(volume(w.kernel) * desc_.countedChannels());
     row.eps = desc_.eps;
     row.normalization = desc_.normalization;
-    if constexpr (sizeof(Sum) == sizeof(float))
-        passes().finishRow(row, sums, size);
-    else
-        passes().finishRowDouble(row, sums, size);
+    for (int64_t r = 0; r < block.rows; ++r) {
+        const int64_t at =
+            ((block.plane * w.output[0] + block.d) * w.output[1] + block.h + r) * w.output[2] + block.w;
+        row.window_sum = pointer<float>(results_.window_sum) + at;
+        row.ratio = pointer<float>(results_.ratio) + at;
+        row.updated_binary = binary ? pointer<uint8_t>(results_.updated_mask) + at : nullptr;
+        row.updated_fractional = binary ? nullptr : pointer<float>(results_.updated_mask) + at;
+        if constexpr (sizeof(Sum) == sizeof(float))
+            passes().finishRow(row, sums + r * pitch_, block.width);
+        else
+            passes().finishRowDouble(row, sums + r * pitch_, block.width);
+    }
 }
 
 template <typename Sum>
@@ -187,12 +195,28 @@ void WindowMaskUpdate::computeWith() {
     const int64_t planes = form_.batch * desc_.maskGroups();
     int64_t term_planes = 1;
     for (const Term& term : terms_[0]) term_planes += term.planes;
-    parallelFor(threadsFor(planes * volume(w.input) * term_planes),
-                planes * rows(w.input) * pieces(w.input[2]),
-                [&](int thread, int64_t i) { sumChannels<Sum>(pieceOf(i, w.input), scratchOf(thread)); });
-    const int64_t taps = w.kernel[0] * w.kernel[1] * w.stride[2] + w.kernel[2];
-    parallelFor(threadsFor(planes * volume(w.output) * taps), planes * rows(w.output) * pieces(w.output[2]),
-                [&](int thread, int64_t i) { sumWindows<Sum>(pieceOf(i, w.output), scratchOf(thread)); });
+    // A few rows at a time: they are short, and dealing them out costs too.
+    const int64_t rows = planes * w.input[0] * w.input[1];
+    const int64_t part = std::clamp<int64_t>(rows / (4L * device_.threads()), 1, 16);
+    parallelFor(threadsFor(rows * w.input[2] * term_planes), ceilDivide(rows, part),
+                [&](int thread, int64_t i) {
+                    for (int64_t row = i * part; row < std::min(rows, (i + 1) * part); ++row)
+                        sumChannels<Sum>(row, scratchOf(thread));
+                });
+    const int64_t down = ceilDivide(w.output[1], block_rows_);
+    const int64_t across = ceilDivide(w.output[2], block_width_);
+    const int64_t taps = w.kernel[0] * w.kernel[1] * w.stride[2] + w.kernel[2] + 4;
+    parallelFor(threadsFor(planes * volume(w.output) * taps), planes * w.output[0] * down * across,
+                [&](int thread, int64_t i) {
+                    Block block{};
+                    block.w = i % across * block_width_;
+                    block.width = std::min(block_width_, w.output[2] - block.w);
+                    block.h = i / across % down * block_rows_;
+                    block.rows = std::min(block_rows_, w.output[1] - block.h);
+                    block.d = i / across / down % w.output[0];
+                    block.plane = i / across / down / w.output[0];
+                    sumWindows<Sum>(block, scratchOf(thread));
+                });
 }
 
 void WindowMaskUpdate::computeResults() {

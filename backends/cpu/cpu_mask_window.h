@@ -1,4 +1,4 @@
-// The mask side on the CPU: window sums of planes, row by row.
+// The mask side on the CPU: sums over channels into padded rows, then sums of shifted rows.
 #pragma once
 
 #include <memory>
@@ -24,23 +24,31 @@ class WindowMaskUpdate final : public CpuMaskUpdate {
         int64_t planes;
         int64_t weight;
     };
-    // The part of one row that one thread works on at a time.
-    struct Piece {
-        int64_t n, g, d, h, begin, end;
+    // Outputs that one thread does at a time: rows of one depth, or a part of one row.
+    struct Block {
+        int64_t plane, d, h, rows, w, width;
     };
 
     template <typename Sum>
     void computeWith();
     template <typename Sum>
-    void sumChannels(const Piece& piece, char* scratch) const;
+    void sumChannels(int64_t row, char* scratch) const;
     template <typename Sum>
-    void sumWindows(const Piece& piece, char* scratch) const;
-    Piece pieceOf(int64_t index, const Dims3& dims) const;
-    int64_t lineLength() const;
+    void sumWindows(const Block& block, char* scratch) const;
+    void gatherTerms();
+    size_t elementSize() const;
+    int64_t planeSize() const { return desc_.window.input[0] * padded_rows_ * pitch_; }
 
     CpuDevice& device_;
     std::vector<std::vector<Term>> terms_;  // for each group
-    std::shared_ptr<Buffer> sums_;          // over channels, [mask batch, groups, D, H, W]
+    // A padded row's elements with equal remainder by the stride lie together, so that every tap of the
+    // window is a shifted row.
+    int64_t phase_length_ = 0;
+    int64_t pitch_ = 0;
+    int64_t padded_rows_ = 0;
+    int64_t block_rows_ = 0;
+    int64_t block_width_ = 0;
+    std::shared_ptr<Buffer> sums_;  // over channels, [mask batch * groups, D, padded rows, pitch]
     std::shared_ptr<Buffer> scratch_;
     size_t scratch_size_ = 0;  // for each thread
 };

@@ -20,16 +20,17 @@ struct Keep {
 };
 
 template <MaskType type>
-PCONV_INLINE Keep keepOf(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count) {
+PCONV_INLINE Keep keepOf(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count = kLanes) {
     Keep keep{};
     const void* plane = type == MaskType::none ? nullptr : run.planes[run.one_plane ? 0 : channel];
     if constexpr (type == MaskType::binary) {
-        Bytes bytes{};
-        __builtin_memcpy(&bytes, static_cast<const uint8_t*>(plane) + pixel, static_cast<size_t>(count));
+        const auto* from = static_cast<const uint8_t*>(plane) + pixel;
+        const Bytes bytes = count == kLanes ? loadAs<Bytes>(from) : loadPartAs<Bytes>(from, count);
         const Bits set = __builtin_convertvector(bytes, Bits) != 0;
         keep.bits = set ^ (run.hole_is_one ? -1 : 0);
     } else if constexpr (type == MaskType::fractional) {
-        const Vec value = loadPart(static_cast<const float*>(plane) + pixel, count);
+        const auto* from = static_cast<const float*>(plane) + pixel;
+        const Vec value = count == kLanes ? load(from) : loadPart(from, count);
         keep.factor = run.hole_is_one ? 1.0F - value : value;
         keep.bits = keep.factor != 0.0F;
     }
@@ -43,52 +44,57 @@ PCONV_INLINE Vec masked(Vec x, const Keep& keep) {
     return select(x, keep.bits);
 }
 
-// kLanes channels of `count` pixels; `width` of those channels belong into the tile's place in the scratch.
-template <MaskType type>
-PCONV_INLINE void loadTile(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count, int64_t width,
-                           const Keep& shared) {
+template <MaskType type, bool one_plane>
+PCONV_INLINE void loadFullTile(const LoadRun& run, int64_t channel, int64_t pixel, const float* from,
+                               float* to) {
     Vec rows[kLanes];
-    const float* source = run.source + pixel;
+    Keep keep{};
+    if constexpr (one_plane) keep = keepOf<type>(run, 0, pixel);
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) {
-        const int64_t c = channel + i;
-        if (c >= run.channels) {
-            rows[i] = Vec{};
-            continue;
-        }
-        const Keep keep = run.one_plane ? shared : keepOf<type>(run, c, pixel, count);
-        const float* from = source + c * run.channel_stride;
-        rows[i] = masked<type>(count == kLanes ? load(from) : loadPart(from, count), keep);
+        if constexpr (!one_plane) keep = keepOf<type>(run, channel + i, pixel);
+        rows[i] = masked<type>(load(from + i * run.channel_stride), keep);
     }
     transpose(rows);
-    float* to =
-        run.scratch + (channel / run.block) * run.block_stride + pixel * run.block + channel % run.block;
-    // A narrow tile's stores spill into the next pixel, which is written after it; the last one must not.
-    const int64_t last = width < kLanes ? count - 1 : count;
-    if (count == kLanes) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kLanes - 1; ++i) store(to + i * run.block, rows[i]);
-        if (last == kLanes)
-            store(to + (kLanes - 1) * run.block, rows[kLanes - 1]);
-        else
-            storePart(to + (kLanes - 1) * run.block, rows[kLanes - 1], width);
-        return;
-    }
-    for (int64_t i = 0; i < last; ++i) store(to + i * run.block, rows[i]);
-    if (last < count) storePart(to + last * run.block, rows[last], width);
+    for (int i = 0; i < kLanes; ++i) store(to + i * run.block, rows[i]);
 }
 
+// Fewer channels or pixels than lanes. `width` of the channels belong into the tile's place in the scratch: a
+// narrow tile's stores spill into the next pixel, which is written after it; the last pixel's must not.
 template <MaskType type>
+void loadPartTile(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count, int64_t width,
+                  float* to) {
+    Vec rows[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+        const int64_t c = channel + i;
+        rows[i] = Vec{};
+        if (c >= run.channels) continue;
+        const float* from = run.source + c * run.channel_stride + pixel;
+        rows[i] = masked<type>(loadPart(from, count), keepOf<type>(run, c, pixel, count));
+    }
+    transpose(rows);
+    for (int64_t i = 0; i + 1 < count; ++i) store(to + i * run.block, rows[i]);
+    storePart(to + (count - 1) * run.block, rows[count - 1], width);
+}
+
+template <MaskType type, bool one_plane>
 void loadTransposed(const LoadRun& run) {
     const int64_t padded = (run.channels + run.block - 1) / run.block * run.block;
-    const int64_t last_tile = (padded - 1) / kLanes * kLanes;
-    for (int64_t at = 0; at < run.pixels; at += kLanes) {
-        // The last pixels are done together with some already done, not alone.
-        const int64_t pixel = run.pixels >= kLanes ? least(at, run.pixels - kLanes) : 0;
-        const int64_t count = least(kLanes, run.pixels);
-        const Keep shared = run.one_plane ? keepOf<type>(run, 0, pixel, count) : Keep{};
-        for (int64_t c = last_tile; c >= 0; c -= kLanes)
-            loadTile<type>(run, c, pixel, count, least(kLanes, padded - c), shared);
+    const int64_t count = least(kLanes, run.pixels);
+    // The narrow tile first, for its stores spill.
+    for (int64_t c = (padded - 1) / kLanes * kLanes; c >= 0; c -= kLanes) {
+        const int64_t width = least(kLanes, padded - c);
+        const float* from = run.source + c * run.channel_stride;
+        float* to = run.scratch + c / run.block * run.block_stride + c % run.block;
+        for (int64_t at = 0; at < run.pixels; at += kLanes) {
+            // The last pixels are done together with some already done, not alone.
+            const int64_t pixel = least(at, run.pixels - count);
+            if (count == kLanes && c + kLanes <= run.channels)
+                loadFullTile<type, one_plane>(run, c, pixel, from + pixel, to + pixel * run.block);
+            else
+                loadPartTile<type>(run, c, pixel, count, width, to + pixel * run.block);
+        }
     }
 }
 
@@ -157,7 +163,9 @@ void loadAnyOrder(const LoadRun& run) {
 template <MaskType type>
 void loadMasked(const LoadRun& run) {
     if (run.pixel_stride == 1 && run.block == 1) return loadPlanar<type>(run);
-    if (run.pixel_stride == 1) return loadTransposed<type>(run);
+    if (run.pixel_stride == 1 && (run.one_plane || type == MaskType::none))
+        return loadTransposed<type, true>(run);
+    if (run.pixel_stride == 1) return loadTransposed<type, false>(run);
     if (run.channel_stride == 1 && run.block > 1 && (run.one_plane || type == MaskType::none))
         return loadInterleaved<type>(run);
     loadAnyOrder<type>(run);
@@ -169,12 +177,13 @@ void loadRun(const LoadRun& run) {
     loadMasked<MaskType::fractional>(run);
 }
 
-PCONV_INLINE Vec activate(Vec y, Activation activation, float negative_slope) {
-    if (activation == Activation::none) return y;
+template <Activation activation>
+PCONV_INLINE Vec activate(Vec y, float negative_slope) {
+    if constexpr (activation == Activation::none) return y;
     const Bits negative = y < 0.0F;
-    const Vec scaled = activation == Activation::relu ? Vec{} : y * negative_slope;
+    if constexpr (activation == Activation::relu) return select(y, ~negative);
     return reinterpret_cast<Vec>((reinterpret_cast<Bits>(y) & ~negative) |
-                                 (reinterpret_cast<Bits>(scaled) & negative));
+                                 (reinterpret_cast<Bits>(y * negative_slope) & negative));
 }
 
 // Ratio and updated mask of one vector of pixels, or of one pixel for all channels.
@@ -184,27 +193,25 @@ struct Scale {
     Bits valid;
 };
 
-PCONV_INLINE Scale scaleOf(const StoreRun& run, int64_t channel, int64_t pixel, int64_t count) {
-    const ptrdiff_t at = channel / run.group_channels * run.group_stride + pixel;
+template <bool fractional>
+PCONV_INLINE Scale scaleOf(const StoreRun& run, int64_t channel, int64_t pixel, int64_t count = kLanes) {
+    const ptrdiff_t at =
+        (run.group_channels >= run.channels ? 0 : channel / run.group_channels * run.group_stride) + pixel;
     Scale scale{};
     scale.ratio = count == kLanes ? load(run.ratio + at) : loadPart(run.ratio + at, count);
-    if (run.updated_mask == nullptr) {
-        scale.updated = Vec{} + 1.0F;
-        scale.valid = scale.ratio != 0.0F;
-    } else {
-        scale.updated = loadPart(run.updated_mask + at, count);
-        scale.valid = scale.updated != 0.0F;
-    }
+    if constexpr (fractional)
+        scale.updated =
+            count == kLanes ? load(run.updated_mask + at) : loadPart(run.updated_mask + at, count);
+    scale.valid = (fractional ? scale.updated : scale.ratio) != 0.0F;
     return scale;
 }
 
+template <bool fractional, Activation activation>
 PCONV_INLINE Vec finished(Vec sum, const StoreRun& run, const Scale& scale, Vec bias) {
-    Vec y = sum * scale.ratio;
-    if (run.bias != nullptr) {
-        y = y + bias;
-        if (run.updated_mask != nullptr) y = y * scale.updated;
-    }
-    return activate(select(y, scale.valid), run.activation, run.negative_slope);
+    Vec y = sum * scale.ratio + bias;
+    if constexpr (fractional)
+        if (run.bias != nullptr) y = y * scale.updated;
+    return activate<activation>(select(y, scale.valid), run.negative_slope);
 }
 
 PCONV_INLINE Vec biasOf(const StoreRun& run, int64_t channel) {
@@ -215,150 +222,199 @@ PCONV_INLINE const float* sumsOf(const StoreRun& run, int64_t channel, int64_t p
     return run.scratch + channel / run.block * run.block_stride + pixel * run.block + channel % run.block;
 }
 
-PCONV_INLINE void storeTile(const StoreRun& run, int64_t channel, int64_t width, int64_t pixel, int64_t count,
-                            const Scale& shared) {
+template <bool fractional, Activation activation>
+PCONV_INLINE void storeFullTile(const StoreRun& run, const float* from, const float* bias, int64_t pixel,
+                                float* to) {
+    Vec rows[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) rows[i] = load(from + i * run.block);
+    transpose(rows);
+    const Scale scale = scaleOf<fractional>(run, 0, pixel);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+        store(to + i * run.channel_stride,
+              finished<fractional, activation>(rows[i], run, scale, Vec{} + bias[i]));
+}
+
+// Fewer channels or pixels than lanes, or several ratios.
+template <bool fractional, Activation activation>
+void storePartTile(const StoreRun& run, int64_t channel, int64_t width, int64_t pixel, int64_t count) {
     Vec rows[kLanes];
     const float* from = sumsOf(run, channel, pixel);
-    if (count == kLanes) {
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) rows[i] = load(from + i * run.block);
-    } else {
-        for (int i = 0; i < kLanes; ++i) rows[i] = i < count ? load(from + i * run.block) : Vec{};
-    }
+    for (int i = 0; i < kLanes; ++i) rows[i] = i < count ? load(from + i * run.block) : Vec{};
     transpose(rows);
     float* to = run.output + channel * run.channel_stride + pixel;
-    const bool same_scale = run.group_channels >= run.channels;
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-        if (i >= width) break;
-        const Scale scale = same_scale ? shared : scaleOf(run, channel + i, pixel, count);
-        const Vec y = finished(rows[i], run, scale, biasOf(run, channel + i));
-        if (count == kLanes)
-            store(to + i * run.channel_stride, y);
-        else
-            storePart(to + i * run.channel_stride, y, count);
+    for (int64_t i = 0; i < width; ++i) {
+        const Scale scale = scaleOf<fractional>(run, channel + i, pixel, count);
+        const Vec y = finished<fractional, activation>(rows[i], run, scale, biasOf(run, channel + i));
+        storePart(to + i * run.channel_stride, y, count);
     }
 }
 
+template <bool fractional, Activation activation>
 void storeTransposed(const StoreRun& run) {
-    for (int64_t at = 0; at < run.pixels; at += kLanes) {
-        const int64_t pixel = run.pixels >= kLanes ? least(at, run.pixels - kLanes) : 0;
-        const int64_t count = least(kLanes, run.pixels);
-        const Scale shared = scaleOf(run, 0, pixel, count);
-        for (int64_t c = 0; c < run.channels;) {
-            const int64_t in_block = run.block - c % run.block;
-            const int64_t width = least(least(kLanes, run.channels - c), in_block);
-            storeTile(run, c, width, pixel, count, shared);
-            c += width;
+    const bool same_scale = run.group_channels >= run.channels;
+    const int64_t count = least(kLanes, run.pixels);
+    constexpr float kNoBias[kLanes]{};
+    for (int64_t c = 0; c < run.channels;) {
+        const int64_t width = least(least(kLanes, run.channels - c), run.block - c % run.block);
+        const float* from = sumsOf(run, c, 0);
+        const float* bias = run.bias == nullptr ? kNoBias : run.bias + c;
+        float* to = run.output + c * run.channel_stride;
+        for (int64_t at = 0; at < run.pixels; at += kLanes) {
+            const int64_t pixel = least(at, run.pixels - count);
+            if (same_scale && width == kLanes && count == kLanes)
+                storeFullTile<fractional, activation>(run, from + pixel * run.block, bias, pixel, to + pixel);
+            else
+                storePartTile<fractional, activation>(run, c, width, pixel, count);
         }
+        c += width;
     }
 }
 
+template <bool fractional, Activation activation>
 void storePlanar(const StoreRun& run) {
     for (int64_t c = 0; c < run.channels; ++c) {
         const float* from = sumsOf(run, c, 0);
         float* to = run.output + c * run.channel_stride;
         const Vec bias = biasOf(run, c);
         int64_t p = 0;
-        for (; p + kLanes <= run.pixels; p += kLanes)
-            store(to + p, finished(load(from + p), run, scaleOf(run, c, p, kLanes), bias));
+        for (; p + kLanes <= run.pixels; p += kLanes) {
+            const Scale scale = scaleOf<fractional>(run, c, p);
+            store(to + p, finished<fractional, activation>(load(from + p), run, scale, bias));
+        }
         if (p < run.pixels) {
             const int64_t count = run.pixels - p;
-            storePart(to + p, finished(loadPart(from + p, count), run, scaleOf(run, c, p, count), bias),
+            const Scale scale = scaleOf<fractional>(run, c, p, count);
+            storePart(to + p, finished<fractional, activation>(loadPart(from + p, count), run, scale, bias),
                       count);
         }
     }
 }
 
-Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pixel) {
+template <bool fractional>
+PCONV_INLINE Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pixel) {
     const ptrdiff_t at = channel / run.group_channels * run.group_stride + pixel;
-    const float updated =
-        run.updated_mask == nullptr ? (run.ratio[at] != 0 ? 1.0F : 0.0F) : run.updated_mask[at];
     Scale scale{};
     scale.ratio = scale.ratio + run.ratio[at];
-    scale.updated = scale.updated + updated;
-    scale.valid = scale.updated != 0.0F;
+    if constexpr (fractional) scale.updated = scale.updated + run.updated_mask[at];
+    scale.valid = (fractional ? scale.updated : scale.ratio) != 0.0F;
     return scale;
 }
 
+template <bool fractional, Activation activation>
 void storeInterleaved(const StoreRun& run) {
     const bool same_scale = run.group_channels >= run.channels;
     for (int64_t p = 0; p < run.pixels; ++p) {
-        Scale scale = scaleOfPixel(run, 0, p);
+        Scale scale = scaleOfPixel<fractional>(run, 0, p);
         float* to = run.output + p * run.pixel_stride;
         for (int64_t c = 0; c < run.channels;) {
-            const int64_t in_block = run.block - c % run.block;
-            int64_t width = least(least(kLanes, run.channels - c), in_block);
+            int64_t width = least(least(kLanes, run.channels - c), run.block - c % run.block);
             if (!same_scale) {
-                scale = scaleOfPixel(run, c, p);
+                scale = scaleOfPixel<fractional>(run, c, p);
                 width = least(width, run.group_channels - c % run.group_channels);
             }
             const float* from = sumsOf(run, c, p);
             if (width == kLanes) {
                 const Vec bias = run.bias == nullptr ? Vec{} : load(run.bias + c);
-                store(to + c, finished(load(from), run, scale, bias));
+                store(to + c, finished<fractional, activation>(load(from), run, scale, bias));
             } else {
                 const Vec bias = run.bias == nullptr ? Vec{} : loadPart(run.bias + c, width);
-                storePart(to + c, finished(loadPart(from, width), run, scale, bias), width);
+                storePart(to + c, finished<fractional, activation>(loadPart(from, width), run, scale, bias),
+                          width);
             }
             c += width;
         }
     }
 }
 
+template <bool fractional, Activation activation>
 void storeAnyOrder(const StoreRun& run) {
     for (int64_t p = 0; p < run.pixels; ++p)
         for (int64_t c = 0; c < run.channels; ++c) {
             const Vec sum = Vec{} + *sumsOf(run, c, p);
-            const Vec y = finished(sum, run, scaleOfPixel(run, c, p), biasOf(run, c));
+            const Vec y = finished<fractional, activation>(sum, run, scaleOfPixel<fractional>(run, c, p),
+                                                           biasOf(run, c));
             run.output[c * run.channel_stride + p * run.pixel_stride] = y[0];
         }
 }
 
+template <bool fractional, Activation activation>
+void storeFinished(const StoreRun& run) {
+    if (run.pixel_stride == 1 && run.block == 1) return storePlanar<fractional, activation>(run);
+    if (run.pixel_stride == 1) return storeTransposed<fractional, activation>(run);
+    if (run.channel_stride == 1 && run.block > 1) return storeInterleaved<fractional, activation>(run);
+    storeAnyOrder<fractional, activation>(run);
+}
+
+template <bool fractional>
+void storeActivated(const StoreRun& run) {
+    if (run.activation == Activation::none) return storeFinished<fractional, Activation::none>(run);
+    if (run.activation == Activation::relu) return storeFinished<fractional, Activation::relu>(run);
+    storeFinished<fractional, Activation::leaky_relu>(run);
+}
+
 void storeRun(const StoreRun& run) {
-    if (run.pixel_stride == 1 && run.block == 1) return storePlanar(run);
-    if (run.pixel_stride == 1) return storeTransposed(run);
-    if (run.channel_stride == 1 && run.block > 1) return storeInterleaved(run);
-    storeAnyOrder(run);
+    if (run.updated_mask != nullptr) return storeActivated<true>(run);
+    storeActivated<false>(run);
 }
 
-void countRow(uint8_t* sums, const uint8_t* row, int64_t size) {
-    for (int64_t i = 0; i < size; ++i) sums[i] = static_cast<uint8_t>(sums[i] + (row[i] != 0 ? 1 : 0));
+void countRows(uint8_t* __restrict counts, const uint8_t* __restrict rows, ptrdiff_t row_stride,
+               int64_t rows_count, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) counts[i] = rows[i] != 0 ? 1 : 0;
+    for (int64_t r = 1; r < rows_count; ++r) {
+        const uint8_t* __restrict row = rows + r * row_stride;
+        for (int64_t i = 0; i < size; ++i)
+            counts[i] = static_cast<uint8_t>(counts[i] + (row[i] != 0 ? 1 : 0));
+    }
 }
 
-void addCounts(float* sums, const uint8_t* row, float base, float scale, int64_t size) {
+void addCounts(float* __restrict sums, const uint8_t* __restrict row, float base, float scale, int64_t size) {
     for (int64_t i = 0; i < size; ++i) sums[i] += base + scale * static_cast<float>(row[i]);
 }
 
-void addFractions(double* sums, const float* row, double base, double scale, int64_t size) {
+void addFractions(double* __restrict sums, const float* __restrict row, double base, double scale,
+                  int64_t size) {
     for (int64_t i = 0; i < size; ++i) sums[i] += base + scale * static_cast<double>(row[i]);
 }
 
 template <typename T>
-void addRow(T* sums, const T* row, int64_t size) {
+void addRow(T* __restrict sums, const T* __restrict row, int64_t size) {
     for (int64_t i = 0; i < size; ++i) sums[i] += row[i];
 }
 
-template <typename T>
-void finishRow(const MaskResultRow& row, const T* sums, int64_t size) {
+template <typename Sum, typename Updated, bool window_ratio>
+void finish(const MaskResultRow& row, Updated* __restrict updated, const Sum* __restrict sums, int64_t size) {
+    float* __restrict window_sum = row.window_sum;
+    float* __restrict ratio = row.ratio;
+    const float window = row.window;
+    const float eps = row.eps;
     for (int64_t i = 0; i < size; ++i) {
         const float s = static_cast<float>(sums[i]);
-        row.window_sum[i] = s;
         const bool any = s > 0;
-        const bool window_ratio = row.normalization == Normalization::window_ratio;
         const float u = !any ? 0.0F : window_ratio && s < 1 ? s : 1.0F;
-        row.ratio[i] = !any ? 0.0F : window_ratio ? row.window / (s + row.eps) * u : 1 / s;
-        if (row.updated_binary != nullptr)
-            row.updated_binary[i] = any ? 1 : 0;
-        else
-            row.updated_fractional[i] = u;
+        const float divisor = any ? (window_ratio ? s + eps : s) : 1.0F;
+        window_sum[i] = s;
+        ratio[i] = (window_ratio ? window : 1.0F) / divisor * u;
+        updated[i] = static_cast<Updated>(u);
     }
+}
+
+template <typename Sum>
+void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
+    const bool window_ratio = row.normalization == Normalization::window_ratio;
+    if (row.updated_binary != nullptr && window_ratio)
+        return finish<Sum, uint8_t, true>(row, row.updated_binary, sums, size);
+    if (row.updated_binary != nullptr)
+        return finish<Sum, uint8_t, false>(row, row.updated_binary, sums, size);
+    if (window_ratio) return finish<Sum, float, true>(row, row.updated_fractional, sums, size);
+    finish<Sum, float, false>(row, row.updated_fractional, sums, size);
 }
 
 }  // namespace
 
 const Passes& PCONV_PASSES() {
-    static const Passes all{loadRun,       storeRun,       countRow,         addCounts,        addFractions,
+    static const Passes all{loadRun,       storeRun,       countRows,        addCounts,        addFractions,
                             addRow<float>, addRow<double>, finishRow<float>, finishRow<double>};
     return all;
 }

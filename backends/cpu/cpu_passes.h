@@ -61,8 +61,9 @@ struct MaskResultRow {
 struct Passes {
     void (*load)(const LoadRun& run);
     void (*store)(const StoreRun& run);
-    // sums[i] += row[i] != 0
-    void (*countRow)(uint8_t* sums, const uint8_t* row, int64_t size);
+    // counts[i]: how many of up to 255 rows are not 0 at i
+    void (*countRows)(uint8_t* counts, const uint8_t* rows, ptrdiff_t row_stride, int64_t rows_count,
+                      int64_t size);
     // sums[i] += base + scale * row[i]
     void (*addCounts)(float* sums, const uint8_t* row, float base, float scale, int64_t size);
     void (*addFractions)(double* sums, const float* row, double base, double scale, int64_t size);

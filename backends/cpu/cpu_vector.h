@@ -32,6 +32,13 @@ PCONV_INLINE V loadAs(const T* from) {
     return v;
 }
 
+template <typename V, typename T>
+PCONV_INLINE V loadPartAs(const T* from, int64_t count) {
+    V v{};
+    __builtin_memcpy(&v, from, static_cast<size_t>(count) * sizeof(T));
+    return v;
+}
+
 PCONV_INLINE Vec load(const float* from) {
     return loadAs<Vec>(from);
 }
@@ -41,9 +48,7 @@ PCONV_INLINE void store(float* to, Vec v) {
 }
 
 PCONV_INLINE Vec loadPart(const float* from, int64_t count) {
-    Vec v{};
-    __builtin_memcpy(&v, from, static_cast<size_t>(count) * sizeof(float));
-    return v;
+    return loadPartAs<Vec>(from, count);
 }
 
 PCONV_INLINE void storePart(float* to, Vec v, int64_t count) {
