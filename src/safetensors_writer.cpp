@@ -53,6 +53,7 @@ void writeData(AtomicFile& file, const Entry& entry) {
 void writeSafetensors(AtomicFile& file, const std::vector<SafetensorsOutput>& tensors,
                       const std::map<std::string, std::string>& metadata) {
     std::vector<Entry> entries;
+    entries.reserve(tensors.size());
     for (const SafetensorsOutput& tensor : tensors) entries.push_back(makeEntry(tensor));
     // Widest first keeps every tensor aligned to its own element size.
     std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {

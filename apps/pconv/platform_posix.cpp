@@ -48,7 +48,7 @@ void watchSignals() {
 void watchTemporary(const char* path) {
     has_temporary.store(false);
     if (path == nullptr || std::strlen(path) >= sizeof temporary) return;
-    std::strcpy(temporary, path);
+    std::memcpy(temporary, path, std::strlen(path) + 1);
     has_temporary.store(true);
 }
 
