@@ -46,6 +46,8 @@ cmake/build.sh "$preset"
 
 echo "devices:"
 "build/$preset/bin/pconv" devices
-echo "skipped: CUDA: this version has no CUDA module"
+if [ -z "$(find "build/$preset" -maxdepth 2 -name 'libpconv_cuda.*')" ]; then
+    echo "skipped: CUDA devices: the CUDA module is not built; it needs a CUDA toolkit"
+fi
 
 ctest --preset "$preset" --parallel "$(nproc)" "$@"
