@@ -4,6 +4,8 @@ namespace pconv::test {
 
 namespace {
 
+// Around inputs, another: where it is read into the arithmetic the output holds it, written.
+constexpr uint32_t kInputPoison = 0x7FC0BEEF;
 // Around planes of U8: what is not read cannot count as valid.
 constexpr uint8_t kPlanePoison = 0xA5;
 
@@ -71,7 +73,7 @@ Execution::Placed Execution::place(const std::vector<int64_t>& dims, size_t unit
 void Execution::writeFloats(const Placed& placed, const std::vector<float>& values) {
     if (static_cast<int64_t>(values.size()) != placed.view.count())
         throw std::runtime_error("a problem's tensor has the wrong number of elements");
-    std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kPoison);
+    std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kInputPoison);
     const std::vector<uint32_t> bits = bitsOf(values);
     for (size_t i = 0; i < bits.size(); ++i)
         memory[static_cast<size_t>(placed.view.at(static_cast<int64_t>(i)))] = bits[i];
