@@ -20,8 +20,8 @@ struct ConvShape {
 
 ConvShape convShape(const PartialConvDesc& desc);
 
-// The shape's counts, products and scratch indices fit the kernels' 32-bit integers.
-bool fitsKernels(const ConvShape& shape);
+// Whether its counts fit the kernels' 32-bit integers and a launch's grid.
+bool fitsKernels(const PartialConvDesc& desc);
 
 // A view [N, C, D, H, W], strides in elements.
 struct View {
@@ -136,10 +136,9 @@ struct GradientOutputs {
     void* bias;         // null: not wanted
     bool accumulate;
 };
-enum class ConvAlgorithm { direct, igemm };
 // `packed_weight` is what launchDirectWeights or launchIgemmWeights made for backward; null where the input's
 // gradient is not wanted.
-size_t backwardWorkspaceBytes(ConvAlgorithm algorithm, const ConvShape& shape, DataType type);
+size_t directBackwardWorkspaceBytes(const ConvShape& shape);
 cudaError_t launchDirectBackward(const ConvProblem& problem, const View& input, const View& grad_output,
                                  const void* packed_weight, const GradientOutputs& gradients, void* workspace,
                                  cudaStream_t stream);
@@ -156,6 +155,7 @@ cudaError_t launchIgemmWeights(const ConvShape& shape, DataType type, const void
 size_t igemmForwardWorkspaceBytes(const ConvShape& shape, DataType type);
 cudaError_t launchIgemmForward(const ConvProblem& problem, const View& input, const void* packed_weight,
                                const void* bias, const View& output, void* workspace, cudaStream_t stream);
+size_t igemmBackwardWorkspaceBytes(const ConvShape& shape, DataType type);
 cudaError_t launchIgemmBackward(const ConvProblem& problem, const View& input, const View& grad_output,
                                 const void* packed_weight, const GradientOutputs& gradients, void* workspace,
                                 cudaStream_t stream);

@@ -1,0 +1,25 @@
+// Passes around cuDNN's convolutions that no other row needs.
+#pragma once
+
+#include "cuda_kernels.h"
+
+namespace pconv::cuda {
+
+// The f32 planes [batch, volume] that a fused graph multiplies with: u8 (0 or 1) or f32 planes of batch 1 or
+// `batch` (`source` null: all ones).
+cudaError_t launchExpandPlanes(const void* source, bool source_is_u8, int source_batch, int batch,
+                               int64_t plane_volume, float* destination, cudaStream_t stream);
+
+// destination = m source, added to what is there with `accumulate`; any strides of both. Where m is 0 the
+// source is not read. `mask.planes` null: no mask. For weights and their gradients too: rows are the output
+// channels.
+struct StridedCopy {
+    DataType type;
+    int64_t dims[5];  // rows, channels, D, H, W
+    View source, destination;
+    PackedMask mask;
+    bool accumulate;
+};
+cudaError_t launchStridedCopy(const StridedCopy& copy, cudaStream_t stream);
+
+}  // namespace pconv::cuda
