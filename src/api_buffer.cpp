@@ -42,6 +42,15 @@ PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, size_t bytes
     });
 }
 
+PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t offset, size_t bytes,
+                                    PconvBuffer* buffer) {
+    return makeBuffer(device, bytes, buffer, [&](Device& d) {
+        if (handle == 0) invalid("handle is 0; expected the native handle of device memory");
+        if (offset > PTRDIFF_MAX) invalid("offset is more than memory can hold");
+        return d.importNative(handle, offset, bytes);
+    });
+}
+
 void pconvReleaseBuffer(PconvBuffer buffer) {
     delete buffer;
 }

@@ -1,4 +1,5 @@
 // Status, backends and devices of the C API.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -34,6 +35,29 @@ const auto& entryAt(const List& list, int32_t index, const char* what) {
         invalid("index is " + std::to_string(index) + "; there are " + std::to_string(list.size()) + " " +
                 what);
     return list[static_cast<size_t>(index)];
+}
+
+PconvDeviceOptions parseOptions(const PconvDeviceOptions* options) {
+    if (options == nullptr) return pconvDefaultDeviceOptions();
+    const PconvDeviceOptions settings = copyVersioned(options, pconvDefaultDeviceOptions(), "options");
+    if (settings.threads < 0 || settings.threads > kMaxThreads)
+        invalid("options->threads is " + std::to_string(settings.threads) + "; expected 0 to " +
+                std::to_string(kMaxThreads));
+    return settings;
+}
+
+const BackendModule& adoptingModule(const std::string& name) {
+    const auto& names = backendNames();
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+        std::string known;
+        for (const std::string& backend : names) known += (known.empty() ? "" : ", ") + backend;
+        invalid("native->backend is '" + name + "'; expected one of " + known);
+    }
+    const BackendEntry& backend = probeBackend(name);
+    if (backend.devices.empty()) fail(PCONV_ERROR_NO_DEVICE, "no " + name + " device: " + backend.reason);
+    if (backend.module->adopt == nullptr)
+        fail(PCONV_ERROR_UNSUPPORTED, "the " + name + " backend adopts no device of the host's");
+    return *backend.module;
 }
 
 }  // namespace
@@ -114,18 +138,37 @@ PconvStatus pconvGetDeviceInfo(int32_t index, PconvDeviceInfo* info) {
 PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* options, PconvDevice* device) {
     return guarded([&] {
         notNull(device, "device");
-        const PconvDeviceOptions settings =
-            options == nullptr ? pconvDefaultDeviceOptions()
-                               : copyVersioned(options, pconvDefaultDeviceOptions(), "options");
-        if (settings.threads < 0 || settings.threads > kMaxThreads)
-            invalid("options->threads is " + std::to_string(settings.threads) + "; expected 0 to " +
-                    std::to_string(kMaxThreads));
+        const PconvDeviceOptions settings = parseOptions(options);
         if (selector == nullptr) selector = std::getenv("PCONV_DEVICE");
         const DeviceEntry entry = findDevice(selector != nullptr ? selector : "");
         auto state = std::make_shared<DeviceState>();
         state->backend = entry.backend->name;
         state->host = makeHost(settings);
         state->device = entry.backend->module->open(entry.index, *state->host);
+        *device = new PconvDevice_T{std::move(state)};
+    });
+}
+
+PconvStatus pconvAdoptDevice(const PconvNativeDevice* native, const PconvDeviceOptions* options,
+                             PconvDevice* device) {
+    return guarded([&] {
+        const PconvNativeDevice given = copyVersioned(native, pconvDefaultNativeDevice(), "native");
+        const PconvDeviceOptions settings = parseOptions(options);
+        notNull(device, "device");
+        const std::string name = &notNull(given.backend, "native->backend");
+        const BackendModule& module = adoptingModule(name);
+        NativeDevice handles;
+        handles.cuda_device = given.cuda_device;
+        handles.cuda_stream = given.cuda_stream;
+        handles.vulkan_instance = given.vulkan_instance;
+        handles.vulkan_physical_device = given.vulkan_physical_device;
+        handles.vulkan_device = given.vulkan_device;
+        handles.vulkan_queue = given.vulkan_queue;
+        handles.vulkan_queue_family = given.vulkan_queue_family;
+        auto state = std::make_shared<DeviceState>();
+        state->backend = name;
+        state->host = makeHost(settings);
+        state->device = module.adopt(handles, *state->host);
         *device = new PconvDevice_T{std::move(state)};
     });
 }

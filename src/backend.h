@@ -275,8 +275,16 @@ class Device {
     virtual ~Device() = default;  // waits for work in flight
     virtual const DeviceInfo& info() const = 0;
     virtual const std::vector<const Implementation*>& implementations() const = 0;
+    // The rows in the order in which they are asked for this descriptor.
+    virtual std::vector<const Implementation*> preferredFor(const PartialConvDesc& /*desc*/) const {
+        return implementations();
+    }
     virtual std::shared_ptr<Buffer> allocate(size_t bytes) = 0;
     virtual std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) = 0;
+    // `handle` is the interface's own for device memory.
+    virtual std::shared_ptr<Buffer> importNative(uint64_t /*handle*/, size_t /*offset*/, size_t /*bytes*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device has no native memory to import");
+    }
     virtual void write(Buffer& buffer, size_t offset, const void* source,
                        size_t bytes) = 0;  // copies `source` at once
     virtual void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) = 0;  // waits
@@ -289,6 +297,17 @@ class Device {
     }
 };
 
+// The host's own device, by the handles of its interface; those of other backends are null.
+struct NativeDevice {
+    int cuda_device = 0;
+    void* cuda_stream = nullptr;
+    void* vulkan_instance = nullptr;
+    void* vulkan_physical_device = nullptr;
+    void* vulkan_device = nullptr;
+    void* vulkan_queue = nullptr;
+    uint32_t vulkan_queue_family = 0;
+};
+
 // What a module named NAME exports, by the function pconvBackend_NAME.
 struct BackendModule {
     const char* version;  // kBackendVersion it was built with; checked before anything else is touched
@@ -297,10 +316,12 @@ struct BackendModule {
     // driver.
     void (*enumerate)(std::vector<DeviceInfo>& devices, std::string& reason);
     std::unique_ptr<Device> (*open)(int index, Host& host);
+    // Null where the backend adopts no device of the host's.
+    std::unique_ptr<Device> (*adopt)(const NativeDevice& native, Host& host) = nullptr;
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-1 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-2 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

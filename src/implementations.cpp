@@ -28,7 +28,7 @@ const Implementation& chooseImplementation(const DeviceState& state, const Parti
                                            const std::string& pinned) {
     std::string declined;
     std::string names;
-    for (const Implementation* row : state.device->implementations()) {
+    for (const Implementation* row : state.device->preferredFor(desc)) {
         names += (names.empty() ? "" : ", ") + std::string(row->name());
         if (!pinned.empty() && pinned != row->name()) continue;
         std::string reason;

@@ -148,6 +148,41 @@ static inline PconvDeviceOptions pconvDefaultDeviceOptions(void) {
  */
 PCONV_API PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* options,
                                         PconvDevice* device);
+
+/*
+ * A device as the host already uses it, under the native handles of its interface: fields of other backends
+ * are not looked at. Handles are borrowed: they must outlive the device and every object made on it, and are
+ * never destroyed here.
+ */
+typedef struct PconvNativeDevice {
+    size_t struct_size;
+    const char* backend; /* "cuda" or "vulkan" */
+
+    int32_t cuda_device; /* its number in the CUDA runtime, whose primary context is used */
+    void* cuda_stream;   /* a cudaStream_t or CUstream of that device; NULL: the legacy default stream */
+
+    void* vulkan_instance; /* VkInstance, VkPhysicalDevice, VkDevice, VkQueue */
+    void* vulkan_physical_device;
+    void* vulkan_device;
+    void* vulkan_queue;
+    uint32_t vulkan_queue_family;
+} PconvNativeDevice;
+
+static inline PconvNativeDevice pconvDefaultNativeDevice(void) {
+    PconvNativeDevice native = {sizeof(PconvNativeDevice), NULL, 0, NULL, NULL, NULL, NULL, NULL, 0};
+    return native;
+}
+
+/*
+ * Makes a device of the host's own: what pconv enqueues goes to the host's stream or queue, in the order of
+ * the calls, between what the host enqueues there before and after. No wait is needed on either side where
+ * both use that one stream or queue. The host must not use a Vulkan queue from another thread during a call
+ * of pconv on this device; a CUDA stream it may. The calling thread's current CUDA device is left as it was.
+ * PCONV_ERROR_UNSUPPORTED where the backend adopts none.
+ */
+PCONV_API PconvStatus pconvAdoptDevice(const PconvNativeDevice* native, const PconvDeviceOptions* options,
+                                       PconvDevice* device);
+
 PCONV_API PconvStatus pconvGetInfoOfDevice(PconvDevice device, PconvDeviceInfo* info);
 PCONV_API void pconvReleaseDevice(PconvDevice device);
 
@@ -169,6 +204,15 @@ PCONV_API PconvStatus pconvCreateBuffer(PconvDevice device, size_t bytes, PconvB
  */
 PCONV_API PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, size_t bytes,
                                             PconvBuffer* buffer);
+
+/*
+ * Lets the device use device memory of the host: `handle` is a CUdeviceptr (or the pointer of cudaMalloc) or
+ * a VkBuffer, and the buffer begins `offset` bytes into it. It is borrowed: it must outlive the buffer and
+ * the work using it, and is never freed here. Its extent is the caller's word. PCONV_ERROR_INVALID_ARGUMENT
+ * for memory that the device does not own.
+ */
+PCONV_API PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t offset,
+                                              size_t bytes, PconvBuffer* buffer);
 PCONV_API void pconvReleaseBuffer(PconvBuffer buffer);
 
 /* Enqueues a write; `source` may be reused when the call returns. */

@@ -112,6 +112,12 @@ class Device : public detail::Owner<PconvDevice, pconvReleaseDevice> {
     explicit Device(const std::string& selector = {}, const PconvDeviceOptions* options = nullptr) {
         detail::check(pconvCreateDevice(selector.empty() ? nullptr : selector.c_str(), options, &handle_));
     }
+    // The host's own device; `native` starts from pconvDefaultNativeDevice.
+    static Device adopt(const PconvNativeDevice& native, const PconvDeviceOptions* options = nullptr) {
+        PconvDevice handle = nullptr;
+        detail::check(pconvAdoptDevice(&native, options, &handle));
+        return Device(handle);
+    }
     PconvDeviceInfo info() const {
         PconvDeviceInfo info = pconvDefaultDeviceInfo();
         detail::check(pconvGetInfoOfDevice(handle_, &info));
@@ -127,6 +133,9 @@ class Device : public detail::Owner<PconvDevice, pconvReleaseDevice> {
         return rows;
     }
     void wait() const { detail::check(pconvWait(handle_)); }
+
+  private:
+    explicit Device(PconvDevice handle) : Owner(handle) {}
 };
 
 class Buffer : public detail::Owner<PconvBuffer, pconvReleaseBuffer> {
@@ -139,6 +148,12 @@ class Buffer : public detail::Owner<PconvBuffer, pconvReleaseBuffer> {
     static Buffer import(const Device& device, void* memory, size_t bytes) {
         Buffer buffer;
         detail::check(pconvImportHostBuffer(device.get(), memory, bytes, &buffer.handle_));
+        return buffer;
+    }
+    // Uses device memory of the host's, by its CUdeviceptr or VkBuffer, which must outlive the buffer.
+    static Buffer importNative(const Device& device, uint64_t handle, size_t bytes, size_t offset = 0) {
+        Buffer buffer;
+        detail::check(pconvImportNativeBuffer(device.get(), handle, offset, bytes, &buffer.handle_));
         return buffer;
     }
     void write(const void* source, size_t bytes, size_t offset = 0) const {

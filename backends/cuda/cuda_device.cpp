@@ -1,0 +1,150 @@
+#include "cuda_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cudnn_context.h"
+
+namespace pconv::cuda {
+
+namespace {
+
+std::string capability(const cudaDeviceProp& properties) {
+    return std::to_string(properties.major) + "." + std::to_string(properties.minor);
+}
+
+std::string versionText(int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace
+
+DeviceInfo describeDevice(int index) {
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+    int driver = 0;
+    check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    DeviceInfo info;
+    info.name = properties.name;
+    info.type = properties.integrated != 0 ? DeviceType::integrated_gpu : DeviceType::discrete_gpu;
+    std::memcpy(info.uuid.data(), properties.uuid.bytes, info.uuid.size());
+    info.memory_bytes = properties.totalGlobalMem;
+    info.driver = "CUDA driver " + versionText(driver) + ", runtime " + versionText(CUDART_VERSION);
+    info.features = "sm_" + std::to_string(properties.major) + std::to_string(properties.minor) +
+                    " f16 bf16 tf32 " + std::to_string(properties.multiProcessorCount) + "-multiprocessors";
+    if (properties.ECCEnabled != 0) info.features += " ecc";
+    return info;
+}
+
+std::vector<int> usableDevices(std::string& reason) {
+    reason = driverProblem();
+    if (!reason.empty()) return {};
+    int count = 0;
+    check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+    std::vector<int> usable;
+    for (int i = 0; i < count; ++i) {
+        cudaDeviceProp properties{};
+        check(cudaGetDeviceProperties(&properties, i), "cudaGetDeviceProperties");
+        if (properties.major * 10 + properties.minor >= PCONV_CUDA_OLDEST)
+            usable.push_back(i);
+        else
+            reason = std::string(properties.name) + " has compute capability " + capability(properties) +
+                     "; expected " + std::to_string(PCONV_CUDA_OLDEST / 10) + "." +
+                     std::to_string(PCONV_CUDA_OLDEST % 10) + " or later";
+    }
+    return usable;
+}
+
+CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
+    : index_(index),
+      stream_(std::move(stream)),
+      host_(host),
+      info_(describeDevice(index)),
+      #if defined(PCONV_CUDA_IGEMM)
+      implementations_{&cudaCudnn(), &cudaIgemm(), &cudaDirect()},
+#else
+      implementations_{&cudaCudnn(), &cudaDirect()},
+#endif
+      pinned_(std::make_unique<PinnedRing>()) {
+    std::string reason;
+    if (findCudnn(reason) != nullptr) info_.features += " cudnn-" + cudnnVersion();
+}
+
+CudaDevice::~CudaDevice() {
+    try {
+        const CurrentDevice current(index_);
+        cudaStreamSynchronize(stream_->handle());
+        cudnn_.reset();
+        pinned_.reset();
+    } catch (const std::exception&) {
+        // A device that is lost has nothing left to release.
+    }
+}
+
+std::shared_ptr<Buffer> CudaDevice::allocate(size_t bytes) {
+    return std::make_shared<OwnedCudaBuffer>(stream_, host_, bytes);
+}
+
+std::shared_ptr<Buffer> CudaDevice::importHost(void* memory, size_t bytes) {
+    return std::make_shared<HostCudaBuffer>(stream_, memory, bytes);
+}
+
+std::shared_ptr<Buffer> CudaDevice::importNative(uint64_t handle, size_t offset, size_t bytes) {
+    const CurrentDevice current(index_);
+    return importPointer(index_, handle, offset, bytes);
+}
+
+void CudaDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {
+    const CurrentDevice current(index_);
+    char* to = static_cast<CudaBuffer&>(buffer).data() + offset;
+    const char* from = static_cast<const char*>(source);
+    while (bytes > 0) {
+        const size_t piece = std::min(bytes, PinnedRing::kPiece);
+        void* staged = pinned_->take(piece);
+        std::memcpy(staged, from, piece);
+        check(cudaMemcpyAsync(to, staged, piece, cudaMemcpyDefault, stream()), "writing a buffer");
+        pinned_->used(stream());
+        to += piece;
+        from += piece;
+        bytes -= piece;
+    }
+}
+
+void CudaDevice::read(Buffer& buffer, size_t offset, void* destination, size_t bytes) {
+    const CurrentDevice current(index_);
+    const char* from = static_cast<CudaBuffer&>(buffer).data() + offset;
+    char* to = static_cast<char*>(destination);
+    // One piece is copied out by the host while the device copies the next.
+    const void* staged = nullptr;
+    size_t staged_bytes = 0;
+    while (bytes > 0 || staged_bytes > 0) {
+        const size_t piece = std::min(bytes, PinnedRing::kPiece);
+        void* next = nullptr;
+        if (piece > 0) {
+            next = pinned_->take(piece);
+            check(cudaMemcpyAsync(next, from, piece, cudaMemcpyDefault, stream()), "reading a buffer");
+            pinned_->used(stream());
+        }
+        if (staged_bytes > 0) {
+            pinned_->waitForAllBut(piece > 0 ? 1 : 0);
+            std::memcpy(to, staged, staged_bytes);
+            to += staged_bytes;
+        }
+        staged = next;
+        staged_bytes = piece;
+        from += piece;
+        bytes -= piece;
+    }
+}
+
+void CudaDevice::wait() {
+    const CurrentDevice current(index_);
+    stream_->wait();
+}
+
+CudnnContext& CudaDevice::cudnn() const {
+    if (cudnn_ == nullptr) cudnn_ = std::make_unique<CudnnContext>(info_, host_, stream());
+    return *cudnn_;
+}
+
+}  // namespace pconv::cuda

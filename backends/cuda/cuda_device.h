@@ -1,0 +1,59 @@
+// A CUDA device: one stream, the memory in its order, and the rows that run on it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "cuda_memory.h"
+
+namespace pconv::cuda {
+
+class CudnnContext;
+
+class CudaDevice final : public Device {
+  public:
+    CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host);
+    ~CudaDevice() override;
+
+    const DeviceInfo& info() const override { return info_; }
+    const std::vector<const Implementation*>& implementations() const override { return implementations_; }
+    std::shared_ptr<Buffer> allocate(size_t bytes) override;
+    std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
+    std::shared_ptr<Buffer> importNative(uint64_t handle, size_t offset, size_t bytes) override;
+    void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
+    void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
+    void wait() override;
+
+    int index() const { return index_; }
+    cudaStream_t stream() const { return stream_->handle(); }
+    Host& host() const { return host_; }
+    // The device's handle of cuDNN, made when it is first asked for.
+    CudnnContext& cudnn() const;
+
+  private:
+    int index_;
+    std::shared_ptr<Stream> stream_;
+    Host& host_;
+    DeviceInfo info_;
+    std::vector<const Implementation*> implementations_;
+    std::unique_ptr<PinnedRing> pinned_;
+    mutable std::unique_ptr<CudnnContext> cudnn_;
+};
+
+DeviceInfo describeDevice(int index);
+// The devices of the CUDA runtime that the kernels were built for; `reason` where there is none.
+std::vector<int> usableDevices(std::string& reason);
+
+// The first element of a view, as the device sees it.
+inline void* pointer(const TensorRef& tensor) {
+    return static_cast<const CudaBuffer&>(*tensor.buffer).data() + tensor.offset;
+}
+
+// The rows, in files of their own.
+const Implementation& cudaCudnn();
+const Implementation& cudaIgemm();
+const Implementation& cudaDirect();
+
+}  // namespace pconv::cuda

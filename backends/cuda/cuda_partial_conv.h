@@ -1,0 +1,50 @@
+// What the convolutions of all CUDA rows have in common.
+#pragma once
+
+#include <memory>
+
+#include "cuda_mask_update.h"
+
+namespace pconv::cuda {
+
+class CudaPartialConv : public PartialConv {
+  public:
+    CudaPartialConv(CudaDevice& device, const PartialConvDesc& desc);
+
+  protected:
+    // The problem of one call, with the mask of `update`.
+    ConvProblem problemFor(const MaskUpdate& update) const;
+    // Device memory of this object, "" bytes being none.
+    std::shared_ptr<CudaBuffer> allocate(size_t bytes) const;
+    size_t weightBytes() const;
+    void setBias(const TensorRef* bias);
+    cudaStream_t stream() const { return device_.stream(); }
+
+    CudaDevice& device_;
+    PartialConvDesc desc_;
+    ConvShape shape_;
+    std::shared_ptr<CudaBuffer> bias_;
+
+  private:
+    // One plane serves as many channels as this convolution has, which may be more than its update was made
+    // for.
+    std::shared_ptr<CudaBuffer> plane_of_channel_;
+    int channels_per_plane_chunk_ = 1;
+};
+
+inline View view(const TensorRef& tensor) {
+    View result{pointer(tensor), {}};
+    for (size_t d = 0; d < 5; ++d) result.strides[d] = tensor.strides[d];
+    return result;
+}
+
+// A row with the common mask side.
+class CudaImplementation : public Implementation {
+  public:
+    using Implementation::Implementation;
+    bool trains() const override { return true; }
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc, const MaskForm& form,
+                                               const MaskPlanes& results) const override;
+};
+
+}  // namespace pconv::cuda

@@ -1,0 +1,43 @@
+// Execution plans of cuDNN graphs: engines proposed by its heuristics, those that may be used, and their disk
+// form.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cudnn_conv_graph.h"
+
+namespace pconv::cuda {
+
+// One engine with its settings, not yet built: building is what takes seconds.
+struct CudnnCandidate {
+    CudnnDescriptor config;
+    int64_t engine = 0;
+    std::vector<cudnnBackendNumericalNote_t> notes;
+};
+
+// The engines that may compute `conv` on the device, best first by cuDNN's own heuristics. None that is not
+// deterministic, that reduces in less than f32, and for exact math none that transforms or rounds inputs.
+std::vector<CudnnCandidate> listCandidates(const CudnnConv& conv, const CudnnGraph& graph,
+                                           const CudnnTarget& target);
+
+class CudnnPlan {
+  public:
+    explicit CudnnPlan(CudnnDescriptor descriptor);
+    const CudnnDescriptor& descriptor() const { return descriptor_; }
+    size_t workspaceBytes() const { return workspace_; }
+    std::string json() const;
+
+  private:
+    CudnnDescriptor descriptor_;
+    size_t workspace_ = 0;
+};
+
+// Null where cuDNN declines the candidate after all; `reason` has its words.
+std::unique_ptr<CudnnPlan> buildPlan(const CudnnCandidate& candidate, const CudnnTarget& target,
+                                     cudnnStatus_t& status, std::string& reason);
+// Null where the text is no plan of this library.
+std::unique_ptr<CudnnPlan> readPlan(const std::string& json, const CudnnTarget& target);
+
+}  // namespace pconv::cuda
