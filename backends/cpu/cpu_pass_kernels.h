@@ -82,15 +82,17 @@ template <MaskType type, bool one_plane>
 void loadTransposed(const LoadRun& run) {
     const int64_t padded = (run.channels + run.block - 1) / run.block * run.block;
     const int64_t count = least(kLanes, run.pixels);
+    // A tile keeps to one block: the next block's pixels lie elsewhere.
+    const int64_t tile = least(kLanes, run.block);
     // The narrow tile first, for its stores spill.
-    for (int64_t c = (padded - 1) / kLanes * kLanes; c >= 0; c -= kLanes) {
-        const int64_t width = least(kLanes, padded - c);
+    for (int64_t c = (padded - 1) / tile * tile; c >= 0; c -= tile) {
+        const int64_t width = least(tile, padded - c);
         const float* from = run.source + c * run.channel_stride;
         float* to = run.scratch + c / run.block * run.block_stride + c % run.block;
         for (int64_t at = 0; at < run.pixels; at += kLanes) {
             // The last pixels are done together with some already done, not alone.
             const int64_t pixel = least(at, run.pixels - count);
-            if (count == kLanes && c + kLanes <= run.channels)
+            if (count == kLanes && tile == kLanes && c + kLanes <= run.channels)
                 loadFullTile<type, one_plane>(run, c, pixel, from + pixel, to + pixel * run.block);
             else
                 loadPartTile<type>(run, c, pixel, count, width, to + pixel * run.block);

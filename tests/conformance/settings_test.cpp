@@ -98,8 +98,14 @@ TEST_P(Settings, MaskForms) {
 }
 
 TEST_P(Settings, GroupsOfManyKinds) {
-    for (const auto& [in, out, groups] :
-         {std::array<int64_t, 3>{8, 8, 8}, {8, 16, 8}, {12, 4, 4}, {20, 30, 10}, {36, 36, 2}}) {
+    for (const auto& [in, out, groups] : {std::array<int64_t, 3>{8, 8, 8},
+                                          {8, 16, 8},
+                                          {12, 4, 4},
+                                          {20, 30, 10},
+                                          {36, 36, 2},
+                                          {16, 16, 2},
+                                          {32, 16, 2},
+                                          {24, 48, 3}}) {
         Problem p = makeProblem(1, in, out, {9, 10}, 3, 1, 1, 1, groups);
         fillUniform(p, 15);
         addPlane(p, 16, MaskContent::binary, 1);
