@@ -10,22 +10,22 @@
 #include "error.h"
 #include "platform/dynamic_library.h"
 
-#define PCONV_VULKAN_GLOBAL_FUNCTIONS(X) \
-    X(EnumerateInstanceVersion)          \
-    X(EnumerateInstanceLayerProperties)  \
+#define PCONV_VULKAN_GLOBAL_FUNCTIONS(X)    \
+    X(EnumerateInstanceVersion)             \
+    X(EnumerateInstanceLayerProperties)     \
     X(EnumerateInstanceExtensionProperties) \
     X(CreateInstance)
 
-#define PCONV_VULKAN_INSTANCE_FUNCTIONS(X)   \
-    X(DestroyInstance)                       \
-    X(EnumeratePhysicalDevices)              \
-    X(EnumerateDeviceExtensionProperties)    \
-    X(GetPhysicalDeviceFeatures2)            \
-    X(GetPhysicalDeviceProperties)           \
-    X(GetPhysicalDeviceProperties2)          \
-    X(GetPhysicalDeviceMemoryProperties)     \
+#define PCONV_VULKAN_INSTANCE_FUNCTIONS(X)    \
+    X(DestroyInstance)                        \
+    X(EnumeratePhysicalDevices)               \
+    X(EnumerateDeviceExtensionProperties)     \
+    X(GetPhysicalDeviceFeatures2)             \
+    X(GetPhysicalDeviceProperties)            \
+    X(GetPhysicalDeviceProperties2)           \
+    X(GetPhysicalDeviceMemoryProperties)      \
     X(GetPhysicalDeviceQueueFamilyProperties) \
-    X(GetDeviceProcAddr)                     \
+    X(GetDeviceProcAddr)                      \
     X(CreateDevice)
 
 #define PCONV_VULKAN_DEVICE_FUNCTIONS(X) \

@@ -25,8 +25,9 @@ VulkanBuffer::VulkanBuffer(Context& context, MemoryAllocator& allocator, size_t 
         extent_ = roundUp(bytes, kPadding);
         createHandle(extent_, nullptr);
         allocation_ = allocator.allocate(requirements(), kind);
-        check(context.api().BindBufferMemory(context.device(), buffer_, allocation_.memory, allocation_.offset),
-              "vkBindBufferMemory");
+        check(
+            context.api().BindBufferMemory(context.device(), buffer_, allocation_.memory, allocation_.offset),
+            "vkBindBufferMemory");
         mapped_ = allocation_.mapped;
     } catch (...) {
         destroy();
@@ -64,7 +65,8 @@ VkMemoryRequirements VulkanBuffer::requirements() const {
 
 void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     const size_t page = context_.capabilities().import_alignment;
-    if (page == 0) fail(PCONV_ERROR_UNSUPPORTED, "this device cannot import host memory: create a buffer and write it");
+    if (page == 0)
+        fail(PCONV_ERROR_UNSUPPORTED, "this device cannot import host memory: create a buffer and write it");
     const auto address = reinterpret_cast<uintptr_t>(memory);
     base_ = address % page;
     if (base_ % 4 != 0)
@@ -73,11 +75,13 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     extent_ = whole - base_;
     auto* start = static_cast<char*>(memory) - base_;
 
-    auto pointer = structure<VkMemoryHostPointerPropertiesEXT>(VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT);
+    auto pointer =
+        structure<VkMemoryHostPointerPropertiesEXT>(VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT);
     check(context_.api().GetMemoryHostPointerPropertiesEXT(
               context_.device(), VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, start, &pointer),
           "vkGetMemoryHostPointerPropertiesEXT");
-    auto external = structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    auto external =
+        structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
     createHandle(whole, &external);
     const VkMemoryRequirements needs = requirements();
@@ -85,16 +89,19 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     uint32_t type = 0;
     while (type < 32 && (allowed >> type & 1) == 0) ++type;
     if (type == 32 || needs.size > whole)
-        fail(PCONV_ERROR_UNSUPPORTED, "this device cannot import this host memory: create a buffer and write it");
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "this device cannot import this host memory: create a buffer and write it");
 
-    auto import = structure<VkImportMemoryHostPointerInfoEXT>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+    auto import =
+        structure<VkImportMemoryHostPointerInfoEXT>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
     import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
     import.pHostPointer = start;
     auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
     info.pNext = &import;
     info.allocationSize = whole;
     info.memoryTypeIndex = type;
-    check(context_.api().AllocateMemory(context_.device(), &info, nullptr, &imported_), "importing host memory");
+    check(context_.api().AllocateMemory(context_.device(), &info, nullptr, &imported_),
+          "importing host memory");
     check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
     mapped_ = memory;
 }

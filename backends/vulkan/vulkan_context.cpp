@@ -51,14 +51,17 @@ std::string version(uint32_t packed) {
 }
 
 // Fills in what the device says in its extension structures.
-void queryProperties(const InstanceApi& api, VkPhysicalDevice device, const std::vector<std::string>& extensions,
-                     Capabilities& capabilities) {
+void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
+                     const std::vector<std::string>& extensions, Capabilities& capabilities) {
     const auto has = [&](const char* name) {
         return std::find(extensions.begin(), extensions.end(), name) != extensions.end();
     };
-    auto external = structure<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
-    auto driver = structure<VkPhysicalDeviceDriverProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES);
-    auto subgroup = structure<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES);
+    auto external = structure<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
+    auto driver =
+        structure<VkPhysicalDeviceDriverProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES);
+    auto subgroup =
+        structure<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES);
     auto id = structure<VkPhysicalDeviceIDProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES);
     auto all = structure<VkPhysicalDeviceProperties2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2);
     all.pNext = &id;
@@ -89,7 +92,8 @@ Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) 
     queryProperties(api, device, deviceExtensions(api, device), capabilities);
     const VkPhysicalDeviceLimits& limits = capabilities.properties.limits;
 
-    auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
+    auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
     auto features = structure<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
     features.pNext = &storage;
     api.GetPhysicalDeviceFeatures2(device, &features);
@@ -102,13 +106,16 @@ Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) 
             capabilities.info.memory_bytes += memory.memoryHeaps[i].size;
 
     const DeviceType type = capabilities.info.type;
-    capabilities.max_range = static_cast<size_t>(loweredBy(
-        "PCONV_VULKAN_MAX_RANGE", std::min<uint64_t>(limits.maxStorageBufferRange, kIndexRange)));
-    capabilities.max_work = loweredBy("PCONV_VULKAN_MAX_WORK", type == DeviceType::software ? kWorkSoftware
-                                                               : type == DeviceType::discrete_gpu
-                                                                   ? kWorkDiscrete
-                                                                   : kWorkIntegrated);
+    capabilities.max_range = static_cast<size_t>(
+        loweredBy("PCONV_VULKAN_MAX_RANGE", std::min<uint64_t>(limits.maxStorageBufferRange, kIndexRange)));
+    capabilities.max_work =
+        loweredBy("PCONV_VULKAN_MAX_WORK", type == DeviceType::software       ? kWorkSoftware
+                                           : type == DeviceType::discrete_gpu ? kWorkDiscrete
+                                                                              : kWorkIntegrated);
     capabilities.binding_alignment = static_cast<size_t>(limits.minStorageBufferOffsetAlignment);
+
+    capabilities.map_device_memory =
+        type != DeviceType::discrete_gpu && std::getenv("PCONV_VULKAN_STAGING") == nullptr;
 
     std::string& text = capabilities.info.features;
     text = "vulkan-" + version(capabilities.properties.apiVersion) + " subgroup-" +
@@ -119,21 +126,23 @@ Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) 
 }
 
 Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host)
-    : instance_(std::move(instance)), host_(host), capabilities_(queryCapabilities(instance_->api(), physical)) {
+    : instance_(std::move(instance)),
+      host_(host),
+      capabilities_(queryCapabilities(instance_->api(), physical)) {
     const InstanceApi& api = instance_->api();
     api.GetPhysicalDeviceMemoryProperties(physical, &memory_);
     queue_family_ = static_cast<uint32_t>(computeQueueFamily(api, physical));
 
     std::vector<const char*> extensions;
     if (capabilities_.portability_subset) extensions.push_back("VK_KHR_portability_subset");
-    if (capabilities_.import_alignment != 0)
-        extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    if (capabilities_.import_alignment != 0) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     const float priority = 1;
     auto queue = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
     queue.queueFamilyIndex = queue_family_;
     queue.queueCount = 1;
     queue.pQueuePriorities = &priority;
-    auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
+    auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
     storage.storageBuffer16BitAccess = capabilities_.storage_f16 ? VK_TRUE : VK_FALSE;
     auto info = structure<VkDeviceCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO);
     info.pNext = &storage;

@@ -18,12 +18,14 @@ struct Capabilities {
     size_t import_alignment = 0;      // of host memory that can be imported; 0: it cannot
     bool portability_subset = false;  // must be enabled where it is there
     uint32_t subgroup_size = 32;
-    size_t max_range = 0;          // bytes a storage buffer binding reaches
-    size_t binding_alignment = 0;  // of a binding's offset
-    uint64_t max_work = 0;         // multiplications a submission may hold, so that no watchdog fires
+    size_t max_range = 0;            // bytes a storage buffer binding reaches
+    size_t binding_alignment = 0;    // of a binding's offset
+    uint64_t max_work = 0;           // multiplications a submission may hold, so that no watchdog fires
+    bool map_device_memory = false;  // where the host sees it; else copies are staged
 };
 
-// PCONV_VULKAN_MAX_RANGE and PCONV_VULKAN_MAX_WORK lower the two limits, for tests.
+// For tests, PCONV_VULKAN_MAX_RANGE and PCONV_VULKAN_MAX_WORK lower the limits, and PCONV_VULKAN_STAGING=1
+// has a device whose memory the host sees copy as one whose memory it does not see.
 Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device);
 
 class Context {

@@ -88,8 +88,8 @@ void VulkanDevice::wait() {
     context_.instance().checkValidation();
 }
 
-Binding VulkanDevice::bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end, size_t element,
-                           int32_t& origin) const {
+Binding VulkanDevice::bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end,
+                           size_t element, int32_t& origin) const {
     const auto align = static_cast<int64_t>(std::max<size_t>(capabilities().binding_alignment, 16));
     const auto zero = static_cast<int64_t>(buffer.base() + offset);
     const int64_t start = (zero + begin) / align * align;

@@ -33,8 +33,8 @@ class VulkanDevice final : public Device {
     Stream& stream() { return stream_; }
     const MemoryAllocator& memory() const { return memory_; }
 
-    // What a binding sees of `span` bytes of a tensor at `offset`; `origin` gets where the tensor's element 0 lies,
-    // in elements from the binding's start.
+    // What a binding sees of `span` bytes of a tensor at `offset`; `origin` gets where the tensor's element 0
+    // lies, in elements from the binding's start.
     Binding bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end, size_t element,
                  int32_t& origin) const;
     Binding bindWhole(const VulkanBuffer& buffer) const;

@@ -1,4 +1,5 @@
-// vulkan:direct, register tiles with uniform weights: for software devices, small problems and depthwise convolutions.
+// vulkan:direct, register tiles with uniform weights: for software devices, small problems and depthwise
+// convolutions.
 #include <algorithm>
 
 #include "vulkan_partial_conv.h"
@@ -58,7 +59,8 @@ class Direct final : public Implementation {
         return reason.empty();
     }
 
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc, const MaskForm& form,
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
                                                const MaskPlanes& results) const override {
         return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
     }

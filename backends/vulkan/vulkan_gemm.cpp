@@ -21,12 +21,13 @@ KernelChoice choose(const PartialConvDesc& desc) {
 
     KernelChoice choice;
     choice.shader = "partial_conv_gemm";
-    choice.constants = {{SPEC_LANES, lanes},      {SPEC_BLOCK_M, channels}, {SPEC_BLOCK_N, kBlockN},
+    choice.constants = {{SPEC_LANES, lanes},     {SPEC_BLOCK_M, channels}, {SPEC_BLOCK_N, kBlockN},
                         {SPEC_BLOCK_K, kBlockK}, {SPEC_THREAD_M, kThread}, {SPEC_THREAD_N, kThread}};
     PlanKernel& plan = choice.plan;
     plan.block_channels = channels;
     plan.blocks_a_group = ceilDiv<int64_t>(group_out, channels);
-    const int64_t depth = ceilDiv<int64_t>(desc.in_channels / desc.groups * volume(w.kernel), kBlockK) * kBlockK;
+    const int64_t depth =
+        ceilDiv<int64_t>(desc.in_channels / desc.groups * volume(w.kernel), kBlockK) * kBlockK;
     plan.block_bytes = ceilDiv<int64_t>((depth + 1) * channels * 4, 256) * 256;
     plan.unit_h = 1;
     plan.units_a_row = w.output[2];
@@ -50,7 +51,8 @@ class Gemm final : public Implementation {
         return reason.empty();
     }
 
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc, const MaskForm& form,
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
                                                const MaskPlanes& results) const override {
         return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
     }

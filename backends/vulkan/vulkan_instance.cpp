@@ -12,12 +12,11 @@ namespace {
 constexpr char kValidationLayer[] = "VK_LAYER_KHRONOS_validation";
 constexpr char kPortabilityEnumeration[] = "VK_KHR_portability_enumeration";
 
-std::atomic<size_t> process_messages{0};
-
 VKAPI_ATTR VkBool32 VKAPI_CALL onMessage(VkDebugUtilsMessageSeverityFlagBitsEXT /*severity*/,
                                          VkDebugUtilsMessageTypeFlagsEXT /*types*/,
                                          const VkDebugUtilsMessengerCallbackDataEXT* data, void* log) {
-    static_cast<ValidationLog*>(log)->add(data->pMessage != nullptr ? data->pMessage : "a message without text");
+    static_cast<ValidationLog*>(log)->add(data->pMessage != nullptr ? data->pMessage
+                                                                    : "a message without text");
     return VK_FALSE;
 }
 
@@ -31,8 +30,9 @@ bool hasLayer(const Loader& loader, const char* name) {
     loader.EnumerateInstanceLayerProperties(&count, nullptr);
     std::vector<VkLayerProperties> layers(count);
     loader.EnumerateInstanceLayerProperties(&count, layers.data());
-    return std::any_of(layers.begin(), layers.end(),
-                       [&](const VkLayerProperties& layer) { return std::strcmp(layer.layerName, name) == 0; });
+    return std::any_of(layers.begin(), layers.end(), [&](const VkLayerProperties& layer) {
+        return std::strcmp(layer.layerName, name) == 0;
+    });
 }
 
 bool hasExtension(const Loader& loader, const char* name) {
@@ -53,16 +53,11 @@ void ValidationLog::add(const char* text) {
         first_ = text;
         std::replace(first_.begin(), first_.end(), '\n', ' ');
     }
-    ++process_messages;
 }
 
 std::string ValidationLog::first() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return first_;
-}
-
-size_t validationMessageCount() {
-    return process_messages;
 }
 
 std::shared_ptr<Instance> Instance::create(std::string& reason) {
@@ -90,13 +85,15 @@ bool Instance::createInstance(std::string& reason) {
         extensions.push_back(kPortabilityEnumeration);
         info.flags |= VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR;
     }
-    auto messenger = structure<VkDebugUtilsMessengerCreateInfoEXT>(VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT);
+    auto messenger = structure<VkDebugUtilsMessengerCreateInfoEXT>(
+        VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT);
     messenger.messageSeverity =
         VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
     messenger.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;
     messenger.pfnUserCallback = onMessage;
     messenger.pUserData = &log_;
-    const VkValidationFeatureEnableEXT enabled[] = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
+    const VkValidationFeatureEnableEXT enabled[] = {
+        VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
     auto features = structure<VkValidationFeaturesEXT>(VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT);
     features.enabledValidationFeatureCount = 1;
     features.pEnabledValidationFeatures = enabled;
@@ -160,8 +157,8 @@ Instance::~Instance() {
 
 void Instance::checkValidation() const {
     if (log_.count() == 0) return;
-    fail(PCONV_ERROR_DEVICE,
-         std::to_string(log_.count()) + " messages of the Vulkan validation layer; the first: " + log_.first());
+    fail(PCONV_ERROR_DEVICE, std::to_string(log_.count()) +
+                                 " messages of the Vulkan validation layer; the first: " + log_.first());
 }
 
 int computeQueueFamily(const InstanceApi& api, VkPhysicalDevice device) {

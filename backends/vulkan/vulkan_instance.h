@@ -53,11 +53,8 @@ class Instance {
     ValidationLog log_;
 };
 
-// The first compute queue family of a device, preferring one that does graphics too: it is the one never shared with
-// background work; -1 if there is none.
+// The first compute queue family of a device, preferring one that does graphics too: it is the one never
+// shared with background work; -1 if there is none.
 int computeQueueFamily(const InstanceApi& api, VkPhysicalDevice device);
-
-// Validation messages of the whole process so far.
-size_t validationMessageCount();
 
 }  // namespace pconv::vulkan

@@ -126,13 +126,13 @@ void VulkanMaskUpdate::compute(const std::vector<TensorRef>& planes) {
         first_plane += form_.segments[i].planes;
     }
     stream.barrier();
-    const int64_t outputs = form_.batch * imageOutputs();
-    windows(0, outputs);
+    windows(0, form_.batch * imageOutputs());
     stream.endOperation();
 }
 
 void VulkanMaskUpdate::pack(const TensorRef& source, int64_t count, int64_t first_plane) {
-    packRows(source, count, first_plane, 0, form_.batch * count * desc_.window.input[0] * desc_.window.input[1]);
+    packRows(source, count, first_plane, 0,
+             form_.batch * count * desc_.window.input[0] * desc_.window.input[1]);
 }
 
 // Packs rows of one segment's planes, in halves where they are too many for a dispatch.
@@ -143,11 +143,13 @@ void VulkanMaskUpdate::packRows(const TensorRef& source, int64_t count, int64_t 
     const size_t element = sizeOf(source.data_type);
     const std::array<int64_t, 4> dims{form_.batch, count, in[0], in[1]};
     const int64_t words = window_.row_words;
-    const RowExtent from = rowExtent(dims, {strides[0], strides[1], strides[2], strides[3]}, in[2], begin, end);
+    const RowExtent from =
+        rowExtent(dims, {strides[0], strides[1], strides[2], strides[3]}, in[2], begin, end);
     const RowExtent to =
         rowExtent(dims, {image_words_, in[0] * in[1] * words, in[1] * words, words}, words, begin, end);
     const auto range = static_cast<int64_t>(device_.capabilities().max_range) - 512;
-    const auto groups = static_cast<int64_t>(device_.capabilities().properties.limits.maxComputeWorkGroupCount[0]);
+    const auto groups =
+        static_cast<int64_t>(device_.capabilities().properties.limits.maxComputeWorkGroupCount[0]);
     const bool fits = (from.end - from.begin) * static_cast<int64_t>(element) <= range &&
                       (to.end - to.begin) * 4 <= range && (end - begin) * words <= groups * kLanes;
     if (!fits && end - begin > 1) {
@@ -184,24 +186,52 @@ void VulkanMaskUpdate::packRows(const TensorRef& source, int64_t count, int64_t 
                               {ceilDiv(lanes, kLanes), 1, 1}, lanes);
 }
 
+// The words of the packed planes that the windows of outputs begin to end reach: whole images, or some rows
+// of a single plane.
+VulkanMaskUpdate::WordRange VulkanMaskUpdate::wordsBehind(int64_t begin, int64_t end) const {
+    const int64_t first_image = begin / imageOutputs();
+    const int64_t last_image = (end - 1) / imageOutputs();
+    const Window& w = desc_.window;
+    const int64_t plane = w.output[1] * w.output[2];
+    const int64_t outputs = volume(w.output);
+    if (planes_ != 1 || begin / outputs != (end - 1) / outputs)
+        return {first_image * image_words_, (last_image + 1) * image_words_};
+    const auto reach = [&](int64_t first, int64_t last, size_t d) {
+        const int64_t low = std::clamp<int64_t>(first * w.stride[d] - w.padding[d], 0, w.input[d] - 1);
+        const int64_t high = last * w.stride[d] - w.padding[d] + (w.kernel[d] - 1) * w.dilation[d];
+        return std::make_pair(low, std::clamp<int64_t>(high, low, w.input[d] - 1));
+    };
+    const int64_t first = begin % outputs;
+    const int64_t last = (end - 1) % outputs;
+    const auto z = reach(first / plane, last / plane, 0);
+    const bool one_plane = first / plane == last / plane && z.first == z.second;
+    const auto y = one_plane ? reach(first % plane / w.output[2], last % plane / w.output[2], 1)
+                             : std::make_pair(int64_t{0}, w.input[1] - 1);
+    const int64_t image = first_image * image_words_;
+    return {image + (z.first * w.input[1] + y.first) * window_.row_words,
+            image + (z.second * w.input[1] + y.second + 1) * window_.row_words};
+}
+
 // Makes outputs begin to end of [batch, groups, D, H, W], in halves where they are too many for a dispatch.
 void VulkanMaskUpdate::windows(int64_t begin, int64_t end) {
     const Capabilities& capabilities = device_.capabilities();
     const auto range = static_cast<int64_t>(capabilities.max_range) - 512;
     const auto groups = static_cast<int64_t>(capabilities.properties.limits.maxComputeWorkGroupCount[0]);
-    const auto work = static_cast<uint64_t>((end - begin) * std::max<int64_t>(planes_, 1) * volume(desc_.window.kernel));
-    const int64_t first_image = begin / imageOutputs();
-    const int64_t images = (end - 1) / imageOutputs() - first_image + 1;
-    const bool fits = (end - begin) * 4 <= range && ceilDiv<int64_t>(end - begin, 4 * kLanes) <= groups &&
-                      work <= capabilities.max_work && images * image_words_ * 4 <= range;
-    if (!fits && end - begin > kOutputStep && !(images == 1 && image_words_ * 4 > range)) {
+    const auto work =
+        static_cast<uint64_t>((end - begin) * std::max<int64_t>(planes_, 1) * volume(desc_.window.kernel));
+    const WordRange words = wordsBehind(begin, end);
+    const bool binds = (words.end - words.begin) * 4 <= range;
+    const bool fits = binds && (end - begin) * 4 <= range &&
+                      ceilDiv<int64_t>(end - begin, 4 * kLanes) <= groups && work <= capabilities.max_work;
+    if (!fits && end - begin > kOutputStep) {
         const int64_t middle = begin + ceilDiv((end - begin) / 2, kOutputStep) * kOutputStep;
         windows(begin, middle);
         windows(middle, end);
         return;
     }
-    if (images * image_words_ * 4 > range)
-        fail(PCONV_ERROR_UNSUPPORTED, "an image of the mask takes " + std::to_string(image_words_ * 4) +
+    if (!binds)
+        fail(PCONV_ERROR_UNSUPPORTED, "the mask's planes under a window take " +
+                                          std::to_string((words.end - words.begin) * 4) +
                                           " bytes, more than this device can bind at once");
 
     WindowPush push{};
@@ -222,14 +252,12 @@ void VulkanMaskUpdate::windows(int64_t begin, int64_t end) {
     };
     const Binding mask = packed_ == nullptr
                              ? device_.bindWhole(*counts_)
-                             : device_.bind(*packed_, 0, first_image * image_words_ * 4,
-                                            (first_image + images) * image_words_ * 4, 4, push.mask_base);
-    device_.stream().dispatch(*window_pipeline_,
-                              {mask, device_.bindWhole(*counts_), result(results_.window_sum),
-                               result(results_.updated_mask), result(results_.ratio), device_.bindWhole(*tiles_),
-                               device_.bindWhole(*params_)},
-                              &push, sizeof push,
-                              {static_cast<uint32_t>(ceilDiv<int64_t>(end - begin, 4 * kLanes)), 1, 1}, work);
+                             : device_.bind(*packed_, 0, words.begin * 4, words.end * 4, 4, push.mask_base);
+    device_.stream().dispatch(
+        *window_pipeline_,
+        {mask, device_.bindWhole(*counts_), result(results_.window_sum), result(results_.updated_mask),
+         result(results_.ratio), device_.bindWhole(*tiles_), device_.bindWhole(*params_)},
+        &push, sizeof push, {static_cast<uint32_t>(ceilDiv<int64_t>(end - begin, 4 * kLanes)), 1, 1}, work);
 }
 
 }  // namespace pconv::vulkan

@@ -16,13 +16,14 @@ constexpr VkDeviceSize kDedicatedSize = VkDeviceSize{4} << 20;
 
 class MemoryBlock {
   public:
-    MemoryBlock(Context& context, VkDeviceSize size, uint32_t type) : context_(context), type_(type), free_(size) {
+    MemoryBlock(Context& context, VkDeviceSize size, uint32_t type, bool map)
+        : context_(context), type_(type), maps_(map), free_(size) {
         auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
         info.allocationSize = size;
         info.memoryTypeIndex = type;
         check(context.api().AllocateMemory(context.device(), &info, nullptr, &memory_), "vkAllocateMemory");
         const VkMemoryPropertyFlags flags = context.memory().memoryTypes[type].propertyFlags;
-        if ((flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0) return;
+        if (!map || (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0) return;
         const VkResult result =
             context.api().MapMemory(context.device(), memory_, 0, VK_WHOLE_SIZE, 0, &mapped_);
         if (result != VK_SUCCESS) context.api().FreeMemory(context.device(), memory_, nullptr);
@@ -32,15 +33,17 @@ class MemoryBlock {
     MemoryBlock& operator=(const MemoryBlock&) = delete;
     ~MemoryBlock() { context_.api().FreeMemory(context_.device(), memory_, nullptr); }
 
-    uint32_t type() const { return type_; }
+    bool serves(uint32_t type, bool map) const { return type_ == type && maps_ == map; }
     FreeRanges& ranges() { return free_; }
     Allocation piece(VkDeviceSize offset, VkDeviceSize size) {
-        return {this, memory_, offset, size, mapped_ != nullptr ? static_cast<char*>(mapped_) + offset : nullptr};
+        return {this, memory_, offset, size,
+                mapped_ != nullptr ? static_cast<char*>(mapped_) + offset : nullptr};
     }
 
   private:
     Context& context_;
     uint32_t type_;
+    bool maps_;
     VkDeviceMemory memory_ = VK_NULL_HANDLE;
     void* mapped_ = nullptr;
     FreeRanges free_;
@@ -85,12 +88,12 @@ uint32_t MemoryAllocator::memoryType(uint32_t allowed, MemoryKind kind) const {
     constexpr VkMemoryPropertyFlags kHost =
         VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
-    const bool shared = context_.capabilities().info.type != DeviceType::discrete_gpu;
     // Wanted first; the last of each is what Vulkan guarantees.
     const std::vector<VkMemoryPropertyFlags> wishes =
         kind == MemoryKind::staging ? std::vector<VkMemoryPropertyFlags>{kHost | kCached, kHost}
-        : shared                    ? std::vector<VkMemoryPropertyFlags>{kLocal | kHost | kCached, kLocal, 0}
-                                    : std::vector<VkMemoryPropertyFlags>{kLocal, 0};
+        : context_.capabilities().map_device_memory
+            ? std::vector<VkMemoryPropertyFlags>{kLocal | kHost | kCached, kLocal, 0}
+            : std::vector<VkMemoryPropertyFlags>{kLocal, 0};
     const VkPhysicalDeviceMemoryProperties& memory = context_.memory();
     for (const VkMemoryPropertyFlags wish : wishes)
         for (uint32_t i = 0; i < memory.memoryTypeCount; ++i)
@@ -98,20 +101,21 @@ uint32_t MemoryAllocator::memoryType(uint32_t allowed, MemoryKind kind) const {
     fail(PCONV_ERROR_DEVICE, "the device has no memory type for a buffer");
 }
 
-MemoryBlock& MemoryAllocator::addBlock(VkDeviceSize size, uint32_t type) {
-    blocks_.push_back(std::make_unique<MemoryBlock>(context_, size, type));
+MemoryBlock& MemoryAllocator::addBlock(VkDeviceSize size, uint32_t type, bool map) {
+    blocks_.push_back(std::make_unique<MemoryBlock>(context_, size, type, map));
     return *blocks_.back();
 }
 
 Allocation MemoryAllocator::allocate(const VkMemoryRequirements& needs, MemoryKind kind) {
     const uint32_t type = memoryType(needs.memoryTypeBits, kind);
+    const bool map = kind == MemoryKind::staging || context_.capabilities().map_device_memory;
     VkDeviceSize offset = 0;
     if (needs.size < kDedicatedSize) {
         for (const auto& block : blocks_)
-            if (block->type() == type && block->ranges().take(needs.size, needs.alignment, offset))
+            if (block->serves(type, map) && block->ranges().take(needs.size, needs.alignment, offset))
                 return block->piece(offset, needs.size);
     }
-    MemoryBlock& block = addBlock(needs.size < kDedicatedSize ? kBlockSize : needs.size, type);
+    MemoryBlock& block = addBlock(needs.size < kDedicatedSize ? kBlockSize : needs.size, type, map);
     block.ranges().take(needs.size, needs.alignment, offset);
     return block.piece(offset, needs.size);
 }
@@ -123,7 +127,9 @@ void MemoryAllocator::free(const Allocation& allocation) noexcept {
         return;  // the range is lost until its block goes
     }
     if (!allocation.block->ranges().allFree()) return;
-    const auto same = [&](const std::unique_ptr<MemoryBlock>& block) { return block.get() == allocation.block; };
+    const auto same = [&](const std::unique_ptr<MemoryBlock>& block) {
+        return block.get() == allocation.block;
+    };
     blocks_.erase(std::find_if(blocks_.begin(), blocks_.end(), same));
 }
 

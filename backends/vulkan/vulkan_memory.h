@@ -38,7 +38,7 @@ class MemoryAllocator {
 
   private:
     uint32_t memoryType(uint32_t allowed, MemoryKind kind) const;
-    MemoryBlock& addBlock(VkDeviceSize size, uint32_t type);
+    MemoryBlock& addBlock(VkDeviceSize size, uint32_t type, bool map);
 
     Context& context_;
     std::vector<std::unique_ptr<MemoryBlock>> blocks_;

@@ -97,7 +97,9 @@ void VulkanPartialConv::makeParams() {
     params.blocks_a_group = narrow(choice_.plan.blocks_a_group);
     params.block_stride = narrow(choice_.plan.block_bytes / 4);
     params.ratio_groups = narrow(desc_.maskGroups());
-    params.activation = desc_.activation == Activation::none ? 0 : desc_.activation == Activation::relu ? 1 : 2;
+    params.activation = desc_.activation == Activation::none   ? 0
+                        : desc_.activation == Activation::relu ? 1
+                                                               : 2;
     params.negative_slope = desc_.negative_slope;
     params.has_bias = desc_.has_bias ? 1 : 0;
     params.u_from_ratio = desc_.mask_type != MaskType::fractional ? 1 : 0;
@@ -140,8 +142,9 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
     const int64_t lanes = static_cast<int64_t>(most.max_groups[0]) * kPackLanes;
     const int64_t bytes = most.max_range - 2 * most.alignment;
     const int64_t blocks = plan.blocks_a_group * desc_.groups;
-    const int64_t step = std::max<int64_t>(1, std::min({lanes / push.block_stride, bytes / plan.block_bytes,
-                                                        bytes / (plan.block_channels * of_channel * element)}));
+    const int64_t step =
+        std::max<int64_t>(1, std::min({lanes / push.block_stride, bytes / plan.block_bytes,
+                                       bytes / (plan.block_channels * of_channel * element)}));
     const auto channel = [&](int64_t block, bool end) {
         const int64_t in_group = (block % plan.blocks_a_group + (end ? 1 : 0)) * plan.block_channels;
         return block / plan.blocks_a_group * group_out + std::min(in_group, group_out);
@@ -152,22 +155,25 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
         const int64_t last = channel(block + count - 1, true);
         push.block0 = narrow(block);
         push.block_count = narrow(count);
-        const Binding from = device_.bind(memoryOf(weight), weight.offset, first * of_channel * element,
-                                          last * of_channel * element, static_cast<size_t>(element), push.weight_base);
-        const Binding with = bias == nullptr ? from
-                                             : device_.bind(memoryOf(*bias), bias->offset, first * element,
-                                                            last * element, static_cast<size_t>(element), push.bias_base);
+        const Binding from =
+            device_.bind(memoryOf(weight), weight.offset, first * of_channel * element,
+                         last * of_channel * element, static_cast<size_t>(element), push.weight_base);
+        const Binding with = bias == nullptr
+                                 ? from
+                                 : device_.bind(memoryOf(*bias), bias->offset, first * element,
+                                                last * element, static_cast<size_t>(element), push.bias_base);
         int32_t ignored = 0;
-        const Binding to = device_.bind(*weights_, 0, block * plan.block_bytes, (block + count) * plan.block_bytes, 4,
-                                        ignored);
+        const Binding to = device_.bind(*weights_, 0, block * plan.block_bytes,
+                                        (block + count) * plan.block_bytes, 4, ignored);
         const auto invocations = static_cast<uint32_t>(count * push.block_stride);
-        stream.dispatch(*pack_, {from, with, to}, &push, sizeof push, {ceilDiv(invocations, kPackLanes), 1, 1},
-                        invocations);
+        stream.dispatch(*pack_, {from, with, to}, &push, sizeof push,
+                        {ceilDiv(invocations, kPackLanes), 1, 1}, invocations);
     }
     stream.endOperation();
 }
 
-void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& output) {
+void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef& input,
+                                 const TensorRef& output) {
     const PlanKey key{input.strides, output.strides, update.form().batch, update.planes()};
     if (key == planned_) return;
     PlanMask mask;
@@ -176,11 +182,16 @@ void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef
     mask.row_bytes = makeWindowParams(desc_.window, desc_.mask_type).row_words * 4;
     mask.ratio_groups = desc_.maskGroups();
     plan_ = planPartialConv(desc_, input.strides, output.strides, choice_.plan, mask, limits());
-    gathered_ = plan_.gather_bytes > 0 ? device_.createBuffer(static_cast<size_t>(plan_.gather_bytes)) : nullptr;
+    const auto scratch = [&](int64_t bytes) {
+        return bytes > 0 ? device_.createBuffer(static_cast<size_t>(bytes)) : nullptr;
+    };
+    input_scratch_ = scratch(plan_.input_scratch);
+    output_scratch_ = scratch(plan_.output_scratch);
     planned_ = key;
 }
 
-void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) {
+void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& input,
+                                const TensorRef& output) {
     const auto& update = static_cast<const VulkanMaskUpdate&>(any_update);
     makePlan(update, input, output);
     Stream& stream = device_.stream();
@@ -188,7 +199,8 @@ void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
     stream.use(memoryOf(input));
     stream.use(memoryOf(output));
     stream.use(memoryOf(update.results().ratio));
-    for (const auto& buffer : {weights_, params_, gathered_, update.packed(), update.runs(), update.tiles()})
+    for (const auto& buffer :
+         {weights_, params_, input_scratch_, output_scratch_, update.packed(), update.runs(), update.tiles()})
         if (buffer != nullptr) stream.use(*buffer);
     for (const Chunk& chunk : plan_.chunks) dispatch(chunk, update, input, output);
     stream.endOperation();
@@ -200,31 +212,32 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
     const PlanKernel& kernel = choice_.plan;
     const size_t element = sizeOf(desc_.data_type);
     ConvPush push{};
-    const auto& input_strides = chunk.gathered ? chunk.gathered_strides : input.strides;
+    const auto& input_strides = chunk.input_detour.used ? chunk.input_detour.strides : input.strides;
+    const auto& output_strides = chunk.output_detour.used ? chunk.output_detour.strides : output.strides;
     for (size_t i = 0; i < 5; ++i) {
         push.input_strides[i] = narrow(input_strides[i]);
-        push.output_strides[i] = narrow(output.strides[i]);
+        push.output_strides[i] = narrow(output_strides[i]);
     }
-    Binding from;
-    if (chunk.gathered) {
-        regions_.clear();
-        const VulkanBuffer& source = memoryOf(input);
-        for (const CopyRegion& region : chunk.regions)
-            regions_.push_back({source.base() + input.offset + static_cast<size_t>(region.from),
-                                static_cast<size_t>(region.to), static_cast<size_t>(region.size)});
+    // Chunks share the scratch memory: each waits for the one before.
+    if (chunk.input_detour.used || chunk.output_detour.used) stream.barrier();
+    if (chunk.input_detour.used) {
+        copyDetour(chunk.input_detour, input, *input_scratch_, true);
         stream.barrier();
-        stream.copy(source, *gathered_, regions_);
-        stream.barrier();
-        from = device_.bindWhole(*gathered_);
-        push.input_base = narrow(chunk.gathered_origin);
-    } else {
-        from = device_.bind(memoryOf(input), input.offset, chunk.input.begin, chunk.input.end, element,
-                            push.input_base);
     }
+    const auto bindTensor = [&](const TensorRef& tensor, const Detour& detour,
+                                const std::shared_ptr<VulkanBuffer>& scratch, const Span& bytes,
+                                int32_t& origin) {
+        if (!detour.used)
+            return device_.bind(memoryOf(tensor), tensor.offset, bytes.begin, bytes.end, element, origin);
+        const Binding binding = device_.bind(*scratch, 0, bytes.begin, bytes.end, element, origin);
+        origin += narrow(detour.origin);
+        return binding;
+    };
+    const Binding from = bindTensor(input, chunk.input_detour, input_scratch_, chunk.input, push.input_base);
+    const Binding to =
+        bindTensor(output, chunk.output_detour, output_scratch_, chunk.output, push.output_base);
     int32_t ignored = 0;  // weights are counted from the dispatch's first block
     const Binding weights = device_.bind(*weights_, 0, chunk.weights.begin, chunk.weights.end, 4, ignored);
-    const Binding to = device_.bind(memoryOf(output), output.offset, chunk.output.begin, chunk.output.end, element,
-                                    push.output_base);
     const TensorRef& ratio = update.results().ratio;
     const Binding ratios =
         device_.bind(memoryOf(ratio), ratio.offset, chunk.ratio.begin, chunk.ratio.end, 4, push.ratio_base);
@@ -233,9 +246,9 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
                                  ? ratios
                                  : device_.bind(memoryOf(updated), updated.offset, chunk.ratio.begin,
                                                 chunk.ratio.end, 4, push.updated_base);
-    const Binding mask = reads_mask_ ? device_.bind(*update.packed(), 0, chunk.mask.begin, chunk.mask.end, 4,
-                                                    push.mask_base)
-                                     : ratios;
+    const Binding mask =
+        reads_mask_ ? device_.bind(*update.packed(), 0, chunk.mask.begin, chunk.mask.end, 4, push.mask_base)
+                    : ratios;
     push.mask_stride_n = narrow(update.imageWords());
     push.mask_batched = update.form().batch > 1 ? 1 : 0;
     push.planes = narrow(update.planes());
@@ -252,6 +265,26 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
                     {static_cast<uint32_t>(ceilDiv(units, kernel.units_a_workgroup)),
                      static_cast<uint32_t>(chunk.b1 - chunk.b0), static_cast<uint32_t>(chunk.n1 - chunk.n0)},
                     chunk.work);
+    if (chunk.output_detour.used) {
+        stream.barrier();
+        copyDetour(chunk.output_detour, output, *output_scratch_, false);
+    }
+}
+
+void VulkanPartialConv::copyDetour(const Detour& detour, const TensorRef& tensor, const VulkanBuffer& scratch,
+                                   bool to_scratch) {
+    const VulkanBuffer& buffer = memoryOf(tensor);
+    regions_.clear();
+    for (const CopyRegion& region : detour.regions) {
+        const size_t at = buffer.base() + tensor.offset + static_cast<size_t>(region.tensor);
+        const auto there = static_cast<size_t>(region.scratch);
+        regions_.push_back(
+            {to_scratch ? at : there, to_scratch ? there : at, static_cast<size_t>(region.size)});
+    }
+    if (to_scratch)
+        device_.stream().copy(buffer, scratch, regions_);
+    else
+        device_.stream().copy(scratch, buffer, regions_);
 }
 
 }  // namespace pconv::vulkan

@@ -22,6 +22,8 @@ class VulkanPartialConv final : public PartialConv {
   private:
     void makePlan(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& output);
     void makeParams();
+    void copyDetour(const Detour& detour, const TensorRef& tensor, const VulkanBuffer& scratch,
+                    bool to_scratch);
     void dispatch(const Chunk& chunk, const VulkanMaskUpdate& update, const TensorRef& input,
                   const TensorRef& output);
     PlanLimits limits() const;
@@ -32,14 +34,15 @@ class VulkanPartialConv final : public PartialConv {
     bool reads_mask_;
     const Pipeline* conv_ = nullptr;
     const Pipeline* pack_ = nullptr;
-    std::shared_ptr<VulkanBuffer> weights_, params_, gathered_, none_;
+    std::shared_ptr<VulkanBuffer> weights_, params_, input_scratch_, output_scratch_;
 
     // The plan of the last shapes and strides seen, usually the only ones.
     struct PlanKey {
         std::array<int64_t, 5> input{}, output{};
         int64_t batch = -1, planes = -1;
         bool operator==(const PlanKey& other) const {
-            return input == other.input && output == other.output && batch == other.batch && planes == other.planes;
+            return input == other.input && output == other.output && batch == other.batch &&
+                   planes == other.planes;
         }
     };
     PlanKey planned_;

@@ -101,7 +101,8 @@ PipelineCache::PipelineCache(Context& context) : context_(context) {
     auto info = structure<VkPipelineCacheCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO);
     info.initialDataSize = loaded_.size();
     info.pInitialData = loaded_.empty() ? nullptr : loaded_.data();
-    check(context.api().CreatePipelineCache(context.device(), &info, nullptr, &cache_), "vkCreatePipelineCache");
+    check(context.api().CreatePipelineCache(context.device(), &info, nullptr, &cache_),
+          "vkCreatePipelineCache");
 }
 
 PipelineCache::~PipelineCache() {
@@ -119,14 +120,16 @@ bool PipelineCache::fitsDevice(const std::vector<uint8_t>& data) const {
     if (data.size() < sizeof header) return false;
     std::memcpy(&header, data.data(), sizeof header);
     const VkPhysicalDeviceProperties& properties = context_.capabilities().properties;
-    return header.headerSize >= sizeof header && header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
+    return header.headerSize >= sizeof header &&
+           header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
            header.vendorID == properties.vendorID && header.deviceID == properties.deviceID &&
            std::memcmp(header.pipelineCacheUUID, properties.pipelineCacheUUID, VK_UUID_SIZE) == 0;
 }
 
 std::vector<uint8_t> PipelineCache::data() const {
     size_t size = 0;
-    check(context_.api().GetPipelineCacheData(context_.device(), cache_, &size, nullptr), "vkGetPipelineCacheData");
+    check(context_.api().GetPipelineCacheData(context_.device(), cache_, &size, nullptr),
+          "vkGetPipelineCacheData");
     std::vector<uint8_t> bytes(size);
     check(context_.api().GetPipelineCacheData(context_.device(), cache_, &size, bytes.data()),
           "vkGetPipelineCacheData");

@@ -12,8 +12,8 @@ namespace pconv::vulkan {
 // The user's folder for caches of this library: PCONV_CACHE_DIR, else the platform's; "" where there is none.
 std::string cacheFolder();
 
-// The file's form: a header with length and checksum before the driver's data, as drivers are not to be trusted with
-// damaged data. `unwrap` answers nothing where anything is not as `wrap` left it.
+// The file's form: a header with length and checksum before the driver's data, as drivers are not to be
+// trusted with damaged data. `unwrap` answers nothing where anything is not as `wrap` left it.
 std::vector<uint8_t> wrapCache(const std::vector<uint8_t>& data);
 std::vector<uint8_t> unwrapCache(const std::vector<uint8_t>& file);
 

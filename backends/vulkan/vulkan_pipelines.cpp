@@ -46,7 +46,8 @@ void Pipelines::makeLayout(const Shader& shader, Pipeline& pipeline) const {
                             i < shader.storage_bindings ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
                                                         : VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER,
                             1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
-    auto set = structure<VkDescriptorSetLayoutCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO);
+    auto set =
+        structure<VkDescriptorSetLayoutCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO);
     set.bindingCount = static_cast<uint32_t>(bindings.size());
     set.pBindings = bindings.data();
     pipeline.storage_bindings = shader.storage_bindings;
@@ -58,7 +59,8 @@ void Pipelines::makeLayout(const Shader& shader, Pipeline& pipeline) const {
     layout.pSetLayouts = &pipeline.set_layout;
     layout.pushConstantRangeCount = 1;
     layout.pPushConstantRanges = &push;
-    check(api.CreatePipelineLayout(context_.device(), &layout, nullptr, &pipeline.layout), "vkCreatePipelineLayout");
+    check(api.CreatePipelineLayout(context_.device(), &layout, nullptr, &pipeline.layout),
+          "vkCreatePipelineLayout");
 }
 
 void Pipelines::makePipeline(const Shader& shader, const Specialization& constants, Pipeline& pipeline) {
@@ -84,8 +86,8 @@ void Pipelines::makePipeline(const Shader& shader, const Specialization& constan
     info.stage.pName = "main";
     info.stage.pSpecializationInfo = &specialization;
     info.layout = pipeline.layout;
-    const VkResult result =
-        api.CreateComputePipelines(context_.device(), cache_->handle(), 1, &info, nullptr, &pipeline.pipeline);
+    const VkResult result = api.CreateComputePipelines(context_.device(), cache_->handle(), 1, &info, nullptr,
+                                                       &pipeline.pipeline);
     api.DestroyShaderModule(context_.device(), module, nullptr);
     check(result, "compiling a shader");
 }

@@ -13,8 +13,8 @@ struct Range {
     int64_t size() const { return end - begin; }
 };
 
-// Scratch memory for inputs whose channels lie too far apart.
-constexpr int64_t kGatherLimit = int64_t{64} << 20;
+// Copies are kept below this where rows can be cut.
+constexpr int64_t kScratchWish = int64_t{64} << 20;
 
 using Box = std::array<Range, 5>;
 
@@ -33,7 +33,8 @@ class Planner {
           unit_rows_(ceilDiv(desc.window.output[1], kernel.unit_h)) {}
 
     Plan run() {
-        split({0, desc_.batch, 0, kernel_.blocks_a_group * desc_.groups, 0, desc_.window.output[0] * unit_rows_});
+        split({0, desc_.batch, 0, kernel_.blocks_a_group * desc_.groups, 0,
+               desc_.window.output[0] * unit_rows_});
         return std::move(plan_);
     }
 
@@ -71,7 +72,8 @@ class Planner {
     Range reach(const Range& outputs, size_t d) const {
         const Window& w = desc_.window;
         const int64_t first = outputs.begin * w.stride[d] - w.padding[d];
-        const int64_t last = (outputs.end - 1) * w.stride[d] - w.padding[d] + (w.kernel[d] - 1) * w.dilation[d];
+        const int64_t last =
+            (outputs.end - 1) * w.stride[d] - w.padding[d] + (w.kernel[d] - 1) * w.dilation[d];
         const int64_t begin = std::clamp<int64_t>(first, 0, w.input[d] - 1);
         return {begin, std::clamp<int64_t>(last + 1, begin + 1, w.input[d])};
     }
@@ -88,8 +90,8 @@ class Planner {
         return block / kernel_.blocks_a_group * group_out + std::min(in_group, group_out);
     }
     Box outputBox(const Piece& p) const {
-        return {Range{p.n0, p.n1}, Range{blockChannel(p.b0, false), blockChannel(p.b1 - 1, true)}, outputDepth(p),
-                outputRows(p), Range{0, desc_.window.output[2]}};
+        return {Range{p.n0, p.n1}, Range{blockChannel(p.b0, false), blockChannel(p.b1 - 1, true)},
+                outputDepth(p), outputRows(p), Range{0, desc_.window.output[2]}};
     }
     Range maskImages(const Piece& p) const { return mask_.batch == 1 ? Range{0, 1} : Range{p.n0, p.n1}; }
 
@@ -105,38 +107,43 @@ class Planner {
         const Dims3& in = desc_.window.input;
         const Range z = reach(outputDepth(p), 0);
         const int64_t row = mask_.row_bytes / 4;
-        return span({maskImages(p), Range{0, mask_.planes}, z, z.size() > 1 ? Range{0, in[1]} : reach(outputRows(p), 1),
-                     Range{0, row}},
+        return span({maskImages(p), Range{0, mask_.planes}, z,
+                     z.size() > 1 ? Range{0, in[1]} : reach(outputRows(p), 1), Range{0, row}},
                     {mask_.planes * in[0] * in[1] * row, in[0] * in[1] * row, in[1] * row, row, 1}, 4);
     }
     Span weightSpan(const Piece& p) const { return {p.b0 * kernel_.block_bytes, p.b1 * kernel_.block_bytes}; }
 
     uint64_t work(const Piece& p) const {
-        const uint64_t depth = static_cast<uint64_t>(desc_.in_channels / desc_.groups * volume(desc_.window.kernel));
+        const uint64_t depth =
+            static_cast<uint64_t>(desc_.in_channels / desc_.groups * volume(desc_.window.kernel));
         const auto outputs = static_cast<uint64_t>((p.q1 - p.q0) * kernel_.unit_h * desc_.window.output[2]);
-        return depth * outputs * static_cast<uint64_t>((p.n1 - p.n0) * (p.b1 - p.b0) * kernel_.block_channels);
+        return depth * outputs *
+               static_cast<uint64_t>((p.n1 - p.n0) * (p.b1 - p.b0) * kernel_.block_channels);
     }
 
     bool binds(const Span& bytes) const { return bytes.size() + limits_.alignment <= limits_.max_range; }
 
-    // Whether cutting along rows cannot bring the input of one image and group into range.
-    bool mustGather(const Piece& p) const {
-        if (input_strides_[4] != 1) return false;
+    // Whether cutting along rows cannot bring one image and group, or one block, into range.
+    bool inputDetours(const Piece& p) const {
         const Piece least{p.n0, p.n0 + 1, p.b0, p.b0 + 1, p.q0, p.q0 + 1};
-        return !binds(span(inputBox(least), input_strides_, element_));
+        return input_strides_[4] == 1 && !binds(span(inputBox(least), input_strides_, element_));
     }
-    int64_t gatheredBytes(const Piece& p) const {
-        const Box box = inputBox(p);
-        return box[1].size() * box[2].size() * box[3].size() * box[4].size() * element_;
+    bool outputDetours(const Piece& p) const {
+        const Piece least{p.n0, p.n0 + 1, p.b0, p.b0 + 1, p.q0, p.q0 + 1};
+        return output_strides_[4] == 1 && !binds(span(outputBox(least), output_strides_, element_));
+    }
+    bool bindsCopy(const Piece& p, const Box& box) const {
+        const int64_t bytes = box[1].size() * box[2].size() * box[3].size() * box[4].size() * element_;
+        return p.n1 - p.n0 == 1 && binds({0, bytes}) && (bytes <= kScratchWish || p.q1 - p.q0 == 1);
     }
 
     Fit check(const Piece& p) const {
-        const bool gather = mustGather(p);
-        const bool alone = p.n1 - p.n0 == 1 && groups(p).size() == 1;
         const int64_t units = (p.q1 - p.q0) * kernel_.units_a_row;
         Fit fit{};
-        fit.input = gather ? alone && gatheredBytes(p) <= kGatherLimit && binds({0, gatheredBytes(p)}) : binds(span(inputBox(p), input_strides_, element_));
-        fit.output = binds(span(outputBox(p), output_strides_, element_));
+        fit.input = inputDetours(p) ? groups(p).size() == 1 && bindsCopy(p, inputBox(p))
+                                    : binds(span(inputBox(p), input_strides_, element_));
+        fit.output = outputDetours(p) ? bindsCopy(p, outputBox(p))
+                                      : binds(span(outputBox(p), output_strides_, element_));
         fit.weights = binds(weightSpan(p));
         fit.ratio = binds(ratioSpan(p));
         fit.mask = binds(maskSpan(p));
@@ -198,32 +205,34 @@ class Planner {
         chunk.ratio = ratioSpan(p);
         chunk.mask = maskSpan(p);
         chunk.work = work(p);
-        if (mustGather(p)) gather(p, chunk);
+        if (inputDetours(p))
+            detour(inputBox(p), input_strides_, chunk.input_detour, chunk.input, plan_.input_scratch);
+        if (outputDetours(p))
+            detour(outputBox(p), output_strides_, chunk.output_detour, chunk.output, plan_.output_scratch);
         plan_.chunks.push_back(std::move(chunk));
     }
 
-    // Copies the rows needed of every channel and plane; rows themselves are contiguous in such tensors.
-    void gather(const Piece& p, Chunk& chunk) {
-        const Box box = inputBox(p);
+    // Rows of every channel and plane, one after another; in such tensors rows themselves are contiguous.
+    void detour(const Box& box, const std::array<int64_t, 5>& strides, Detour& detour, Span& bytes,
+                int64_t& scratch) const {
         const int64_t rows = box[3].size();
         const int64_t width = box[4].size();
-        chunk.gathered = true;
-        chunk.gathered_strides = {0, box[2].size() * rows * width, rows * width, width, 1};
-        chunk.gathered_origin = -(box[1].begin * chunk.gathered_strides[1] + box[2].begin * chunk.gathered_strides[2] +
-                                  box[3].begin * chunk.gathered_strides[3]);
-        const bool whole = input_strides_[3] == width;
+        detour.used = true;
+        detour.strides = {0, box[2].size() * rows * width, rows * width, width, 1};
+        for (size_t i = 1; i < 4; ++i) detour.origin -= box[i].begin * detour.strides[i];
+        const bool whole = strides[3] == width;
         int64_t to = 0;
         for (int64_t c = box[1].begin; c < box[1].end; ++c)
             for (int64_t z = box[2].begin; z < box[2].end; ++z)
                 for (int64_t y = box[3].begin; y < box[3].end; y += whole ? rows : 1) {
-                    const int64_t from = box[0].begin * input_strides_[0] + c * input_strides_[1] +
-                                         z * input_strides_[2] + y * input_strides_[3];
+                    const int64_t from =
+                        box[0].begin * strides[0] + c * strides[1] + z * strides[2] + y * strides[3];
                     const int64_t size = (whole ? rows : 1) * width * element_;
-                    chunk.regions.push_back({from * element_, to, size});
+                    detour.regions.push_back({from * element_, to, size});
                     to += size;
                 }
-        chunk.input = {0, to};
-        plan_.gather_bytes = std::max(plan_.gather_bytes, to);
+        bytes = {0, to};
+        scratch = std::max(scratch, to);
     }
 
     const PartialConvDesc& desc_;
@@ -240,8 +249,8 @@ class Planner {
 }  // namespace
 
 Plan planPartialConv(const PartialConvDesc& desc, const std::array<int64_t, 5>& input_strides,
-                     const std::array<int64_t, 5>& output_strides, const PlanKernel& kernel, const PlanMask& mask,
-                     const PlanLimits& limits) {
+                     const std::array<int64_t, 5>& output_strides, const PlanKernel& kernel,
+                     const PlanMask& mask, const PlanLimits& limits) {
     return Planner(desc, input_strides, output_strides, kernel, mask, limits).run();
 }
 

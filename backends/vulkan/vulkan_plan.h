@@ -1,5 +1,5 @@
-// How a convolution is cut into dispatches: no binding beyond the device's range, no dispatch beyond its grid or the
-// work cap. Knows no Vulkan.
+// How a convolution is cut into dispatches: no binding beyond the device's range, no dispatch beyond its grid
+// or the work cap. Knows no Vulkan.
 #pragma once
 
 #include <array>
@@ -27,9 +27,9 @@ struct PlanLimits {
 struct PlanKernel {
     int64_t block_channels = 1;  // output channels of a workgroup
     int64_t blocks_a_group = 1;
-    int64_t block_bytes = 0;     // of packed weights
-    int64_t unit_h = 1;          // output rows that stay together
-    int64_t units_a_row = 1;     // invocations (or outputs) along a unit of rows
+    int64_t block_bytes = 0;  // of packed weights
+    int64_t unit_h = 1;       // output rows that stay together
+    int64_t units_a_row = 1;  // invocations (or outputs) along a unit of rows
     int64_t units_a_workgroup = 1;
 };
 
@@ -40,7 +40,16 @@ struct PlanMask {
 };
 
 struct CopyRegion {
-    int64_t from = 0, to = 0, size = 0;  // bytes
+    int64_t tensor = 0, scratch = 0, size = 0;  // bytes
+};
+
+// Where the channels of even one row lie too far apart to bind, a dispatch works on a copy that has them
+// together.
+struct Detour {
+    bool used = false;
+    std::array<int64_t, 5> strides{};
+    int64_t origin = 0;  // the tensor's element 0, counted in elements from the copy's start; not after it
+    std::vector<CopyRegion> regions;
 };
 
 // One dispatch: images n, blocks of output channels b, rows q of output tiles (planes times tile rows).
@@ -48,21 +57,17 @@ struct Chunk {
     int64_t n0 = 0, n1 = 0, b0 = 0, b1 = 0, q0 = 0, q1 = 0;
     Span input, output, weights, ratio, mask;
     uint64_t work = 0;
-    // Where the channels of even one row lie too far apart to bind, the chunk's input is first copied together.
-    bool gathered = false;
-    std::array<int64_t, 5> gathered_strides{};
-    int64_t gathered_origin = 0;  // element 0 of the tensor, counted in elements from the gathered ones; negative
-    std::vector<CopyRegion> regions;
+    Detour input_detour, output_detour;  // where used, input and output are spans of the copies
 };
 
 struct Plan {
     std::vector<Chunk> chunks;
-    int64_t gather_bytes = 0;  // scratch memory that the gathered chunks share
+    int64_t input_scratch = 0, output_scratch = 0;  // bytes that detours share
 };
 
 // Throws Error unsupported where even the smallest piece does not fit.
 Plan planPartialConv(const PartialConvDesc& desc, const std::array<int64_t, 5>& input_strides,
-                     const std::array<int64_t, 5>& output_strides, const PlanKernel& kernel, const PlanMask& mask,
-                     const PlanLimits& limits);
+                     const std::array<int64_t, 5>& output_strides, const PlanKernel& kernel,
+                     const PlanMask& mask, const PlanLimits& limits);
 
 }  // namespace pconv::vulkan

@@ -78,8 +78,10 @@ void Stream::retire(bool wait_for_oldest) {
     while (!pending_.empty()) {
         Submission& oldest = *pending_.front();
         if (wait_for_oldest)
-            check(api.WaitForFences(context_.device(), 1, &oldest.fence, VK_TRUE, UINT64_MAX), "vkWaitForFences");
-        else if (const VkResult status = api.GetFenceStatus(context_.device(), oldest.fence); status == VK_NOT_READY)
+            check(api.WaitForFences(context_.device(), 1, &oldest.fence, VK_TRUE, UINT64_MAX),
+                  "vkWaitForFences");
+        else if (const VkResult status = api.GetFenceStatus(context_.device(), oldest.fence);
+                 status == VK_NOT_READY)
             return;
         else
             check(status, "vkGetFenceStatus");
@@ -162,8 +164,9 @@ VkDescriptorSet Stream::allocateSet(Submission& submission, VkDescriptorSetLayou
 void Stream::dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push,
                       size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work) {
     const DeviceApi& api = context_.api();
-    if (current_ != nullptr && (current_->sets >= kSetsPerSubmission ||
-                                (current_->work > 0 && current_->work + work > context_.capabilities().max_work)))
+    if (current_ != nullptr &&
+        (current_->sets >= kSetsPerSubmission ||
+         (current_->work > 0 && current_->work + work > context_.capabilities().max_work)))
         flush();
     Submission& submission = open();
     submission.work += work;
@@ -180,18 +183,20 @@ void Stream::dispatch(const Pipeline& pipeline, const std::vector<Binding>& bind
                                                                  : VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER;
         writes[i].pBufferInfo = &infos[i];
     }
-    api.UpdateDescriptorSets(context_.device(), static_cast<uint32_t>(bindings.size()), writes.data(), 0, nullptr);
+    api.UpdateDescriptorSets(context_.device(), static_cast<uint32_t>(bindings.size()), writes.data(), 0,
+                             nullptr);
     api.CmdBindPipeline(submission.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.pipeline);
-    api.CmdBindDescriptorSets(submission.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1, &set, 0,
-                              nullptr);
+    api.CmdBindDescriptorSets(submission.commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.layout, 0, 1,
+                              &set, 0, nullptr);
     api.CmdPushConstants(submission.commands, pipeline.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                          static_cast<uint32_t>(push_bytes), push);
     api.CmdDispatch(submission.commands, groups[0], groups[1], groups[2]);
 }
 
-void Stream::copy(const VulkanBuffer& from, const VulkanBuffer& to, const std::vector<VkBufferCopy>& regions) {
-    context_.api().CmdCopyBuffer(open().commands, from.handle(), to.handle(), static_cast<uint32_t>(regions.size()),
-                                 regions.data());
+void Stream::copy(const VulkanBuffer& from, const VulkanBuffer& to,
+                  const std::vector<VkBufferCopy>& regions) {
+    context_.api().CmdCopyBuffer(open().commands, from.handle(), to.handle(),
+                                 static_cast<uint32_t>(regions.size()), regions.data());
 }
 
 void Stream::fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value) {
@@ -222,8 +227,8 @@ void Stream::flush() {
     auto memory = structure<VkMemoryBarrier>(VK_STRUCTURE_TYPE_MEMORY_BARRIER);
     memory.srcAccessMask = kWrites;
     memory.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
-    api.CmdPipelineBarrier(submission.commands, kWork, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0, nullptr, 0,
-                           nullptr);
+    api.CmdPipelineBarrier(submission.commands, kWork, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0, nullptr,
+                           0, nullptr);
     check(api.EndCommandBuffer(submission.commands), "vkEndCommandBuffer");
     auto info = structure<VkSubmitInfo>(VK_STRUCTURE_TYPE_SUBMIT_INFO);
     info.commandBufferCount = 1;
@@ -241,7 +246,8 @@ bool Stream::completed(uint64_t serial) {
 void Stream::wait(uint64_t serial) {
     if (serial > completed_serial_ && current_ != nullptr && serial >= current_->serial) flush();
     while (serial > completed_serial_) {
-        if (pending_.empty()) fail(PCONV_ERROR_DEVICE, "work was lost after an earlier failure of the device");
+        if (pending_.empty())
+            fail(PCONV_ERROR_DEVICE, "work was lost after an earlier failure of the device");
         retire(true);
     }
 }

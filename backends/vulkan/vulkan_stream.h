@@ -1,5 +1,5 @@
-// The device's one queue, in order: commands are recorded into a few submissions used in turn, each with its command
-// buffer, descriptor sets and fence, all made beforehand.
+// The device's one queue, in order: commands are recorded into a few submissions used in turn, each with its
+// command buffer, descriptor sets and fence, all made beforehand.
 #pragma once
 
 #include <array>
@@ -37,8 +37,8 @@ class Stream {
     void keep(std::shared_ptr<const void> object);
 
     // One dispatch; `work` counts multiplications, and a submission takes up to a cap of them.
-    void dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push, size_t push_bytes,
-                  const std::array<uint32_t, 3>& groups, uint64_t work);
+    void dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push,
+                  size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work);
     void copy(const VulkanBuffer& from, const VulkanBuffer& to, const std::vector<VkBufferCopy>& regions);
     void fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value);
     // Between commands of one operation where the later need the earlier's results.

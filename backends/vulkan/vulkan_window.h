@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "backend.h"
 #include "../../shaders/specialization.h"
+#include "backend.h"
 
 namespace pconv::vulkan {
 
