@@ -60,7 +60,7 @@ CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
       stream_(std::move(stream)),
       host_(host),
       info_(describeDevice(index)),
-      #if defined(PCONV_CUDA_IGEMM)
+#if defined(PCONV_CUDA_IGEMM)
       implementations_{&cudaCudnn(), &cudaIgemm(), &cudaDirect()},
 #else
       implementations_{&cudaCudnn(), &cudaDirect()},

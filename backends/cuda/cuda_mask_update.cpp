@@ -51,7 +51,8 @@ CudaMaskUpdate::CudaMaskUpdate(CudaDevice& device, const PartialConvDesc& desc, 
 
     const MaskMemory needed = maskMemory(problem_);
     const size_t magnitude =
-        weighted() ? static_cast<size_t>(desc.out_channels * desc.in_channels / desc.groups) * sizeof(float) : 0;
+        weighted() ? static_cast<size_t>(desc.out_channels * desc.in_channels / desc.groups) * sizeof(float)
+                   : 0;
     size_t total = 0;
     const auto place = [&](size_t bytes) {
         const size_t offset = total;
@@ -72,13 +73,19 @@ CudaMaskUpdate::CudaMaskUpdate(CudaDevice& device, const PartialConvDesc& desc, 
     problem_.plane_of_channel = reinterpret_cast<int*>(at(channels, needed.plane_of_channel));
     problem_.tile_flags = reinterpret_cast<uint32_t*>(at(flags, needed.tile_flags));
     magnitude_ = reinterpret_cast<float*>(at(weights, magnitude));
-    packed_ = {problem_.packed,     desc.mask_type, problem_.batch, needed.plane_count, problem_.plane_of_channel,
+    packed_ = {problem_.packed,
+               desc.mask_type,
+               problem_.batch,
+               needed.plane_count,
+               problem_.plane_of_channel,
                needed.channels_per_plane_chunk};
     describe(results);
 }
 
 void CudaMaskUpdate::describe(const MaskPlanes& results) {
-    const auto data = [](const TensorRef& tensor) { return tensor.buffer == nullptr ? nullptr : pointer(tensor); };
+    const auto data = [](const TensorRef& tensor) {
+        return tensor.buffer == nullptr ? nullptr : pointer(tensor);
+    };
     problem_.window_sum = static_cast<float*>(data(results.window_sum));
     problem_.updated = data(results.updated_mask);
     problem_.ratio = static_cast<float*>(data(results.ratio));
@@ -93,8 +100,9 @@ void CudaMaskUpdate::describe(const MaskPlanes& results) {
 
 void CudaMaskUpdate::setWeights(const TensorRef& weight) {
     const CurrentDevice current(device_.index());
-    check(launchWeightMagnitude(problem_.shape, desc_.data_type, pointer(weight), magnitude_, device_.stream()),
-          "summing the weights' magnitudes");
+    check(
+        launchWeightMagnitude(problem_.shape, desc_.data_type, pointer(weight), magnitude_, device_.stream()),
+        "summing the weights' magnitudes");
 }
 
 void CudaMaskUpdate::compute(const std::vector<TensorRef>& planes) {

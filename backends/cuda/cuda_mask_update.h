@@ -11,7 +11,8 @@ namespace pconv::cuda {
 
 class CudaMaskUpdate final : public MaskUpdate {
   public:
-    CudaMaskUpdate(CudaDevice& device, const PartialConvDesc& desc, const MaskForm& form, const MaskPlanes& results);
+    CudaMaskUpdate(CudaDevice& device, const PartialConvDesc& desc, const MaskForm& form,
+                   const MaskPlanes& results);
     void compute(const std::vector<TensorRef>& planes) override;
     void setWeights(const TensorRef& weight) override;
 

@@ -37,7 +37,8 @@ Stream::Stream(int device, cudaStream_t adopted) : device_(device), owned_(false
 
 void Stream::makePool() {
     int supported = 0;
-    check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device_), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device_),
+          "cudaDeviceGetAttribute");
     if (supported == 0) return;
     cudaMemPoolProps properties{};
     properties.allocType = cudaMemAllocationTypePinned;
@@ -85,7 +86,8 @@ OwnedCudaBuffer::OwnedCudaBuffer(std::shared_ptr<Stream> stream, Host& host, siz
     host_.released(bytes);
     cudaGetLastError();
     if (status == cudaErrorMemoryAllocation)
-        fail(PCONV_ERROR_OUT_OF_MEMORY, "no device memory for a buffer of " + std::to_string(bytes) + " bytes");
+        fail(PCONV_ERROR_OUT_OF_MEMORY,
+             "no device memory for a buffer of " + std::to_string(bytes) + " bytes");
     check(status, "allocating device memory");
 }
 
@@ -167,7 +169,9 @@ void* PinnedRing::take(size_t bytes) {
     }
     const size_t begin = head_ + bytes <= kSize ? head_ : 0;
     // The ring holds its pieces in order, so those in the way are the oldest.
-    const auto in_the_way = [&](const Piece& piece) { return piece.begin < begin + bytes && piece.end > begin; };
+    const auto in_the_way = [&](const Piece& piece) {
+        return piece.begin < begin + bytes && piece.end > begin;
+    };
     while (std::any_of(pieces_.begin(), pieces_.end(), in_the_way)) retireOldest();
     taken_begin_ = begin;
     head_ = begin + bytes;

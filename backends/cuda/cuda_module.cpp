@@ -35,8 +35,9 @@ std::unique_ptr<pconv::Device> adopt(const pconv::NativeDevice& native, pconv::H
         int owner = -1;
         pconv::cuda::check(cudaStreamGetDevice(stream, &owner), "asking for the stream's device");
         if (owner != device)
-            pconv::fail(PCONV_ERROR_INVALID_ARGUMENT, "native->cuda_stream is of device " + std::to_string(owner) +
-                                                          "; expected device " + std::to_string(device));
+            pconv::fail(PCONV_ERROR_INVALID_ARGUMENT, "native->cuda_stream is of device " +
+                                                          std::to_string(owner) + "; expected device " +
+                                                          std::to_string(device));
     }
     return std::make_unique<CudaDevice>(device, std::make_shared<Stream>(device, stream), host);
 }

@@ -8,7 +8,8 @@ CudaPartialConv::CudaPartialConv(CudaDevice& device, const PartialConvDesc& desc
     if (desc.has_bias) bias_ = allocate(static_cast<size_t>(desc.out_channels) * sizeOf(desc.data_type));
     if (desc.mask_type == MaskType::none || desc.multi_channel) return;
     plane_of_channel_ = allocate(static_cast<size_t>(desc.in_channels) * sizeof(int));
-    check(cudaMemsetAsync(plane_of_channel_->data(), 0, plane_of_channel_->size(), stream()), "clearing a table");
+    check(cudaMemsetAsync(plane_of_channel_->data(), 0, plane_of_channel_->size(), stream()),
+          "clearing a table");
     channels_per_plane_chunk_ = onePlaneChunk(desc);
 }
 
@@ -18,7 +19,8 @@ std::shared_ptr<CudaBuffer> CudaPartialConv::allocate(size_t bytes) const {
 }
 
 size_t CudaPartialConv::weightBytes() const {
-    return static_cast<size_t>(desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel)) *
+    return static_cast<size_t>(desc_.out_channels * desc_.in_channels / desc_.groups *
+                               volume(desc_.window.kernel)) *
            sizeOf(desc_.data_type);
 }
 

@@ -43,7 +43,8 @@ class CudaImplementation : public Implementation {
   public:
     using Implementation::Implementation;
     bool trains() const override { return true; }
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc, const MaskForm& form,
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
                                                const MaskPlanes& results) const override;
 };
 

@@ -9,14 +9,17 @@ namespace {
 
 // What differs between the two rows.
 struct Direct {
-    static const char* declines(const ConvShape& /*shape*/, DataType /*type*/, bool /*fast_math*/) { return nullptr; }
+    static const char* declines(const ConvShape& /*shape*/, DataType /*type*/, bool /*fast_math*/) {
+        return nullptr;
+    }
     static size_t weightBytes(const ConvShape& shape, DataType /*type*/, bool backward) {
         return directWeightBytes(shape, backward);
     }
     static constexpr auto* pack = launchDirectWeights;
     static size_t forwardBytes(const ConvShape& /*shape*/, DataType /*type*/) { return 0; }
-    static cudaError_t forward(const ConvProblem& problem, const View& input, const void* weight, const void* bias,
-                               const View& output, void* /*workspace*/, cudaStream_t stream) {
+    static cudaError_t forward(const ConvProblem& problem, const View& input, const void* weight,
+                               const void* bias, const View& output, void* /*workspace*/,
+                               cudaStream_t stream) {
         return launchDirectForward(problem, input, weight, bias, output, stream);
     }
     static size_t backwardBytes(const ConvShape& shape, DataType /*type*/) {
@@ -72,8 +75,8 @@ class KernelPartialConv final : public CudaPartialConv {
                                       gradients.weight != nullptr ? pointer(*gradients.weight) : nullptr,
                                       gradients.bias != nullptr ? pointer(*gradients.bias) : nullptr,
                                       gradients.accumulate};
-        check(Kernels::backward(problemFor(update), view(input), view(grad_output), backward_weights_->data(), outputs,
-                                dataOf(workspace_), stream()),
+        check(Kernels::backward(problemFor(update), view(input), view(grad_output), backward_weights_->data(),
+                                outputs, dataOf(workspace_), stream()),
               "running a partial convolution backward");
     }
 

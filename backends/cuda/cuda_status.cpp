@@ -41,8 +41,8 @@ std::string driverProblem() {
         int version = 0;
         cudaGetLastError();
         check(cudaDriverGetVersion(&version), "cudaDriverGetVersion");
-        return "the CUDA driver is for CUDA " + versionText(version) + "; expected " + versionText(CUDART_VERSION) +
-               " or later";
+        return "the CUDA driver is for CUDA " + versionText(version) + "; expected " +
+               versionText(CUDART_VERSION) + " or later";
     }
     if (status != cudaSuccess) {
         cudaGetLastError();

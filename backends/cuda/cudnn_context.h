@@ -23,8 +23,9 @@ class CudnnContext {
     CudnnContext& operator=(const CudnnContext&) = delete;
     ~CudnnContext();
 
-    // The plan in use or kept on disk for the graph, else the best one that can be built, which is then kept: the first of
-    // cuDNN's own order, or the fastest of the first few where the environment variable PCONV_CUDNN_TIMING is
+    // The plan in use or kept on disk for the graph, else the best one that can be built, which is then kept:
+    // the first of cuDNN's own order, or the fastest of the first few where the environment variable
+    // PCONV_CUDNN_TIMING is
     // 1. Throws where cuDNN has none.
     std::shared_ptr<const CudnnPlan> plan(const CudnnConv& conv);
     // Enqueues.

@@ -45,7 +45,8 @@ std::string CudnnConv::key() const {
     text += std::string(" ") + types[static_cast<size_t>(data_type)] + (exact ? " exact" : " fast");
     text += " n" + std::to_string(batch) + " c" + std::to_string(in_channels) + " k" +
             std::to_string(out_channels) + " g" + std::to_string(groups);
-    text += " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
+    text +=
+        " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
     if (fused) text += has_bias ? " fused bias" : " fused";
     if (fused && activation == Activation::relu) text += " relu";
@@ -101,11 +102,13 @@ const CudnnDescriptor& CudnnGraph::tensor(int64_t id, DataType type, int64_t row
 // What one operation hands to the next, never in memory.
 const CudnnDescriptor& CudnnGraph::between() {
     const bool forward = conv_.pass == ConvPass::forward;
-    return tensor(next_virtual_++, DataType::f32, conv_.batch, forward ? conv_.out_channels : conv_.in_channels,
+    return tensor(next_virtual_++, DataType::f32, conv_.batch,
+                  forward ? conv_.out_channels : conv_.in_channels,
                   forward ? conv_.window.output : conv_.window.input, true);
 }
 
-void CudnnGraph::addConvolution(const CudnnDescriptor& x, const CudnnDescriptor& w, const CudnnDescriptor& y) {
+void CudnnGraph::addConvolution(const CudnnDescriptor& x, const CudnnDescriptor& w,
+                                const CudnnDescriptor& y) {
     const int spatial = conv_.spatialDims();
     CudnnDescriptor& setting = settings_.emplace_back(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     setting.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
@@ -171,7 +174,8 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
     operations_.reserve(8);
     const Window& w = conv.window;
     const auto input = [&](bool virtual_) -> const CudnnDescriptor& {
-        return virtual_ ? between() : tensor(kTensorX, conv.data_type, conv.batch, conv.in_channels, w.input, false);
+        return virtual_ ? between()
+                        : tensor(kTensorX, conv.data_type, conv.batch, conv.in_channels, w.input, false);
     };
     const auto output = [&](bool virtual_) -> const CudnnDescriptor& {
         return virtual_ ? between()
@@ -194,8 +198,8 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
         step(CUDNN_POINTWISE_MUL, &tensor(kTensorRatio, DataType::f32, conv.batch, 1, w.output, false),
              !conv.has_bias && !activated);
         if (conv.has_bias) {
-            step(CUDNN_POINTWISE_ADD, &tensor(kTensorBias, conv.data_type, 1, conv.out_channels, {1, 1, 1}, false),
-                 false);
+            step(CUDNN_POINTWISE_ADD,
+                 &tensor(kTensorBias, conv.data_type, 1, conv.out_channels, {1, 1, 1}, false), false);
             step(CUDNN_POINTWISE_MUL, &tensor(kTensorUpdated, DataType::f32, conv.batch, 1, w.output, false),
                  !activated);
         }
@@ -203,8 +207,8 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
     } else {
         const CudnnDescriptor& value = between();
         addConvolution(value, weight, output(false));
-        addPointwise(CUDNN_POINTWISE_MUL, value, &tensor(kTensorMask, DataType::f32, conv.batch, 1, w.input, false),
-                     input(false));
+        addPointwise(CUDNN_POINTWISE_MUL, value,
+                     &tensor(kTensorMask, DataType::f32, conv.batch, 1, w.input, false), input(false));
     }
     std::vector<cudnnBackendDescriptor_t> handles;
     for (const CudnnDescriptor& operation : operations_) handles.push_back(operation.handle());

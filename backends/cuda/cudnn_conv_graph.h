@@ -54,8 +54,8 @@ class CudnnGraph {
     const CudnnDescriptor& descriptor() const { return graph_; }
 
   private:
-    const CudnnDescriptor& tensor(int64_t id, DataType type, int64_t rows, int64_t channels, const Dims3& size,
-                                  bool is_virtual);
+    const CudnnDescriptor& tensor(int64_t id, DataType type, int64_t rows, int64_t channels,
+                                  const Dims3& size, bool is_virtual);
     const CudnnDescriptor& between();
     void addConvolution(const CudnnDescriptor& x, const CudnnDescriptor& w, const CudnnDescriptor& y);
     void addPointwise(cudnnPointwiseMode_t mode, const CudnnDescriptor& x, const CudnnDescriptor* b,

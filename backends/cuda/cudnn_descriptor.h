@@ -54,7 +54,8 @@ class CudnnDescriptor {
 
     // At most `most` values.
     template <typename T>
-    std::vector<T> get(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, size_t most) const {
+    std::vector<T> get(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                       size_t most) const {
         std::vector<T> values(most);
         int64_t count = 0;
         check(cudnn().getAttribute(handle_, name, type, static_cast<int64_t>(most), &count, values.data()),
@@ -68,7 +69,8 @@ class CudnnDescriptor {
 
     std::string text(cudnnBackendAttributeName_t name) const {
         int64_t count = 0;
-        check(cudnn().getAttribute(handle_, name, CUDNN_TYPE_CHAR, 0, &count, nullptr), "reading an attribute");
+        check(cudnn().getAttribute(handle_, name, CUDNN_TYPE_CHAR, 0, &count, nullptr),
+              "reading an attribute");
         const auto characters = get<char>(name, CUDNN_TYPE_CHAR, static_cast<size_t>(count));
         std::string text(characters.begin(), characters.end());
         while (!text.empty() && text.back() == '\0') text.pop_back();

@@ -56,8 +56,8 @@ struct Loaded {
                  load(library, "cudnnBackendGetAttribute", f.getAttribute, reason) &&
                  load(library, "cudnnBackendExecute", f.execute, reason);
         if (usable && f.getVersion() < kOldestVersion) {
-            reason =
-                "cuDNN is " + versionText(f.getVersion()) + "; expected " + versionText(kOldestVersion) + " or later";
+            reason = "cuDNN is " + versionText(f.getVersion()) + "; expected " + versionText(kOldestVersion) +
+                     " or later";
             usable = false;
         }
         // Its own threads and static objects may outlive this module's.

@@ -91,14 +91,15 @@ class CudnnPartialConv final : public CudaPartialConv {
     float* planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8, int batch,
                   const Dims3& size) const;
     void run(const CudnnPlan& plan, const CudnnTensors& tensors) const;
-    void gradWeight(const ConvProblem& problem, const TensorRef& input, const TensorRef& result, bool accumulate);
+    void gradWeight(const ConvProblem& problem, const TensorRef& input, const TensorRef& result,
+                    bool accumulate);
     void gradInput(const ConvProblem& problem, const TensorRef& result, bool accumulate);
 
     CudnnConv forward_;
     CudnnConv grad_input_;
     std::shared_ptr<const CudnnPlan> forward_plan_, grad_input_plan_, grad_weight_plan_;
     std::shared_ptr<CudaBuffer> weight_, grad_weight_, workspace_, partials_;
-    std::shared_ptr<CudaBuffer> input_, output_;            // scratch
+    std::shared_ptr<CudaBuffer> input_, output_;          // scratch
     std::shared_ptr<CudaBuffer> ratio_, updated_, mask_;  // planes
 };
 
@@ -144,9 +145,10 @@ size_t CudnnPartialConv::outputBytes() const {
     return tensorSize(desc_.batch, desc_.out_channels, desc_.window.output, desc_.data_type);
 }
 
-void CudnnPartialConv::copyTo(const View& from, const View& to, int64_t rows, int64_t channels, const Dims3& size,
-                              const PackedMask& mask, bool accumulate) const {
-    const StridedCopy copy{desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask, accumulate};
+void CudnnPartialConv::copyTo(const View& from, const View& to, int64_t rows, int64_t channels,
+                              const Dims3& size, const PackedMask& mask, bool accumulate) const {
+    const StridedCopy copy{desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask,
+                           accumulate};
     check(launchStridedCopy(copy, stream()), "copying a tensor");
 }
 
@@ -157,12 +159,13 @@ void CudnnPartialConv::run(const CudnnPlan& plan, const CudnnTensors& tensors) c
 void CudnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
     const CurrentDevice current(device_.index());
     const int64_t channels = desc_.in_channels / desc_.groups;
-    copyTo(view(weight), denseView(weight_->data(), channels, desc_.window.kernel), desc_.out_channels, channels,
-           desc_.window.kernel, {}, false);
+    copyTo(view(weight), denseView(weight_->data(), channels, desc_.window.kernel), desc_.out_channels,
+           channels, desc_.window.kernel, {}, false);
     setBias(bias);
 }
 
-// ---- Forward -----------------------------------------------------------------------------------------------
+// ---- Forward
+// -----------------------------------------------------------------------------------------------
 
 // The input as cuDNN reads it: dense, and 0 in the holes.
 char* CudnnPartialConv::maskedInput(const ConvProblem& problem, const TensorRef& input) {
@@ -179,8 +182,8 @@ char* CudnnPartialConv::maskedInput(const ConvProblem& problem, const TensorRef&
 }
 
 // Planes in f32 of every image, where the source is not that already.
-float* CudnnPartialConv::planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8, int batch,
-                                const Dims3& size) const {
+float* CudnnPartialConv::planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8,
+                                int batch, const Dims3& size) const {
     auto* const expanded = reinterpret_cast<float*>(buffer->data());
     check(launchExpandPlanes(source, is_u8, batch, shape_.batch, volume(size), expanded, stream()),
           "expanding planes");
@@ -207,23 +210,26 @@ void CudnnPartialConv::forward(const MaskUpdate& update, const TensorRef& input,
     tensors.emplace_back(kTensorRatio, planes(ratio_, results.ratio, false, results.batch, size));
     if (desc_.has_bias) {
         tensors.emplace_back(kTensorBias, bias_->data());
-        tensors.emplace_back(kTensorUpdated, planes(updated_, results.updated,
-                                                    results.updated_type == MaskType::binary, results.batch, size));
+        tensors.emplace_back(
+            kTensorUpdated,
+            planes(updated_, results.updated, results.updated_type == MaskType::binary, results.batch, size));
     }
     run(*forward_plan_, tensors);
     if (!in_place) copyTo(dense, view(output), desc_.batch, desc_.out_channels, size, {}, false);
 }
 
-// ---- Backward ----------------------------------------------------------------------------------------------
+// ---- Backward
+// ----------------------------------------------------------------------------------------------
 
-void CudnnPartialConv::backward(const MaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
-                                const Gradients& gradients) {
+void CudnnPartialConv::backward(const MaskUpdate& update, const TensorRef& input,
+                                const TensorRef& grad_output, const Gradients& gradients) {
     const CurrentDevice current(device_.index());
     const ConvProblem problem = problemFor(update);
     const View dense = denseView(output_->data(), desc_.out_channels, desc_.window.output);
-    check(launchGradPrepare(problem, view(grad_output), desc_.data_type, dense, shape_.out_channels / shape_.groups,
-                            gradients.bias != nullptr ? pointer(*gradients.bias) : nullptr, gradients.accumulate,
-                            partials_ != nullptr ? partials_->data() : nullptr, stream()),
+    check(launchGradPrepare(
+              problem, view(grad_output), desc_.data_type, dense, shape_.out_channels / shape_.groups,
+              gradients.bias != nullptr ? pointer(*gradients.bias) : nullptr, gradients.accumulate,
+              partials_ != nullptr ? partials_->data() : nullptr, stream()),
           "preparing the gradients");
     // The scratch of the input serves one gradient after the other.
     if (gradients.weight != nullptr) gradWeight(problem, input, *gradients.weight, gradients.accumulate);
@@ -236,8 +242,8 @@ void CudnnPartialConv::gradWeight(const ConvProblem& problem, const TensorRef& i
     run(*grad_weight_plan_, {{kTensorX, maskedInput(problem, input)},
                              {kTensorW, grad_weight_->data()},
                              {kTensorY, output_->data()}});
-    copyTo(denseView(grad_weight_->data(), channels, desc_.window.kernel), view(result), desc_.out_channels, channels,
-           desc_.window.kernel, {}, accumulate);
+    copyTo(denseView(grad_weight_->data(), channels, desc_.window.kernel), view(result), desc_.out_channels,
+           channels, desc_.window.kernel, {}, accumulate);
 }
 
 void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& result, bool accumulate) {
@@ -248,21 +254,24 @@ void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& re
     char* const dx = in_place ? static_cast<char*>(pointer(result)) : scratch(input_, inputBytes());
     CudnnTensors tensors{{kTensorX, dx}, {kTensorW, weight_->data()}, {kTensorY, output_->data()}};
     if (grad_input_.fused)
-        tensors.emplace_back(kTensorMask, planes(mask_, problem.mask.planes, problem.mask.type == MaskType::binary,
-                                                 problem.mask.batch, size));
+        tensors.emplace_back(kTensorMask,
+                             planes(mask_, problem.mask.planes, problem.mask.type == MaskType::binary,
+                                    problem.mask.batch, size));
     run(*grad_input_plan_, tensors);
     if (in_place) return;
     copyTo(denseView(dx, desc_.in_channels, size), view(result), desc_.batch, desc_.in_channels, size,
            masked_already ? PackedMask{} : problem.mask, accumulate);
 }
 
-// ---- The row -----------------------------------------------------------------------------------------------
+// ---- The row
+// -----------------------------------------------------------------------------------------------
 
 class CudnnRow final : public CudaImplementation {
   public:
     using CudaImplementation::CudaImplementation;
 
-    // Builds the plans, as only that tells whether there are any; what makes the convolution finds them built.
+    // Builds the plans, as only that tells whether there are any; what makes the convolution finds them
+    // built.
     bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
         if (findCudnn(reason) == nullptr) return false;
         if (!fitsKernels(desc)) {

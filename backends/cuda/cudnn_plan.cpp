@@ -40,16 +40,17 @@ std::vector<CudnnDescriptor> propose(const CudnnGraph& graph, const CudnnTarget&
     target.setOnHeuristic(heuristic);
     if (heuristic.tryFinalize() != CUDNN_STATUS_SUCCESS) return {};
     int64_t count = 0;
-    check(cudnn().getAttribute(heuristic.handle(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                               0, &count, nullptr),
+    check(cudnn().getAttribute(heuristic.handle(), CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                               CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, nullptr),
           "asking its heuristics");
     std::vector<CudnnDescriptor> configs;
     std::vector<cudnnBackendDescriptor_t> handles;
     for (size_t i = 0; i < std::min(kMaxProposals, static_cast<size_t>(count)); ++i)
         handles.push_back(configs.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR).handle());
-    check(cudnn().getAttribute(heuristic.handle(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                               static_cast<int64_t>(handles.size()), &count, handles.data()),
-          "asking its heuristics");
+    check(
+        cudnn().getAttribute(heuristic.handle(), CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                             static_cast<int64_t>(handles.size()), &count, handles.data()),
+        "asking its heuristics");
     configs.resize(std::min(configs.size(), static_cast<size_t>(count)));
     return configs;
 }
@@ -64,8 +65,8 @@ std::vector<CudnnCandidate> listCandidates(const CudnnConv& conv, const CudnnGra
             CudnnDescriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
             cudnnBackendDescriptor_t handle = engine.handle();
             int64_t count = 0;
-            check(cudnn().getAttribute(config.handle(), CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                       1, &count, &handle),
+            check(cudnn().getAttribute(config.handle(), CUDNN_ATTR_ENGINECFG_ENGINE,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &handle),
                   "reading an engine");
             CudnnCandidate candidate;
             candidate.engine = engine.number(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);

@@ -1,4 +1,5 @@
-// Plans kept on disk from run to run, one small file each: what takes seconds to build is read in milliseconds.
+// Plans kept on disk from run to run, one small file each: what takes seconds to build is read in
+// milliseconds.
 #pragma once
 
 #include <string>

@@ -13,8 +13,7 @@ class CudnnTarget {
     // `json` as CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION has it. Graphs are planned up to code generation;
     // what needs the driver fails.
     explicit CudnnTarget(const std::string& json) : properties_(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR) {
-        properties_
-            .set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, json.c_str(), json.size())
+        properties_.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, json.c_str(), json.size())
             .finalize("describing the device");
     }
 
