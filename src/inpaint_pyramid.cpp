@@ -17,10 +17,10 @@ constexpr int64_t kSmallest = 2;         // pixels, the size at which the pyrami
 constexpr float kHoleTensor = 0.03F;     // weight of what the coarser level says of a hole's structure
 constexpr int64_t kPixelsAPiece = 8192;  // less work is not worth another thread
 
-// Structure tensors are computed a band of rows at a time. What a window of 5 at stride 2 and another of 5
-// after it see of the band's ends reaches kHalo rows in.
+// Structure tensors are computed a band of rows at a time. What a window of 5 at stride 2 and two of 5 after
+// it see of the band's ends reaches less than kHalo rows in.
 constexpr int64_t kBandRows = 128;
-constexpr int64_t kHalo = 8;
+constexpr int64_t kHalo = 12;
 constexpr int64_t kReach = 4;  // rows from a hole pixel to the farthest tensor that its weights come from
 
 size_t bytesOf(int64_t height, int64_t width) {
@@ -160,6 +160,7 @@ class Pyramid {
     Tensors structure(const Level& level, const Holes* holes, Tensors* coarser) {
         const int64_t height = level.height;
         const int64_t width = level.width;
+        const bool finest = &level == levels_.front().get();
         const bool whole = height <= kBandRows + 2 * kHalo;
         const int64_t band_height = whole ? height : kBandRows + 2 * kHalo + (height % 2);
         Blur shrink(device_, band_height, width, 2, false);
@@ -175,15 +176,16 @@ class Pyramid {
         for (int64_t begin = 0, end = 0; begin < height; begin = end) {
             end = whole || begin + kBandRows + kHalo >= height ? height : begin + kBandRows;
             // No finer level asks the finest for its tensors away from holes.
-            if (&level == levels_.front().get() && holes != nullptr &&
-                !holes->inRows(begin - kReach, end + kReach))
-                continue;
+            if (finest && holes != nullptr && !holes->inRows(begin - kReach, end + kReach)) continue;
             // All bands are as high as the first, and begin on an even row.
             const int64_t from = std::clamp<int64_t>(begin - kHalo, 0, height - band_height);
             rawTensors(level, holes, coarser, from, {static_cast<float*>(raw.host()), band_height, width});
             shrink.run(raw, shrunk, nullptr);
             smooth.run(shrunk, smoothed, nullptr);
-            const Plane4 source{static_cast<float*>(smoothed.host()), shrink.outputHeight(), result.width};
+            // Coarser levels set the course across wide holes, where steadiness counts for more than detail.
+            if (!finest) smooth.run(smoothed, shrunk, nullptr);
+            const Plane4 source{static_cast<float*>((finest ? smoothed : shrunk).host()),
+                                shrink.outputHeight(), result.width};
             const int64_t first = begin / 2;
             const int64_t count = half(end) - first;
             float* const target = result.plane().row(first);
