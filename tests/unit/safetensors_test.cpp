@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <random>
 #include <string>
 
 namespace pconv {
@@ -184,6 +185,46 @@ TEST(SafetensorsHeader, EveryPrefixOfAHeaderIsRefused) {
     for (std::size_t size = 0; size < header.size(); ++size) {
         EXPECT_NE(faultOf(header.substr(0, size), kOneFloat), "") << size;
     }
+}
+
+TEST(SafetensorsHeader, MutatedHeadersAreRefusedOrDescribeTheDataExactly) {
+    const std::string header = "{\"__metadata__\":{\"op\":\"partial_conv\",\"k\":\"\\u00e9\"}," +
+                               tensor("input", "[1,2,3]", "[0,24]") + "," +
+                               tensor("mask", "[3]", "[24,27]", "U8") + "}   ";
+    constexpr std::uint64_t kDataBytes = 27;
+    ASSERT_EQ(faultOf(header, kDataBytes), "");
+    const std::string pieces = "{}[]\",:0129-.eE\\u \n\xfftfn";
+    std::mt19937 random(1);
+    int accepted = 0;
+    constexpr int kRounds = 20000;
+    for (int round = 0; round < kRounds; ++round) {
+        std::string mutated = header;
+        for (auto i = random() % 3; i < 3; ++i) {
+            const std::size_t at = random() % mutated.size();
+            switch (random() % 3) {
+                case 0:
+                    mutated[at] = pieces[random() % pieces.size()];
+                    break;
+                case 1:
+                    mutated.erase(at, random() % 8);
+                    break;
+                default:
+                    mutated.insert(at, mutated.substr(random() % mutated.size(), random() % 12));
+                    break;
+            }
+        }
+        try {
+            const SafetensorsHeader parsed = parseSafetensorsHeader(mutated, kDataBytes, "x");
+            std::uint64_t covered = 0;
+            for (const auto& entry : parsed.tensors) covered += entry.second.byteCount();
+            EXPECT_EQ(covered, kDataBytes) << mutated;
+            ++accepted;
+        } catch (const FileError& error) {
+            EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+        }
+    }
+    EXPECT_GT(accepted, 0);
+    EXPECT_LT(accepted, kRounds / 2);
 }
 
 TEST_F(SafetensorsFile, RefusesFilesThatCannotHoldAHeader) {
