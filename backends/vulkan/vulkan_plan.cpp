@@ -173,7 +173,10 @@ class Planner {
             split({p.n0, p.n1, p.b0, middle, p.q0, p.q1});
             split({p.n0, p.n1, middle, p.b1, p.q0, p.q1});
         } else if (p.q1 - p.q0 > 1) {
-            const int64_t middle = (p.q0 + p.q1) / 2;
+            // Between planes first: a box of rows of several planes must hold no others.
+            int64_t middle = (p.q0 + p.q1) / 2;
+            const int64_t boundary = middle / unit_rows_ * unit_rows_;
+            if (boundary > p.q0) middle = boundary;
             split({p.n0, p.n1, p.b0, p.b1, p.q0, middle});
             split({p.n0, p.n1, p.b0, p.b1, middle, p.q1});
         } else if (fit.input && fit.output && fit.weights && fit.ratio && fit.mask && fit.groups_x) {

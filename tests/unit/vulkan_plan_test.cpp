@@ -1,6 +1,8 @@
 // How convolutions are cut: every output exactly once, every binding within the device's range; and that cut
 // runs give bit for bit what whole ones do.
 #include "vulkan_plan.h"
+#include <algorithm>
+
 #include "vulkan_fixture.h"
 
 namespace pconv::vulkan {
@@ -41,6 +43,8 @@ std::vector<Case> cases() {
     deep.window.input[0] = deep.window.output[0] = 9;
     deep.window.kernel[0] = 3;
     deep.window.padding[0] = 1;
+    PartialConvDesc wide = squareDesc(2, 3, 41, 10);
+    wide.window.input[0] = wide.window.output[0] = 9;
     PartialConvDesc strided = squareDesc(1, 8, 8, 64);
     strided.window.stride = {1, 3, 2};
     strided.window.output = {1, 22, 32};
@@ -52,9 +56,23 @@ std::vector<Case> cases() {
         {"rows of channels last", squareDesc(1, 16, 16, 64), true, 100000, kAny, false},
         {"channels far apart", squareDesc(1, 16, 8, 128), false, 300000, kAny, true},
         {"planes", deep, false, 12000, kAny, true},
+        {"output planes far apart", wide, false, 9000, kAny, true},
         {"stride", strided, false, 60000, kAny, true},
         {"work", squareDesc(1, 8, 32, 64), false, int64_t{1} << 27, 200000, false},
     };
+}
+
+int64_t outputBytes(const PartialConvDesc& desc, const PlanKernel& kernel, const Chunk& chunk) {
+    const Dims3& out = desc.window.output;
+    const int64_t units = (out[1] + kernel.unit_h - 1) / kernel.unit_h;
+    int64_t rows = 0;
+    for (int64_t q = chunk.q0; q < chunk.q1; ++q)
+        rows += std::min(kernel.unit_h, out[1] - q % units * kernel.unit_h);
+    int64_t channels = 0;
+    for (int64_t b = chunk.b0; b < chunk.b1; ++b)
+        channels += std::min(kernel.block_channels, desc.out_channels / desc.groups -
+                                                        b % kernel.blocks_a_group * kernel.block_channels);
+    return (chunk.n1 - chunk.n0) * channels * rows * out[2] * 4;
 }
 
 TEST(Plan, CoversEveryOutputOnceWithinTheLimits) {
@@ -86,6 +104,10 @@ TEST(Plan, CoversEveryOutputOnceWithinTheLimits) {
                 detours = detours || chunk.input_detour.used || chunk.output_detour.used;
                 EXPECT_LE(chunk.output_detour.used ? chunk.output.end : 0, plan.output_scratch);
                 EXPECT_LE(chunk.input_detour.used ? chunk.input.end : 0, plan.input_scratch);
+                // What is copied back is what the chunk made, no more.
+                int64_t copied = 0;
+                for (const CopyRegion& region : chunk.output_detour.regions) copied += region.size;
+                EXPECT_EQ(copied, chunk.output_detour.used ? outputBytes(desc, kernel, chunk) : 0);
                 for (int64_t n = chunk.n0; n < chunk.n1; ++n)
                     for (int64_t b = chunk.b0; b < chunk.b1; ++b)
                         for (int64_t q = chunk.q0; q < chunk.q1; ++q)
@@ -133,7 +155,9 @@ TEST_F(VulkanSplit, CutRunsAreBitEqualToWholeOnes) {
     deep.window.input[0] = deep.window.output[0] = 9;
     deep.window.kernel[0] = 3;
     deep.window.padding[0] = 1;
-    const PartialConvDesc descs[] = {squareDesc(1, 16, 8, 128), grouped, deep};
+    PartialConvDesc planes = squareDesc(1, 2, 20, 30);
+    planes.window.input[0] = planes.window.output[0] = 9;
+    const PartialConvDesc descs[] = {squareDesc(1, 16, 8, 128), grouped, deep, planes};
     for (const PartialConvDesc& desc : descs)
         for (const Implementation* row : {&vulkanDirect(), &vulkanGemm()}) {
             SCOPED_TRACE(row->name());
