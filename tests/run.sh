@@ -47,7 +47,7 @@ cmake/build.sh "$preset"
 echo "devices:"
 "build/$preset/bin/pconv" devices
 if [ -z "$(find "build/$preset" -maxdepth 2 -name 'libpconv_cuda.*')" ]; then
-    echo "skipped: CUDA devices: the CUDA module is not built; it needs a CUDA toolkit"
+    echo "skipped: CUDA devices: the CUDA module is not built; it needs CUDA toolkit 13 and cuDNN 9"
 fi
 
 ctest --preset "$preset" --parallel "$(nproc)" "$@"
