@@ -33,11 +33,15 @@ enum class Waits { no, at_barrier, at_warp, ended };
 struct Thread {
     Waits waits = Waits::no;
     int barrier = 0;
-    const char* operation = "";
-    uint32_t mask = 0;
-    void* lane_data = nullptr;
     std::vector<std::vector<Copy>> groups;  // committed, the oldest first
     std::vector<Copy> open;
+};
+
+struct Warp {
+    const char* operation = nullptr;  // that lanes wait at; null: none do
+    unsigned arrived = 0;
+    bool complete = false;  // has 32 lanes, none of which has ended
+    std::array<void*, kWarp> lanes{};
 };
 
 struct Barrier {
@@ -48,6 +52,7 @@ struct Barrier {
 struct Machine {
     FiberPool fibers;
     std::vector<Thread> threads;
+    std::vector<Warp> warps;
     std::array<Barrier, kBarriers> barriers;
     size_t running = 0;
     size_t alive = 0;
@@ -102,6 +107,9 @@ void threadEntry(size_t index) {
     const auto empty = [](const std::vector<Copy>& group) { return group.empty(); };
     if (!empty(thread.open) || !std::all_of(thread.groups.begin(), thread.groups.end(), empty))
         fault("ended with asynchronous copies that were never waited for");
+    Warp& warp = m.warps[index / kWarp];
+    if (warp.operation != nullptr) fault(std::string("ended while other lanes wait at ") + warp.operation);
+    warp.complete = false;
     thread.waits = Waits::ended;
     --m.alive;
     releaseBarriers();
@@ -121,7 +129,7 @@ std::string deadlock() {
             return where(i) + " waits at barrier " + std::to_string(thread.barrier) +
                    " that others never reach";
         if (thread.waits == Waits::at_warp)
-            return where(i) + " waits at " + thread.operation + " that other lanes never reach";
+            return where(i) + " waits at " + m.warps[i / kWarp].operation + " that other lanes never reach";
     }
     return "no thread can run";
 }
@@ -135,6 +143,8 @@ void runBlock(size_t count) {
         thread.open.clear();
     }
     m.barriers = {};
+    m.warps.assign((count + kWarp - 1) / kWarp, {});
+    for (size_t i = 0; i < count / kWarp; ++i) m.warps[i].complete = true;
     m.alive = count;
     std::fill(m.memory.begin(), m.memory.end(), kFence);
     std::memset(sharedMemory(), kPoison, m.shared_bytes);
@@ -227,10 +237,6 @@ void checkShared(const void* pointer, size_t bytes, size_t alignment) {
         fault("an address in shared memory is not aligned to " + std::to_string(alignment) + " bytes");
 }
 
-unsigned laneIndex() {
-    return static_cast<unsigned>(machine().running) % kWarp;
-}
-
 void barrier(int id, unsigned count) {
     Machine& m = machine();
     if (id < 0 || id >= kBarriers) fault("barrier " + std::to_string(id) + " does not exist");
@@ -246,39 +252,24 @@ void barrier(int id, unsigned count) {
     m.fibers.yield();  // also the last to arrive: it must not always be the first to go on
 }
 
-void meetWarp(const char* operation, uint32_t mask, void* lane_data, void (*combine)(void* const* lanes)) {
+void meetWarp(const char* operation, void* lane_data, void (*combine)(void* const* lanes)) {
     Machine& m = machine();
-    const size_t first = m.running / kWarp * kWarp;
-    Thread& thread = self();
-    if ((mask >> laneIndex() & 1U) == 0) fault(std::string(operation) + " by a lane outside its own mask");
-    thread.waits = Waits::at_warp;
-    thread.operation = operation;
-    thread.mask = mask;
-    thread.lane_data = lane_data;
-    std::array<void*, kWarp> lanes{};
-    bool all = true;
-    for (unsigned lane = 0; lane < kWarp; ++lane) {
-        if ((mask >> lane & 1U) == 0) continue;
-        if (first + lane >= m.threads.size())
-            fault(std::string(operation) + " names lanes that do not exist");
-        const Thread& other = m.threads[first + lane];
-        if (other.waits == Waits::ended) fault(std::string(operation) + " waits for a lane that has ended");
-        if (other.waits != Waits::at_warp) {
-            all = false;
-            continue;
-        }
-        if (other.mask == mask && std::strcmp(other.operation, operation) != 0)
-            fault(std::string("lanes of a warp meet at ") + operation + " and " + other.operation);
-        all = all && other.mask == mask;
-        lanes[lane] = other.lane_data;
-    }
-    if (all) {
-        if (combine != nullptr) combine(lanes.data());
-        for (unsigned lane = 0; lane < kWarp; ++lane)
-            if ((mask >> lane & 1U) != 0) m.threads[first + lane].waits = Waits::no;
+    Warp& warp = m.warps[m.running / kWarp];
+    if (!warp.complete) fault(std::string(operation) + " waits for a lane that has ended or never was");
+    if (warp.operation == nullptr) warp.operation = operation;
+    if (warp.operation != operation && std::strcmp(warp.operation, operation) != 0)
+        fault(std::string("lanes of a warp meet at ") + operation + " and " + warp.operation);
+    warp.lanes[m.running % kWarp] = lane_data;
+    if (++warp.arrived < kWarp) {
+        self().waits = Waits::at_warp;
+        m.fibers.yield();
         return;
     }
-    m.fibers.yield();
+    if (combine != nullptr) combine(warp.lanes.data());
+    warp.operation = nullptr;
+    warp.arrived = 0;
+    const size_t first = m.running / kWarp * kWarp;
+    for (size_t lane = first; lane < first + kWarp; ++lane) m.threads[lane].waits = Waits::no;
 }
 
 void copyAsync(void* shared, const void* global, unsigned bytes, unsigned source_bytes) {

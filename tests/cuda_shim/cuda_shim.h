@@ -54,10 +54,9 @@ uint32_t sharedOffset(const void* pointer);
 // All threads of the block that have not ended (count 0), or `count` threads, meet.
 void barrier(int id, unsigned count);
 
-// The lanes of `mask` meet at `operation`; the last to come runs combine(lanes), where lanes[i] is what lane
-// i passed.
-void meetWarp(const char* operation, uint32_t mask, void* lane_data, void (*combine)(void* const* lanes));
-unsigned laneIndex();
+// The 32 lanes of a warp meet at `operation`; the last to come runs combine(lanes), where lanes[i] is what
+// lane i passed.
+void meetWarp(const char* operation, void* lane_data, void (*combine)(void* const* lanes));
 
 // Asynchronous copies of the current thread.
 void copyAsync(void* shared, const void* global, unsigned bytes, unsigned source_bytes);

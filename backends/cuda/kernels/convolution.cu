@@ -1,6 +1,7 @@
 // What stands between the kernels and the rest of the backend: shapes, workspaces and the order of launches.
 #include <algorithm>
 
+#include "igemm_support.cuh"
 #include "weight_gradient.cuh"
 
 namespace pconv::cuda {
@@ -77,6 +78,38 @@ cudaError_t launchDirectBackward(const ConvProblem& problem, const View& input, 
         status = launchDirectWeightGradient(problem, input, dc, reinterpret_cast<float*>(memory),
                                             gradients.weight, gradients.accumulate, stream);
     return status;
+}
+
+size_t igemmBackwardWorkspaceBytes(const ConvShape& s, DataType type) {
+    return aligned(gradPartialBytes(s)) +
+           aligned(gradientBytes(s, type, igemmPadded(s.out_channels / s.groups, type))) +
+           aligned(igemmForwardWorkspaceBytes(s, type)) + igemmWeightPartialBytes(s, type);
+}
+
+cudaError_t launchIgemmBackward(const ConvProblem& problem, const View& input, const View& grad_output,
+                                const void* packed_weight, const GradientOutputs& gradients, void* workspace,
+                                cudaStream_t stream) {
+    const ConvShape& s = problem.shape;
+    const int channels = igemmPadded(s.out_channels / s.groups, problem.type);
+    auto* memory = static_cast<char*>(workspace);
+    void* bias_partials = memory;
+    memory += aligned(gradPartialBytes(s));
+    const bool dc_wanted = gradients.input != nullptr || gradients.weight != nullptr;
+    const View dc = gradientView(s, dc_wanted ? memory : nullptr, channels);
+    memory += aligned(gradientBytes(s, problem.type, channels));
+    void* input_copy = memory;
+    memory += aligned(igemmForwardWorkspaceBytes(s, problem.type));
+    cudaError_t status = launchGradPrepare(problem, grad_output, problem.type, dc, channels, gradients.bias,
+                                           gradients.accumulate, bias_partials, stream);
+    if (status == cudaSuccess && gradients.input != nullptr)
+        status = launchIgemmInputGradient(problem, dc, packed_weight, *gradients.input, gradients.accumulate,
+                                          stream);
+    if (status != cudaSuccess || gradients.weight == nullptr) return status;
+    IgemmSource source{};
+    status = igemmSource(problem, input, input_copy, source, stream);
+    if (status != cudaSuccess) return status;
+    return launchIgemmWeightGradient(problem, source, dc.data, reinterpret_cast<float*>(memory),
+                                     gradients.weight, gradients.accumulate, stream);
 }
 
 }  // namespace pconv::cuda

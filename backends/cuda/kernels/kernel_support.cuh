@@ -22,7 +22,7 @@ struct MaskReader {
     PackedMask mask;
     int volume;
 
-    __device__ __forceinline__ bool present() const { return mask.planes != nullptr; }
+    __host__ __device__ __forceinline__ bool present() const { return mask.planes != nullptr; }
     __device__ __forceinline__ int planeOf(int channel) const {
         return mask.plane_count > 1 ? mask.plane_of_channel[channel] : 0;
     }

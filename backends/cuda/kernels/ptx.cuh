@@ -136,6 +136,13 @@ __device__ __forceinline__ void multiplyAccumulate<Bf16>(float (&c)[4], const ui
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+__device__ __forceinline__ uint32_t floatBits(float value) {
+    return __float_as_uint(value);
+}
+__device__ __forceinline__ float floatFromBits(uint32_t bits) {
+    return __uint_as_float(bits);
+}
+
 __device__ __forceinline__ float toFloat(float value) {
     return value;
 }

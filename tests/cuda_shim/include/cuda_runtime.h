@@ -10,6 +10,10 @@ struct dim3 {
     dim3(unsigned x_size, unsigned y_size = 1, unsigned z_size = 1) : x(x_size), y(y_size), z(z_size) {}
 };
 
+struct alignas(8) float2 {
+    float x, y;
+};
+
 #define __global__
 #define __device__
 #define __host__

@@ -10,8 +10,6 @@
 
 namespace pconv::cuda {
 
-constexpr uint32_t kAllLanes = 0xFFFFFFFFU;
-
 template <typename T>
 T& sharedStorage() {
     cuda_shim::checkShared(cuda_shim::sharedMemory(), sizeof(T), alignof(T));
@@ -23,7 +21,7 @@ inline void syncThreads() {
 }
 
 inline void syncWarp() {
-    cuda_shim::meetWarp("a warp's barrier", kAllLanes, nullptr, nullptr);
+    cuda_shim::meetWarp("a warp's barrier", nullptr, nullptr);
 }
 
 template <typename T>
@@ -32,7 +30,7 @@ T shuffleXor(T value, int lanes) {
         T value, result;
         int lanes;
     } lane{value, T{}, lanes};
-    cuda_shim::meetWarp("a shuffle", kAllLanes, &lane, [](void* const* all) {
+    cuda_shim::meetWarp("a shuffle", &lane, [](void* const* all) {
         for (int i = 0; i < 32; ++i) {
             auto* to = static_cast<Lane*>(all[i]);
             to->result = static_cast<Lane*>(all[(i ^ to->lanes) & 31])->value;
@@ -46,7 +44,7 @@ inline uint32_t ballot(bool vote) {
         bool vote;
         uint32_t result;
     } lane{vote, 0};
-    cuda_shim::meetWarp("a ballot", kAllLanes, &lane, [](void* const* all) {
+    cuda_shim::meetWarp("a ballot", &lane, [](void* const* all) {
         uint32_t votes = 0;
         for (int i = 0; i < 32; ++i) votes |= static_cast<uint32_t>(static_cast<Lane*>(all[i])->vote) << i;
         for (int i = 0; i < 32; ++i) static_cast<Lane*>(all[i])->result = votes;
@@ -81,7 +79,7 @@ struct MatrixLane {
 inline void loadMatrices(uint32_t (&m)[4], const void* row, const char* name, void (*combine)(void* const*)) {
     cuda_shim::checkShared(row, 16, 16);
     MatrixLane lane{row, m};
-    cuda_shim::meetWarp(name, kAllLanes, &lane, combine);
+    cuda_shim::meetWarp(name, &lane, combine);
 }
 
 inline uint16_t element(void* const* lanes, int matrix, int row, int column) {
@@ -190,7 +188,14 @@ inline uint32_t roundToTf32(uint32_t bits) {
 template <typename T>
 void multiplyAccumulate(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     on_cpu::MultiplyLane lane{c, a, b};
-    cuda_shim::meetWarp("mma", kAllLanes, &lane, &on_cpu::multiply<T>);
+    cuda_shim::meetWarp("mma", &lane, &on_cpu::multiply<T>);
+}
+
+inline uint32_t floatBits(float value) {
+    return bitsOf(value);
+}
+inline float floatFromBits(uint32_t bits) {
+    return floatOf(bits);
 }
 
 inline float toFloat(float value) {

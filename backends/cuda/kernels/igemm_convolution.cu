@@ -1,0 +1,172 @@
+// cuda:igemm: the convolution and its input's gradient on tensor cores.
+#include "igemm_product.cuh"
+#include "igemm_support.cuh"
+#include "weight_gradient.cuh"
+
+namespace pconv::cuda {
+
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr int kMaxGrid = 65535;
+
+// [groups][columns][taps][depth], of which channels beyond the group's are 0. f32 is rounded to TF32 here,
+// once.
+template <typename T>
+__global__ void packIgemmWeights(const T* weight, T* packed, int groups, int out, int in, int taps,
+                                 int padded, bool backward) {
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    const int columns = backward ? in : out;
+    if (i >= static_cast<int64_t>(groups) * columns * taps * padded) return;
+    const int depth = static_cast<int>(i % padded);
+    const int tap = static_cast<int>(i / padded % taps);
+    const int column = static_cast<int>(i / padded / taps % columns);
+    const int group = static_cast<int>(i / padded / taps / columns);
+    const int o = backward ? depth : column;
+    const int c = backward ? column : depth;
+    T value{};
+    if (o < out && c < in) value = weight[((static_cast<int64_t>(group) * out + o) * in + c) * taps + tap];
+    if constexpr (sizeof(T) == 4) value = floatFromBits(roundToTf32(floatBits(value)));
+    packed[i] = value;
+}
+
+template <typename T, int warp_columns, bool backward>
+cudaError_t launchWidth(IgemmParameters p, int groups, cudaStream_t stream) {
+    constexpr int columns = kWarpColumns * warp_columns;
+    p.column_tiles = ceilDivide(p.columns, columns);
+    const int taps = p.gather.axes[0].kernel * p.gather.axes[1].kernel * p.gather.axes[2].kernel;
+    const int planes = p.source_mask.present() ? p.source_mask.mask.plane_count : 1;
+    const size_t words = static_cast<size_t>(ceilDivide(taps, kTapsInWord)) * static_cast<size_t>(planes);
+    using Storage = IgemmStorage<warp_columns>;
+    const size_t shared_bytes = ceilDivide(sizeof(typename Storage::Stage) * igemmStages(warp_columns) +
+                                               sizeof(uint32_t) * kBlockRows * words,
+                                           alignof(Storage)) *
+                                alignof(Storage);
+    for (p.first_class = 0; p.first_class < p.gather.classes; p.first_class += kMaxGrid) {
+        const int left = p.gather.classes - p.first_class;
+        const dim3 grid(static_cast<unsigned>(ceilDivide(gatherRows(p.gather), kBlockRows)),
+                        static_cast<unsigned>(groups * p.column_tiles),
+                        static_cast<unsigned>(left < kMaxGrid ? left : kMaxGrid));
+        const cudaError_t status = launch(igemmProduct<T, warp_columns, backward>, grid, 64U * warp_columns,
+                                          shared_bytes, stream, p);
+        if (status != cudaSuccess) return status;
+    }
+    return cudaSuccess;
+}
+
+template <typename T, bool backward>
+cudaError_t launchProduct(const IgemmParameters& p, int groups, cudaStream_t stream) {
+    return p.columns > 64 ? launchWidth<T, 4, backward>(p, groups, stream)
+                          : launchWidth<T, 2, backward>(p, groups, stream);
+}
+
+}  // namespace
+
+const char* igemmDeclines(const ConvShape& s, DataType type, bool fast_math) {
+    const int vector = igemmVector(type);
+    if (type == DataType::u8) return "igemm computes f32, f16 and bf16";
+    if (type == DataType::f32 && !fast_math) return "igemm rounds f32 to TF32, which exact math excludes";
+    if (volumeOf(s.kernel) > kMaxTaps) return "igemm takes kernels of at most 1024 taps";
+    if (s.groups > 1 && (s.in_channels / s.groups < vector || s.out_channels / s.groups < vector))
+        return "the groups have too few channels to fill a tensor core's operands";
+    return nullptr;
+}
+
+size_t igemmWeightBytes(const ConvShape& s, DataType type, bool backward) {
+    const int in = s.in_channels / s.groups;
+    const int out = s.out_channels / s.groups;
+    const int columns = backward ? in : out;
+    return static_cast<size_t>(s.groups) * static_cast<size_t>(columns) *
+           static_cast<size_t>(volumeOf(s.kernel)) *
+           static_cast<size_t>(igemmPadded(backward ? out : in, type)) * sizeOf(type);
+}
+
+cudaError_t launchIgemmWeights(const ConvShape& s, DataType type, const void* weight, void* packed,
+                               bool backward, cudaStream_t stream) {
+    const int in = s.in_channels / s.groups;
+    const int out = s.out_channels / s.groups;
+    const auto count = static_cast<int64_t>(igemmWeightBytes(s, type, backward) / sizeOf(type));
+    return withElement(type, [&](auto element) {
+        using T = decltype(element);
+        return launch(packIgemmWeights<T>, dim3(static_cast<unsigned>(ceilDivide<int64_t>(count, kThreads))),
+                      kThreads, 0, stream, static_cast<const T*>(weight), static_cast<T*>(packed), s.groups,
+                      out, in, volumeOf(s.kernel), igemmPadded(backward ? out : in, type), backward);
+    });
+}
+
+size_t igemmForwardWorkspaceBytes(const ConvShape& s, DataType type) {
+    return static_cast<size_t>(s.batch) * static_cast<size_t>(volumeOf(s.input)) *
+           static_cast<size_t>(s.groups) * static_cast<size_t>(igemmPadded(s.in_channels / s.groups, type)) *
+           sizeOf(type);
+}
+
+cudaError_t igemmSource(const ConvProblem& problem, const View& input, void* workspace, IgemmSource& source,
+                        cudaStream_t stream) {
+    const ConvShape& s = problem.shape;
+    const int in = s.in_channels / s.groups;
+    const int vector = igemmVector(problem.type);
+    source.mask = inputMask(problem);
+    source.view = input;
+    bool in_place = input.strides[1] == 1 && in % vector == 0 &&
+                    reinterpret_cast<uintptr_t>(input.data) % kVectorBytes == 0;
+    for (const int d : {0, 2, 3, 4}) in_place = in_place && input.strides[d] % vector == 0;
+    if (source.mask.present()) {
+        const PackedMask& mask = source.mask.mask;
+        in_place = in_place && mask.type == MaskType::binary && mask.channels_per_plane_chunk % vector == 0 &&
+                   mask.plane_count <= kMaxMaskPlanes;
+    }
+    if (in_place) return cudaSuccess;
+    const int64_t pixel = static_cast<int64_t>(s.groups) * igemmPadded(in, problem.type);
+    source.view = {
+        workspace,
+        {pixel * volumeOf(s.input), 1, pixel * s.input[2] * s.input[1], pixel * s.input[2], pixel}};
+    source.mask.mask.planes = nullptr;
+    return launchMaskedCopy(problem, input, source.view, igemmPadded(in, problem.type), stream);
+}
+
+cudaError_t launchIgemmForward(const ConvProblem& problem, const View& input, const void* packed_weight,
+                               const void* bias, const View& output, void* workspace, cudaStream_t stream) {
+    const ConvShape& s = problem.shape;
+    IgemmSource source{};
+    const cudaError_t status = igemmSource(problem, input, workspace, source, stream);
+    if (status != cudaSuccess) return status;
+    IgemmParameters p{};
+    p.gather = forwardGather(s);
+    p.depth = igemmPadded(s.in_channels / s.groups, problem.type);
+    p.columns = s.out_channels / s.groups;
+    p.source = source.view.data;
+    const int64_t strides[4] = {source.view.strides[0], source.view.strides[2], source.view.strides[3],
+                                source.view.strides[4]};
+    for (int d = 0; d < 4; ++d) p.source_strides[d] = strides[d];
+    p.destination = output;
+    p.weight = packed_weight;
+    p.bias = bias;
+    p.source_mask = source.mask;
+    p.tile_flags = problem.results.tile_flags;
+    p.epilogue = epilogueOf(problem);
+    p.results = resultReader(problem);
+    return withElement(problem.type, [&](auto element) {
+        return launchProduct<decltype(element), false>(p, s.groups, stream);
+    });
+}
+
+cudaError_t launchIgemmInputGradient(const ConvProblem& problem, const View& dc, const void* packed_weight,
+                                     const View& gradient, bool accumulate, cudaStream_t stream) {
+    const ConvShape& s = problem.shape;
+    IgemmParameters p{};
+    p.gather = backwardGather(s);
+    p.depth = igemmPadded(s.out_channels / s.groups, problem.type);
+    p.columns = s.in_channels / s.groups;
+    p.source = dc.data;
+    const int64_t strides[4] = {dc.strides[0], dc.strides[2], dc.strides[3], dc.strides[4]};
+    for (int d = 0; d < 4; ++d) p.source_strides[d] = strides[d];
+    p.destination = gradient;
+    p.weight = packed_weight;
+    p.destination_mask = gradientMask(problem);
+    p.accumulate = accumulate;
+    return withElement(problem.type, [&](auto element) {
+        return launchProduct<decltype(element), true>(p, s.groups, stream);
+    });
+}
+
+}  // namespace pconv::cuda
