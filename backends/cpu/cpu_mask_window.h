@@ -32,7 +32,9 @@ class WindowMaskUpdate final : public CpuMaskUpdate {
     template <typename Sum>
     void computeWith();
     template <typename Sum>
-    void sumChannels(int64_t row, char* scratch) const;
+    void sumChannels(int64_t first_row, int64_t rows, char* scratch) const;
+    template <typename Sum>
+    void padRow(Sum* to, const Sum* sums) const;
     template <typename Sum>
     void sumWindows(const Block& block, char* scratch) const;
     void gatherTerms();
@@ -46,11 +48,13 @@ class WindowMaskUpdate final : public CpuMaskUpdate {
     int64_t phase_length_ = 0;
     int64_t pitch_ = 0;
     int64_t padded_rows_ = 0;
+    int64_t input_rows_ = 0;  // summed at once
     int64_t block_rows_ = 0;
     int64_t block_width_ = 0;
     std::shared_ptr<Buffer> sums_;  // over channels, [mask batch * groups, D, padded rows, pitch]
     std::shared_ptr<Buffer> scratch_;
     size_t scratch_size_ = 0;  // for each thread
+    size_t row_pointers_at_ = 0;
 };
 
 }  // namespace pconv::cpu

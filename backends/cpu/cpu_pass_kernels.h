@@ -25,8 +25,7 @@ PCONV_INLINE Keep keepOf(const LoadRun& run, int64_t channel, int64_t pixel, int
     const void* plane = type == MaskType::none ? nullptr : run.planes[run.one_plane ? 0 : channel];
     if constexpr (type == MaskType::binary) {
         const auto* from = static_cast<const uint8_t*>(plane) + pixel;
-        const Bytes bytes = count == kLanes ? loadAs<Bytes>(from) : loadPartAs<Bytes>(from, count);
-        const Bits set = __builtin_convertvector(bytes, Bits) != 0;
+        const Bits set = count == kLanes ? loadNonzero(from) : loadNonzeroPart(from, count);
         keep.bits = set ^ (run.hole_is_one ? -1 : 0);
     } else if constexpr (type == MaskType::fractional) {
         const auto* from = static_cast<const float*>(plane) + pixel;
@@ -71,7 +70,8 @@ void loadPartTile(const LoadRun& run, int64_t channel, int64_t pixel, int64_t co
         rows[i] = Vec{};
         if (c >= run.channels) continue;
         const float* from = run.source + c * run.channel_stride + pixel;
-        rows[i] = masked<type>(loadPart(from, count), keepOf<type>(run, c, pixel, count));
+        rows[i] = masked<type>(count == kLanes ? load(from) : loadPart(from, count),
+                               keepOf<type>(run, c, pixel, count));
     }
     transpose(rows);
     for (int64_t i = 0; i + 1 < count; ++i) store(to + i * run.block, rows[i]);
@@ -101,6 +101,35 @@ void loadTransposed(const LoadRun& run) {
 }
 
 template <MaskType type>
+PCONV_INLINE float maskOf(const LoadRun& run, int64_t channel, int64_t pixel) {
+    if constexpr (type == MaskType::none) return 1;
+    const void* plane = run.planes[run.one_plane ? 0 : channel];
+    float value = 0;
+    if constexpr (type == MaskType::binary)
+        value = static_cast<const uint8_t*>(plane)[pixel] != 0 ? 1.0F : 0.0F;
+    else
+        value = static_cast<const float*>(plane)[pixel];
+    return run.hole_is_one ? 1 - value : value;
+}
+
+// Two to four channels, channels-last: an image.
+template <MaskType type, int channels>
+void loadNarrow(const LoadRun& run) {
+    int64_t p = 0;
+    for (; p + kLanes <= run.pixels; p += kLanes) {
+        Vec rows[channels];
+        for (int c = 0; c < channels; ++c)
+            rows[c] = masked<type>(load(run.source + c * run.channel_stride + p), keepOf<type>(run, c, p));
+        storeInterleavedVectors<channels>(run.scratch + p * channels, rows);
+    }
+    for (; p < run.pixels; ++p)
+        for (int c = 0; c < channels; ++c) {
+            const float m = maskOf<type>(run, c, p);
+            run.scratch[p * channels + c] = m == 0 ? 0.0F : run.source[c * run.channel_stride + p] * m;
+        }
+}
+
+template <MaskType type>
 void loadPlanar(const LoadRun& run) {
     for (int64_t c = 0; c < run.channels; ++c) {
         const float* from = run.source + c * run.channel_stride;
@@ -113,18 +142,6 @@ void loadPlanar(const LoadRun& run) {
             storePart(to + p, masked<type>(loadPart(from + p, count), keepOf<type>(run, c, p, count)), count);
         }
     }
-}
-
-template <MaskType type>
-PCONV_INLINE float maskOf(const LoadRun& run, int64_t channel, int64_t pixel) {
-    if constexpr (type == MaskType::none) return 1;
-    const void* plane = run.planes[run.one_plane ? 0 : channel];
-    float value = 0;
-    if constexpr (type == MaskType::binary)
-        value = static_cast<const uint8_t*>(plane)[pixel] != 0 ? 1.0F : 0.0F;
-    else
-        value = static_cast<const float*>(plane)[pixel];
-    return run.hole_is_one ? 1 - value : value;
 }
 
 // Channels-last to channels-last or blocked, one mask plane.
@@ -165,6 +182,11 @@ void loadAnyOrder(const LoadRun& run) {
 template <MaskType type>
 void loadMasked(const LoadRun& run) {
     if (run.pixel_stride == 1 && run.block == 1) return loadPlanar<type>(run);
+    if (run.pixel_stride == 1 && run.block == run.channels) {
+        if (run.channels == 2) return loadNarrow<type, 2>(run);
+        if (run.channels == 3) return loadNarrow<type, 3>(run);
+        if (run.channels == 4) return loadNarrow<type, 4>(run);
+    }
     if (run.pixel_stride == 1 && (run.one_plane || type == MaskType::none))
         return loadTransposed<type, true>(run);
     if (run.pixel_stride == 1) return loadTransposed<type, false>(run);
@@ -249,7 +271,10 @@ void storePartTile(const StoreRun& run, int64_t channel, int64_t width, int64_t 
     for (int64_t i = 0; i < width; ++i) {
         const Scale scale = scaleOf<fractional>(run, channel + i, pixel, count);
         const Vec y = finished<fractional, activation>(rows[i], run, scale, biasOf(run, channel + i));
-        storePart(to + i * run.channel_stride, y, count);
+        if (count == kLanes)
+            store(to + i * run.channel_stride, y);
+        else
+            storePart(to + i * run.channel_stride, y, count);
     }
 }
 
@@ -380,9 +405,32 @@ void addFractions(double* __restrict sums, const float* __restrict row, double b
     for (int64_t i = 0; i < size; ++i) sums[i] += base + scale * static_cast<double>(row[i]);
 }
 
-template <typename T>
-void addRow(T* __restrict sums, const T* __restrict row, int64_t size) {
-    for (int64_t i = 0; i < size; ++i) sums[i] += row[i];
+template <typename T, typename V>
+void sumRows(T* __restrict sums, const T* const* rows, int64_t rows_count, int64_t size) {
+    constexpr int64_t kWidth = sizeof(V) / sizeof(T);
+    int64_t i = 0;
+    for (; i + 2 * kWidth <= size; i += 2 * kWidth) {
+        V first = loadAs<V>(rows[0] + i);
+        V second = loadAs<V>(rows[0] + i + kWidth);
+        for (int64_t r = 1; r < rows_count; ++r) {
+            first += loadAs<V>(rows[r] + i);
+            second += loadAs<V>(rows[r] + i + kWidth);
+        }
+        __builtin_memcpy(sums + i, &first, sizeof first);
+        __builtin_memcpy(sums + i + kWidth, &second, sizeof second);
+    }
+    for (; i < size; ++i) {
+        T sum = rows[0][i];
+        for (int64_t r = 1; r < rows_count; ++r) sum += rows[r][i];
+        sums[i] = sum;
+    }
+}
+
+void gather(float* __restrict to, const float* __restrict from, int64_t stride, int64_t size) {
+    if (stride == 2)
+        for (int64_t i = 0; i < size; ++i) to[i] = from[i * 2];
+    else
+        for (int64_t i = 0; i < size; ++i) to[i] = from[i * stride];
 }
 
 template <typename Sum, typename Updated, bool window_ratio>
@@ -416,8 +464,16 @@ void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
 }  // namespace
 
 const Passes& PCONV_PASSES() {
-    static const Passes all{loadRun,       storeRun,       countRows,        addCounts,        addFractions,
-                            addRow<float>, addRow<double>, finishRow<float>, finishRow<double>};
+    static const Passes all{loadRun,
+                            storeRun,
+                            countRows,
+                            addCounts,
+                            addFractions,
+                            sumRows<float, Vec>,
+                            sumRows<double, DoubleVec>,
+                            gather,
+                            finishRow<float>,
+                            finishRow<double>};
     return all;
 }
 

@@ -67,9 +67,11 @@ struct Passes {
     // sums[i] += base + scale * row[i]
     void (*addCounts)(float* sums, const uint8_t* row, float base, float scale, int64_t size);
     void (*addFractions)(double* sums, const float* row, double base, double scale, int64_t size);
-    // sums[i] += row[i]
-    void (*addRow)(float* sums, const float* row, int64_t size);
-    void (*addRowDouble)(double* sums, const double* row, int64_t size);
+    // sums[i] = the sum of rows[...][i], at least one
+    void (*sumRows)(float* sums, const float* const* rows, int64_t rows_count, int64_t size);
+    void (*sumRowsDouble)(double* sums, const double* const* rows, int64_t rows_count, int64_t size);
+    // to[i] = from[i * stride]
+    void (*gather)(float* to, const float* from, int64_t stride, int64_t size);
     void (*finishRow)(const MaskResultRow& row, const float* sums, int64_t size);
     void (*finishRowDouble)(const MaskResultRow& row, const double* sums, int64_t size);
 };

@@ -3,6 +3,10 @@
 // set's copy for another.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <utility>
 
@@ -21,8 +25,8 @@ constexpr int kLanes = 4;
 #define PCONV_INLINE inline __attribute__((always_inline))
 
 using Vec = float __attribute__((vector_size(kLanes * 4)));
+using DoubleVec = double __attribute__((vector_size(kLanes * 4)));
 using Bits = int32_t __attribute__((vector_size(kLanes * 4)));
-using Bytes = uint8_t __attribute__((vector_size(kLanes)));
 using Lanes = std::make_integer_sequence<int, kLanes>;
 
 template <typename V, typename T>
@@ -32,23 +36,38 @@ PCONV_INLINE V loadAs(const T* from) {
     return v;
 }
 
-template <typename V, typename T>
-PCONV_INLINE V loadPartAs(const T* from, int64_t count) {
-    V v{};
-    __builtin_memcpy(&v, from, static_cast<size_t>(count) * sizeof(T));
-    return v;
-}
-
 PCONV_INLINE Vec load(const float* from) {
     return loadAs<Vec>(from);
 }
 
-PCONV_INLINE void store(float* to, Vec v) {
-    __builtin_memcpy(to, &v, sizeof v);
+PCONV_INLINE Vec loadPart(const float* from, int64_t count) {
+    Vec v{};
+    __builtin_memcpy(&v, from, static_cast<size_t>(count) * sizeof(float));
+    return v;
 }
 
-PCONV_INLINE Vec loadPart(const float* from, int64_t count) {
-    return loadPartAs<Vec>(from, count);
+// All bits of the lanes whose byte is not 0. By name, for GCC 12 takes a general conversion apart byte by
+// byte.
+PCONV_INLINE Bits loadNonzero(const uint8_t* from) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Bits>(_mm512_maskz_cvtepu8_epi32(0xFFFF, loadAs<__m128i>(from))) != 0;
+#elif defined(__AVX2__)
+    return reinterpret_cast<Bits>(
+               _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)))) != 0;
+#else
+    const Bits bytes{from[0], from[1], from[2], from[3]};
+    return bytes != 0;
+#endif
+}
+
+PCONV_INLINE Bits loadNonzeroPart(const uint8_t* from, int64_t count) {
+    uint8_t bytes[kLanes]{};
+    __builtin_memcpy(bytes, from, static_cast<size_t>(count));
+    return loadNonzero(bytes);
+}
+
+PCONV_INLINE void store(float* to, Vec v) {
+    __builtin_memcpy(to, &v, sizeof v);
 }
 
 PCONV_INLINE void storePart(float* to, Vec v, int64_t count) {
@@ -79,6 +98,29 @@ PCONV_INLINE void transposeFrom(Vec* rows) {
 
 PCONV_INLINE void transpose(Vec* rows) {
     transposeFrom<1>(rows);
+}
+
+// One lane of each of two to four vectors in turn: the part-th vector of the result.
+template <int count, int part, int... i>
+PCONV_INLINE Vec interleaved(const Vec* in, std::integer_sequence<int, i...> /*lanes*/) {
+    constexpr int kFirst = part * kLanes;
+    Vec out = __builtin_shufflevector(in[0], in[1],
+                                      ((kFirst + i) / count + ((kFirst + i) % count == 1 ? kLanes : 0))...);
+    if constexpr (count > 2)
+        out = __builtin_shufflevector(out, in[2],
+                                      ((kFirst + i) % count == 2 ? (kFirst + i) / count + kLanes : i)...);
+    if constexpr (count > 3)
+        out = __builtin_shufflevector(out, in[3],
+                                      ((kFirst + i) % count == 3 ? (kFirst + i) / count + kLanes : i)...);
+    return out;
+}
+
+template <int count, int part = 0>
+PCONV_INLINE void storeInterleavedVectors(float* to, const Vec* in) {
+    if constexpr (part < count) {
+        store(to + part * kLanes, interleaved<count, part>(in, Lanes{}));
+        storeInterleavedVectors<count, part + 1>(to, in);
+    }
 }
 
 }  // namespace

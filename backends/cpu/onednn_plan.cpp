@@ -10,12 +10,16 @@ namespace {
 // Measured on one core with 512-bit vectors; only their relations matter. Nanoseconds.
 constexpr double kBoxCost = 3000;
 constexpr double kTogetherCost = 15000;
+constexpr double kTogetherLoss = 0.05;  // oneDNN's own division of the work is uneven, and passes wait for it
 constexpr double kFlopCost = 0.004;
-constexpr double kElementCost = 0.1;      // loaded or stored, scratch in cache
-constexpr double kFarElementCost = 0.2;   // scratch beyond the second cache
-constexpr double kWeightByteCost = 0.015;  // read again by each box where they do not stay in the second cache
+constexpr double kElementCost = 0.1;      // loaded or stored, scratch in the second cache
+constexpr double kFarElementCost = 0.15;  // scratch of kFarBytes and more
+constexpr double kUnevenness = 0.03;      // lost where each thread has one box, and one thread is held up
+constexpr double kWeightByteCost =
+    0.015;  // read again by each box where they do not stay in the second cache
 constexpr double kNearWeightByteCost = 0.005;
 constexpr int64_t kCacheBytes = 1 << 20;
+constexpr int64_t kFarBytes = 4 << 20;
 constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
 
 // Outputs in one dimension per box, and the batch.
@@ -65,8 +69,9 @@ double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array
         input *= static_cast<double>(std::min(under, live[d].input_size));
         output *= static_cast<double>(cut.size[d]);
     }
-    const bool near = (input + output) * sizeof(float) <= static_cast<double>(kCacheBytes);
-    return (input + output) * (near ? kElementCost : kFarElementCost);
+    const double beyond = (input + output) * sizeof(float) - static_cast<double>(kCacheBytes);
+    const double far = std::clamp(beyond / static_cast<double>(kFarBytes - kCacheBytes), 0.0, 1.0);
+    return (input + output) * (kElementCost + far * (kFarElementCost - kElementCost));
 }
 
 double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
@@ -83,19 +88,21 @@ int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<S
 
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
-    const int64_t rounds = ceilDivide(boxCount(desc, cut, live), work.threads);
+    const int64_t count = boxCount(desc, cut, live);
+    const int64_t rounds = ceilDivide(count, work.threads);
     const bool near_weights = work.weight_bytes <= kCacheBytes / 2;
     const double weights =
         static_cast<double>(work.weight_bytes) * (near_weights ? kNearWeightByteCost : kWeightByteCost);
     const double box = kBoxCost + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live) + weights;
-    return static_cast<double>(rounds) * box;
+    const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
+    return static_cast<double>(rounds) * box * (1 + uneven);
 }
 
 double costTogether(const PartialConvDesc& desc, const Cut& all, const std::array<Span, 3>& live,
                     const Work& work) {
     const double weights = static_cast<double>(work.weight_bytes) * kWeightByteCost;
-    return kTogetherCost +
-           (flopCost(desc, all, work.winograd) + elementCost(desc, all, live) + weights) / work.threads;
+    const double shared = flopCost(desc, all, work.winograd) + elementCost(desc, all, live) + weights;
+    return kTogetherCost + shared / work.threads * (1 + kTogetherLoss);
 }
 
 // Every even division of `size`, finer ones first only as far as they differ.
