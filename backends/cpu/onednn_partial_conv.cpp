@@ -15,6 +15,10 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
+// Winograd rounds relative to all of a tile. Windows with less of the input than this part of one pixel's
+// channels may lie in a tile of much larger values, and their ratio lifts the error: they are convolved
+// directly.
+constexpr float kLeastForWinograd = 0.5F;
 
 size_t aligned(size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -31,6 +35,7 @@ struct Form {
     Primitive primitive;
     dnnl::convolution_forward convolution;
     size_t weights;  // index of the packing it reads
+    size_t direct;   // index of the form to take where Winograd's rounding would show; else its own
 };
 
 struct Packing {
@@ -77,7 +82,7 @@ class OneDnnPartialConv final : public PartialConv {
 
   private:
     void plan();
-    void addForm(const Box& box);
+    void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
     size_t packingFor(const Primitive& primitive);
     void makeWorkers();
@@ -89,7 +94,11 @@ class OneDnnPartialConv final : public PartialConv {
                   int64_t rows, float* scratch_begin, const void** planes) const;
     void storeRows(const Call& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
                    int64_t rows, const float* scratch_begin) const;
+    template <typename Test>
+    bool anyRow(const Call& call, const Box& box, const TensorRef& results, const Test& test) const;
     bool allHoles(const Call& call, const Box& box) const;
+    bool anySparse(const Call& call, const Box& box) const;
+    size_t formFor(const Call& call, size_t box) const;
     void zeroBox(const Call& call, const Box& box) const;
     void zeroMargins(const Call& call, int64_t n) const;
     void zeroRow(const Call& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
@@ -163,15 +172,20 @@ void OneDnnPartialConv::plan() {
                                        [&](const Form& form) { return form.box.sameForm(box); });
         form_of_box_.push_back(static_cast<size_t>(same - forms_.begin()));
         if (same != forms_.end()) continue;
-        std::optional<Primitive> primitive;
+        auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
+        if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+        std::optional<Primitive> winograd;
         if (chosen->winograd)
-            primitive = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
-        if (!primitive)
-            primitive = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
-        if (!primitive) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
-        const size_t weights = packingFor(*primitive);
-        forms_.push_back({box, *primitive, dnnl::convolution_forward(primitive->desc), weights});
+            winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
+        const size_t form = forms_.size();
+        if (winograd) addForm(box, *winograd, form + 1);
+        addForm(box, *direct, forms_.size());
     }
+}
+
+void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
+    const size_t weights = packingFor(primitive);
+    forms_.push_back({box, primitive, dnnl::convolution_forward(primitive.desc), weights, direct});
 }
 
 size_t OneDnnPartialConv::packingFor(const Primitive& primitive) {
@@ -360,23 +374,45 @@ void OneDnnPartialConv::storeRows(const Call& call, const Box& box, int64_t grou
     }
 }
 
-bool OneDnnPartialConv::allHoles(const Call& call, const Box& box) const {
+// Whether test(row of the plane, its size) holds for any row of a plane of the mask's results under the box.
+template <typename Test>
+bool OneDnnPartialConv::anyRow(const Call& call, const Box& box, const TensorRef& results,
+                               const Test& test) const {
     const Dims3& size = desc_.window.output;
     const int64_t groups = desc_.maskGroups();
     const bool one_batch = call.update.form().batch == 1;
-    for (int64_t n = 0; n < (one_batch ? 1 : box.batch_size); ++n)
-        for (int64_t g = 0; g < groups; ++g)
-            for (int64_t d = 0; d < box.spans[0].output_size; ++d)
-                for (int64_t h = 0; h < box.spans[1].output_size; ++h) {
-                    const int64_t plane = (one_batch ? 0 : box.batch_begin + n) * groups + g;
-                    const int64_t row = (plane * size[0] + box.spans[0].output_begin + d) * size[1] +
-                                        box.spans[1].output_begin + h;
-                    const float* ratio = pointer<float>(call.update.results().ratio) + row * size[2] +
-                                         box.spans[2].output_begin;
-                    if (std::any_of(ratio, ratio + box.spans[2].output_size, [](float r) { return r != 0; }))
-                        return false;
-                }
-    return true;
+    const int64_t first = one_batch ? 0 : box.batch_begin * groups;
+    const int64_t planes = (one_batch ? 1 : box.batch_size) * groups;
+    for (int64_t plane = first; plane < first + planes; ++plane)
+        for (int64_t d = 0; d < box.spans[0].output_size; ++d)
+            for (int64_t h = 0; h < box.spans[1].output_size; ++h) {
+                const int64_t row = (plane * size[0] + box.spans[0].output_begin + d) * size[1] +
+                                    box.spans[1].output_begin + h;
+                if (test(pointer<float>(results) + row * size[2] + box.spans[2].output_begin,
+                         box.spans[2].output_size))
+                    return true;
+            }
+    return false;
+}
+
+bool OneDnnPartialConv::allHoles(const Call& call, const Box& box) const {
+    return !anyRow(call, box, call.update.results().ratio, [](const float* ratio, int64_t size) {
+        return std::any_of(ratio, ratio + size, [](float r) { return r != 0; });
+    });
+}
+
+bool OneDnnPartialConv::anySparse(const Call& call, const Box& box) const {
+    const float least = kLeastForWinograd * static_cast<float>(desc_.countedChannels());
+    return anyRow(call, box, call.update.results().window_sum, [&](const float* sum, int64_t size) {
+        int sparse = 0;
+        for (int64_t i = 0; i < size; ++i) sparse += sum[i] > 0 && sum[i] < least ? 1 : 0;
+        return sparse > 0;
+    });
+}
+
+size_t OneDnnPartialConv::formFor(const Call& call, size_t box) const {
+    const size_t form = form_of_box_[box];
+    return forms_[form].direct != form && anySparse(call, plan_.boxes[box]) ? forms_[form].direct : form;
 }
 
 void OneDnnPartialConv::zeroRow(const Call& call, int64_t n, int64_t d, int64_t h, int64_t begin,
@@ -477,6 +513,7 @@ void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t group, floa
 void OneDnnPartialConv::runBox(Worker& worker, const Call& call, size_t index) const {
     const Box& box = plan_.boxes[index];
     if (allHoles(call, box)) return zeroBox(call, box);
+    const size_t form = formFor(call, index);
     float* input = worker.input;
     float* output = worker.output;
     const auto& in = call.input;
@@ -496,7 +533,7 @@ void OneDnnPartialConv::runBox(Worker& worker, const Call& call, size_t index) c
             for (int64_t n = 0; n < box.batch_size; ++n)
                 for (int64_t d = 0; d < box.spans[0].input_size; ++d)
                     loadRows(call, box, group, n, d, 0, box.spans[1].input_size, input, worker.planes.data());
-        execute(worker, form_of_box_[index], group, input, output);
+        execute(worker, form, group, input, output);
         for (int64_t n = 0; n < box.batch_size; ++n)
             for (int64_t d = 0; d < box.spans[0].output_size; ++d)
                 storeRows(call, box, group, n, d, 0, box.spans[1].output_size, output);
@@ -506,6 +543,7 @@ void OneDnnPartialConv::runBox(Worker& worker, const Call& call, size_t index) c
 void OneDnnPartialConv::runTogether(Worker& worker, const Call& call) const {
     const Box& box = plan_.boxes[0];
     if (allHoles(call, box)) return zeroBox(call, box);
+    const size_t form = formFor(call, 0);
     // Rows are dealt out in parts, a few for each thread.
     const auto forEachPart = [&](int64_t depth, int64_t height, const auto& body) {
         const int64_t wanted = 4L * device_.threads();
@@ -523,7 +561,7 @@ void OneDnnPartialConv::runTogether(Worker& worker, const Call& call) const {
                         loadRows(call, box, group, n, d, first, rows, worker.input,
                                  worker.planes.data() + thread * desc_.in_channels);
                     });
-        execute(worker, 0, group, worker.input, worker.output);
+        execute(worker, form, group, worker.input, worker.output);
         forEachPart(box.spans[0].output_size, box.spans[1].output_size,
                     [&](int /*thread*/, int64_t n, int64_t d, int64_t first, int64_t rows) {
                         storeRows(call, box, group, n, d, first, rows, worker.output);
