@@ -73,7 +73,8 @@ static inline PconvInpaintOptions pconvDefaultInpaintOptions(void) {
  * them.
  *  - On failure, and with PCONV_ERROR_CANCELLED after the callback asked to stop, the image is untouched.
  *
- * Needs about 22 bytes of memory for each pixel and 55 for each pixel of a hole, on the host or the device.
+ * Needs about 30 bytes of memory for each pixel and 50 more for each pixel of a hole; a GPU needs the former
+ * too.
  */
 PCONV_API PconvStatus pconvInpaint(PconvDevice device, const PconvImage* image, const uint8_t* mask,
                                    const PconvInpaintOptions* options);
