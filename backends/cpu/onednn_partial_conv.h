@@ -1,0 +1,107 @@
+// The operator of cpu:onednn: its plan and what it runs with.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu_device.h"
+#include "onednn_convolution.h"
+
+namespace pconv::cpu {
+
+inline constexpr size_t kAlignment = 64;
+
+[[noreturn]] void failFrom(const dnnl::error& error);
+
+// Boxes of equal form share a primitive.
+struct Form {
+    Box box;
+    Primitive primitive;
+    dnnl::convolution_forward convolution;
+    size_t weights;  // index of the packing it reads
+    size_t direct;   // index of the form to take where Winograd's rounding would show; else its own
+};
+
+struct Packing {
+    dnnl::memory::desc desc;
+    dnnl::reorder reorder;
+    std::shared_ptr<Buffer> buffer;
+    std::vector<dnnl::memory> weights;  // one for each separate group
+};
+
+// What one thread runs with.
+struct Worker {
+    dnnl::stream stream;
+    float* input;
+    float* output;
+    std::vector<const void*> planes;
+    struct Arguments {
+        dnnl::memory input, output;
+        std::unordered_map<int, dnnl::memory> all;
+    };
+    std::vector<Arguments> arguments;  // for each form
+};
+
+// The operands of one forward pass.
+struct ForwardCall {
+    const CpuMaskUpdate& update;
+    const TensorRef& input;
+    const TensorRef& output;
+    MaskType mask;
+    bool one_plane;
+};
+
+class OneDnnPartialConv final : public PartialConv {
+  public:
+    OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc);
+
+    void setWeights(const TensorRef& weight, const TensorRef* bias) override;
+    void forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) override;
+
+  private:
+    void plan();
+    void addForm(const Box& box, const Primitive& primitive, size_t direct);
+    PlainConv plainConv(const Box& box) const;
+    size_t packingFor(const Primitive& primitive);
+    void makeWorkers();
+
+    void runBox(Worker& worker, const ForwardCall& call, size_t box) const;
+    void runTogether(Worker& worker, const ForwardCall& call) const;
+    void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
+    void loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
+                  int64_t rows, float* scratch_begin, const void** planes) const;
+    void storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
+                   int64_t first, int64_t rows, const float* scratch_begin) const;
+    template <typename Test>
+    bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
+    bool allHoles(const ForwardCall& call, const Box& box) const;
+    bool anySparse(const ForwardCall& call, const Box& box) const;
+    size_t formFor(const ForwardCall& call, size_t box) const;
+    void zeroBox(const ForwardCall& call, const Box& box) const;
+    void zeroMargins(const ForwardCall& call, int64_t n) const;
+    void zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
+    bool readsInputInPlace(const ForwardCall& call, const Box& box) const;
+    bool writesOutputInPlace(const ForwardCall& call, const Box& box) const;
+
+    // Of one convolution: of all groups or of one.
+    int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
+    int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+
+    CpuDevice& device_;
+    PartialConvDesc desc_;
+    dnnl::engine engine_;
+    dnnl::stream stream_;
+    Plan plan_;
+    // Groups convolved one after another, where oneDNN has no fast grouped kernel.
+    int64_t separate_groups_ = 1;
+    ScratchLayout input_layout_{}, output_layout_{};
+    std::vector<Form> forms_;
+    std::vector<size_t> form_of_box_;
+    std::vector<Packing> packings_;
+    std::vector<float> bias_;
+    std::vector<Worker> workers_;
+    std::shared_ptr<Buffer> scratch_;
+};
+
+}  // namespace pconv::cpu
