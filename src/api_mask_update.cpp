@@ -49,6 +49,7 @@ std::unique_ptr<PconvMaskUpdate_T> makeUpdate(const std::shared_ptr<DeviceState>
         desc.mask_type == MaskType::fractional || weighted ? DataType::f32 : DataType::u8;
     const size_t front = desc.maskedConvolution() ? 0 : 2 * plane;  // of window sum and ratio
 
+    std::unique_ptr<PconvBuffer_T> buffer;  // locks when it goes: declared before the lock, it goes after it
     const DeviceLock lock(state->mutex);
     const Implementation& row = chooseImplementation(*state, desc, pinned);
     std::shared_ptr<Buffer> memory =
@@ -61,7 +62,7 @@ std::unique_ptr<PconvMaskUpdate_T> makeUpdate(const std::shared_ptr<DeviceState>
         results.ratio = {memory, plane, DataType::f32, strides};
     }
     auto update = row.makeMaskUpdate(*state->device, desc, form, results);
-    std::unique_ptr<PconvBuffer_T> buffer(new PconvBuffer_T{{state, std::move(memory)}});
+    buffer.reset(new PconvBuffer_T{{state, std::move(memory)}});
     return std::unique_ptr<PconvMaskUpdate_T>(new PconvMaskUpdate_T{
         state, desc, form, std::move(buffer), std::move(results), std::move(update), weighted, false});
 }
@@ -121,8 +122,10 @@ PconvStatus pconvGetMaskUpdateTensors(PconvMaskUpdate update, PconvTensor* windo
     return guarded([&] {
         const PconvMaskUpdate_T& object = notNull(update, "update");
         const auto give = [&](PconvTensor* view, const TensorRef& tensor) {
-            if (view != nullptr)
-                *view = publicView(tensor, object.buffer.get(), object.desc, object.form.batch);
+            if (view == nullptr) return;
+            *view = tensor.buffer == nullptr
+                        ? PconvTensor{}
+                        : publicView(tensor, object.buffer.get(), object.desc, object.form.batch);
         };
         give(window_sum, object.results.window_sum);
         give(updated_mask, object.results.updated_mask);

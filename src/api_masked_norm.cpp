@@ -36,9 +36,10 @@ PartialConvDesc windowOfOne(const PconvMaskedNormDesc& desc) {
     conv.batch = desc.batch;
     conv.in_channels = desc.channels;
     std::copy(desc.size, desc.size + PCONV_MAX_SPATIAL_DIMS, conv.input_size);
-    conv.data_type = desc.data_type;
-    conv.input_layout = desc.layout;
-    conv.mask_type = desc.mask_type;
+    // As bytes: reading an enumeration that is none of its enumerators is undefined.
+    std::memcpy(&conv.data_type, &desc.data_type, sizeof conv.data_type);
+    std::memcpy(&conv.input_layout, &desc.layout, sizeof conv.input_layout);
+    std::memcpy(&conv.mask_type, &desc.mask_type, sizeof conv.mask_type);
     conv.mask_mode = PCONV_MASK_MODE_MULTI_CHANNEL;
     conv.eps = desc.eps;
     return parsePartialConvDesc(&conv);

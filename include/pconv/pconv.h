@@ -280,8 +280,10 @@ typedef enum PconvMaskType {
 
 typedef enum PconvNormalization {
     PCONV_NORMALIZATION_WINDOW_RATIO =
-        0,                           /* y = (conv(x*m) * win / (s + eps) * u + b) * u, u = clamp(s, 0, 1) */
-    PCONV_NORMALIZATION_MASK_SUM = 1 /* y = conv(x*m) / s + b where s > 0, else 0; u = s > 0 */
+        0,                            /* y = (conv(x*m) * win / (s + eps) * u + b) * u, u = clamp(s, 0, 1) */
+    PCONV_NORMALIZATION_MASK_SUM = 1, /* y = conv(x*m) / s + b where s > 0, else 0; u = s > 0 */
+    PCONV_NORMALIZATION_WEIGHT_MAGNITUDE =
+        2 /* the masked convolution: y = (conv(x) + b) * u, u the mask's mean by sums of |w|; odd kernels */
 } PconvNormalization;
 
 typedef enum PconvActivation {
@@ -444,7 +446,8 @@ PCONV_API PconvStatus pconvComputeMaskUpdate(PconvMaskUpdate update, const Pconv
  * Views of the results, [N or 1, 1 or groups, O...], contiguous, alive as long as the update: the window sum
  * s (F32), the updated mask u (U8 for binary and absent masks, else F32), the ratio r (F32). Any pointer may
  * be NULL. The batch is that of the mask, 1 where it is absent. `updated_mask` may serve as a plane of the
- * next mask.
+ * next mask. A masked convolution has one updated mask per output channel (F32; with no mask one, U8) and
+ * nothing else: the other views come without a buffer.
  */
 PCONV_API PconvStatus pconvGetMaskUpdateTensors(PconvMaskUpdate update, PconvTensor* window_sum,
                                                 PconvTensor* updated_mask, PconvTensor* ratio);
