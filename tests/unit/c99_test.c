@@ -1,7 +1,9 @@
-/* The header as a C99 program sees it: one small convolution, whose result is known by hand. */
+/* The headers as a C99 program sees them: one small convolution, whose result is known by hand, and one hole.
+ */
 #include <stdio.h>
 #include <string.h>
 
+#include "pconv/inpaint.h"
 #include "pconv/pconv.h"
 
 static int failures = 0;
@@ -22,6 +24,21 @@ static PconvTensor tensorOf(PconvBuffer buffer, PconvDataType type, int64_t c, i
     tensor.dims[1] = c;
     tensor.dims[2] = size;
     return tensor;
+}
+
+static void fillOneHole(PconvDevice device) {
+    static const uint8_t hole[3] = {0, 1, 0};
+    uint8_t pixels[3] = {80, 255, 80};
+    PconvImage image = pconvDefaultImage();
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    image.pixels = pixels;
+    image.width = 3;
+    image.height = 1;
+    image.channels = 1;
+    expectSuccess(pconvInpaint(device, &image, hole, &options), "pconvInpaint");
+    if (pixels[0] == 80 && pixels[1] == 80 && pixels[2] == 80) return;
+    ++failures;
+    printf("inpainted: %d %d %d, expected 80 three times\n", pixels[0], pixels[1], pixels[2]);
 }
 
 int main(void) {
@@ -95,6 +112,8 @@ int main(void) {
         printf("at %d: output %g, expected %g; mask %d, expected %d\n", i, (double)output[i],
                (double)expected[i], updated[i], expected_mask[i]);
     }
+
+    fillOneHole(device);
 
     pconvReleaseDevice(device);
     pconvReleaseBuffer(input_buffer);
