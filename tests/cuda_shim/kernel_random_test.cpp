@@ -56,7 +56,32 @@ class Generator {
         return c;
     }
 
+    // As many groups as make igemm take its wide blocks, on few pixels.
+    KernelCase makeManyGroups(int group_in, int group_out, DataType type) {
+        KernelCase c;
+        c.shape = {2,
+                   kManyGroups * group_in,
+                   kManyGroups * group_out,
+                   kManyGroups,
+                   {1, 1, 5},
+                   {1, 1, 3},
+                   {1, 1, 1},
+                   {0, 0, 1},
+                   {1, 1, 1},
+                   {}};
+        setOutput(c.shape);
+        c.type = type;
+        c.fast_math = true;
+        c.input_channels_last = true;
+        c.mask_batch = 2;
+        c.segments.push_back({1, c.shape.in_channels, {1, 0, 1, 1, 0, 0, 1, 0, 0, 1}});
+        fill(c);
+        return c;
+    }
+
   private:
+    static constexpr int kManyGroups = 132;
+
     int between(int low, int high) {
         return low + static_cast<int>(random_() % static_cast<uint32_t>(high - low + 1));
     }
@@ -157,6 +182,16 @@ TEST(Kernels, MoreChannelsThanATile) {
     int ran = 0;
     EXPECT_EQ(faultOf(2001, 12, 40, 4, ran), "");
     EXPECT_GE(ran, 12);
+}
+
+// Wide blocks are taken where there are enough of them for a large chip.
+TEST(Kernels, WideBlocks) {
+    int ran = 0;
+    for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
+        EXPECT_EQ(check(Generator(1).makeManyGroups(8, 72, type), ran), "");
+        EXPECT_EQ(check(Generator(2).makeManyGroups(72, 8, type), ran), "");
+    }
+    EXPECT_EQ(ran, 12);
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ cudaError_t launchDirectBackward(const ConvProblem& problem, const View& input, 
 size_t igemmBackwardWorkspaceBytes(const ConvShape& s, DataType type) {
     return aligned(gradPartialBytes(s)) +
            aligned(gradientBytes(s, type, igemmPadded(s.out_channels / s.groups, type))) +
-           aligned(igemmForwardWorkspaceBytes(s, type)) + igemmWeightPartialBytes(s, type);
+           igemmCopyBytes(s, type) + igemmWeightPartialBytes(s, type);
 }
 
 cudaError_t launchIgemmBackward(const ConvProblem& problem, const View& input, const View& grad_output,
@@ -98,7 +98,7 @@ cudaError_t launchIgemmBackward(const ConvProblem& problem, const View& input, c
     const View dc = gradientView(s, dc_wanted ? memory : nullptr, channels);
     memory += aligned(gradientBytes(s, problem.type, channels));
     void* input_copy = memory;
-    memory += aligned(igemmForwardWorkspaceBytes(s, problem.type));
+    memory += igemmCopyBytes(s, problem.type);
     cudaError_t status = launchGradPrepare(problem, grad_output, problem.type, dc, channels, gradients.bias,
                                            gradients.accumulate, bias_partials, stream);
     if (status == cudaSuccess && gradients.input != nullptr)

@@ -156,19 +156,34 @@ __global__ void __launch_bounds__(kDirectRows) directProduct(DirectParameters p)
     source.moveTo(taps, row, at.tap);
     const int thread_m = thread % (kDirectRows / TM);
     const int thread_n = thread / (kDirectRows / TM);
-    for (int step = 0; step < steps; ++step) {
+    // What the next step wants is on its way from memory while this one is multiplied.
+    constexpr int kThreadsInRow = kDirectRows / BN;
+    float next_a[kDirectDepth] = {};
+    float next_b[kDirectDepth / kThreadsInRow] = {};
+    const int column = first_column + thread % BN;
+    const auto load = [&] {
+#pragma unroll
         for (int k = 0; k < kDirectDepth; ++k) {
             const bool within = at.tap[0] < taps[0].count;
-            shared.a[k][thread] = within ? source.value(row.n, group * p.depth + at.channel) : 0;
-            if (thread < BN) {
-                const int column = first_column + thread;
+            next_a[k] = within ? source.value(row.n, group * p.depth + at.channel) : 0;
+            if (k % kThreadsInRow == thread / BN) {
                 const int64_t from =
-                    static_cast<int64_t>(directTap(taps, p.gather.axes, at.tap) * p.depth + at.channel);
-                shared.b[k][thread] = within && column < p.columns ? weight[from * p.columns + column] : 0;
+                    static_cast<int64_t>(directTap(taps, p.gather.axes, at.tap)) * p.depth + at.channel;
+                next_b[k / kThreadsInRow] =
+                    within && column < p.columns ? weight[from * p.columns + column] : 0;
             }
             if (within && at.advance(taps, p.depth)) source.moveTo(taps, row, at.tap);
         }
+    };
+    if (steps > 0) load();
+    for (int step = 0; step < steps; ++step) {
+#pragma unroll
+        for (int k = 0; k < kDirectDepth; ++k) shared.a[k][thread] = next_a[k];
+#pragma unroll
+        for (int k = 0; k < kDirectDepth / kThreadsInRow; ++k)
+            shared.b[k * kThreadsInRow + thread / BN][thread % BN] = next_b[k];
         syncThreads();
+        if (step + 1 < steps) load();
 #pragma unroll
         for (int k = 0; k < kDirectDepth; ++k) {
             float a[TM];
@@ -192,8 +207,9 @@ __global__ void __launch_bounds__(kDirectRows) directProduct(DirectParameters p)
         if (!to.inside) continue;
 #pragma unroll
         for (int j = 0; j < TN; ++j) {
-            const int column = first_column + thread_n * TN + j;
-            if (column < p.columns) directStore<T, backward>(p, to, group * p.columns + column, sums[i][j]);
+            const int to_column = first_column + thread_n * TN + j;
+            if (to_column < p.columns)
+                directStore<T, backward>(p, to, group * p.columns + to_column, sums[i][j]);
         }
     }
 }

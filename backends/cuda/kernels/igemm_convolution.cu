@@ -30,8 +30,56 @@ __global__ void packIgemmWeights(const T* weight, T* packed, int groups, int out
     packed[i] = value;
 }
 
+// The sums of all slices in their order, and the epilogue: one thread an output element.
+template <typename T>
+__global__ void finishSlices(IgemmParameters p, int slices, int rows, int channels) {
+    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (i >= static_cast<int64_t>(rows) * channels) return;
+    float sum = 0;
+    for (int slice = 0; slice < slices; ++slice)
+        sum += p.partials[slice * static_cast<int64_t>(rows) * channels + i];
+    const auto channel = static_cast<int>(i % channels);
+    const auto row = static_cast<int>(i / channels);
+    const int volume = p.gather.axes[0].rows * p.gather.axes[1].rows * p.gather.axes[2].rows;
+    const int n = row / volume;
+    const int position = row % volume;
+    const int w = position % p.gather.axes[2].rows;
+    const int h = position / p.gather.axes[2].rows % p.gather.axes[1].rows;
+    const int d = position / p.gather.axes[2].rows / p.gather.axes[1].rows;
+    const int64_t at = p.results.index(n, channel, position);
+    const float bias = p.bias == nullptr ? 0 : toFloat(static_cast<const T*>(p.bias)[channel]);
+    T* to = static_cast<T*>(p.destination.data) + positionOffset(p.destination, n, d, h, w) +
+            channel * p.destination.strides[1];
+    setFloat(*to, p.epilogue(sum, p.results.ratio(at), p.results.updated(at), bias));
+}
+
+// How the depth is cut where there are fewer blocks than a large chip wants.
+struct DepthSlices {
+    int slices, steps;  // of one
+};
+
+constexpr int kSliceSteps = 8;  // at least
+constexpr int kMaxSlices = 16;
+
+DepthSlices depthSlices(const ConvShape& s, DataType type) {
+    const int columns = s.out_channels / s.groups;
+    const int rows = s.batch * volumeOf(s.output);
+    const int steps = ceilDivide(volumeOf(s.kernel) * igemmPadded(s.in_channels / s.groups, type),
+                                 kStageVectors * igemmVector(type));
+    const int64_t blocks =
+        static_cast<int64_t>(ceilDivide(rows, kBlockRows)) * s.groups * ceilDivide(columns, 2 * kWarpColumns);
+    int64_t slices = kBlocksWanted / 2 / blocks;
+    slices = slices < steps / kSliceSteps ? slices : steps / kSliceSteps;
+    slices = slices < kMaxSlices ? slices : kMaxSlices;
+    if (slices < 2) return {1, steps};
+    const int of_one = ceilDivide(steps, static_cast<int>(slices));
+    return {ceilDivide(steps, of_one), of_one};
+}
+
+constexpr size_t kAlignment = 256;
+
 template <typename T, int warp_columns, bool backward>
-cudaError_t launchWidth(IgemmParameters p, int groups, cudaStream_t stream) {
+cudaError_t launchWidth(IgemmParameters p, int groups, int slices, cudaStream_t stream) {
     constexpr int columns = kWarpColumns * warp_columns;
     p.column_tiles = ceilDivide(p.columns, columns);
     const int taps = p.gather.axes[0].kernel * p.gather.axes[1].kernel * p.gather.axes[2].kernel;
@@ -46,7 +94,8 @@ cudaError_t launchWidth(IgemmParameters p, int groups, cudaStream_t stream) {
         const int left = p.gather.classes - p.first_class;
         const dim3 grid(static_cast<unsigned>(ceilDivide(gatherRows(p.gather), kBlockRows)),
                         static_cast<unsigned>(groups * p.column_tiles),
-                        static_cast<unsigned>(left < kMaxGrid ? left : kMaxGrid));
+                        backward ? static_cast<unsigned>(left < kMaxGrid ? left : kMaxGrid)
+                                 : static_cast<unsigned>(slices));
         const cudaError_t status = launch(igemmProduct<T, warp_columns, backward>, grid, 64U * warp_columns,
                                           shared_bytes, stream, p);
         if (status != cudaSuccess) return status;
@@ -55,9 +104,13 @@ cudaError_t launchWidth(IgemmParameters p, int groups, cudaStream_t stream) {
 }
 
 template <typename T, bool backward>
-cudaError_t launchProduct(const IgemmParameters& p, int groups, cudaStream_t stream) {
-    return p.columns > 64 ? launchWidth<T, 4, backward>(p, groups, stream)
-                          : launchWidth<T, 2, backward>(p, groups, stream);
+cudaError_t launchProduct(const IgemmParameters& p, int groups, int slices, cudaStream_t stream) {
+    // Narrow blocks where wide ones would be half empty, or too few for a large chip.
+    const int64_t wide = static_cast<int64_t>(ceilDivide(gatherRows(p.gather), kBlockRows)) *
+                         p.gather.classes * groups * ceilDivide(p.columns, 4 * kWarpColumns);
+    return p.columns > 2 * kWarpColumns && wide >= kBlocksWanted / 2
+               ? launchWidth<T, 4, backward>(p, groups, slices, stream)
+               : launchWidth<T, 2, backward>(p, groups, slices, stream);
 }
 
 }  // namespace
@@ -94,10 +147,18 @@ cudaError_t launchIgemmWeights(const ConvShape& s, DataType type, const void* we
     });
 }
 
+size_t igemmCopyBytes(const ConvShape& s, DataType type) {
+    const size_t bytes = static_cast<size_t>(s.batch) * static_cast<size_t>(volumeOf(s.input)) *
+                         static_cast<size_t>(s.groups) *
+                         static_cast<size_t>(igemmPadded(s.in_channels / s.groups, type)) * sizeOf(type);
+    return ceilDivide(bytes, kAlignment) * kAlignment;
+}
+
 size_t igemmForwardWorkspaceBytes(const ConvShape& s, DataType type) {
-    return static_cast<size_t>(s.batch) * static_cast<size_t>(volumeOf(s.input)) *
-           static_cast<size_t>(s.groups) * static_cast<size_t>(igemmPadded(s.in_channels / s.groups, type)) *
-           sizeOf(type);
+    const int slices = depthSlices(s, type).slices;
+    const size_t partials = sizeof(float) * static_cast<size_t>(slices) * static_cast<size_t>(s.batch) *
+                            static_cast<size_t>(volumeOf(s.output)) * static_cast<size_t>(s.out_channels);
+    return igemmCopyBytes(s, type) + (slices > 1 ? partials : 0);
 }
 
 cudaError_t igemmSource(const ConvProblem& problem, const View& input, void* workspace, IgemmSource& source,
@@ -145,8 +206,19 @@ cudaError_t launchIgemmForward(const ConvProblem& problem, const View& input, co
     p.tile_flags = problem.results.tile_flags;
     p.epilogue = epilogueOf(problem);
     p.results = resultReader(problem);
+    const DepthSlices cut = depthSlices(s, problem.type);
+    p.slice_steps = cut.steps;
+    if (cut.slices > 1)
+        p.partials =
+            reinterpret_cast<float*>(static_cast<char*>(workspace) + igemmCopyBytes(s, problem.type));
     return withElement(problem.type, [&](auto element) {
-        return launchProduct<decltype(element), false>(p, s.groups, stream);
+        using T = decltype(element);
+        const cudaError_t launched = launchProduct<T, false>(p, s.groups, cut.slices, stream);
+        if (launched != cudaSuccess || cut.slices == 1) return launched;
+        const int rows = gatherRows(p.gather);
+        const int64_t elements = static_cast<int64_t>(rows) * s.out_channels;
+        return launch(finishSlices<T>, dim3(static_cast<unsigned>(ceilDivide<int64_t>(elements, kThreads))),
+                      kThreads, 0, stream, p, cut.slices, rows, s.out_channels);
     });
 }
 
@@ -165,7 +237,7 @@ cudaError_t launchIgemmInputGradient(const ConvProblem& problem, const View& dc,
     p.destination_mask = gradientMask(problem);
     p.accumulate = accumulate;
     return withElement(problem.type, [&](auto element) {
-        return launchProduct<decltype(element), true>(p, s.groups, stream);
+        return launchProduct<decltype(element), true>(p, s.groups, 1, stream);
     });
 }
 

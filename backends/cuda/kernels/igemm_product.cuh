@@ -24,6 +24,10 @@ struct IgemmParameters {
     ResultReader results;
     GradientMask destination_mask;
     bool accumulate;
+    // Forward only: the depth may be cut into slices, in the grid's third dimension, whose sums go to
+    // [slices][rows][groups * columns] and are finished by another launch. Null: one slice.
+    int slice_steps;
+    float* partials;
 };
 
 constexpr int kStageVectors = 4;
@@ -78,7 +82,7 @@ struct IgemmBlock {
     int tap_count;
 
     __device__ __forceinline__ explicit IgemmBlock(const IgemmParameters& parameters) : p(parameters) {
-        gatherBlock<backward>(p.gather, p.first_class + static_cast<int>(blockIdx.z), taps);
+        gatherBlock<backward>(p.gather, backward ? p.first_class + static_cast<int>(blockIdx.z) : 0, taps);
         tap_count = taps[0].count * taps[1].count * taps[2].count;
     }
 
@@ -117,25 +121,36 @@ struct IgemmBlock {
     // The taps that are copied for a row, as bits: those inside the source and, with `masked`, valid.
     __device__ uint32_t tapBits(int row, int first_tap, int plane, bool masked) const {
         if (row >= rows()) return 0;
-        int at[3];
-        const int n = split(row, at);
-        for (int d = 0; d < 3; ++d) at[d] = at[d] * taps[d].base_step + taps[d].base;
+        int base[3];
+        const int n = split(row, base);
+        int index[3];
+        for (int d = 2; d >= 0; --d) {
+            base[d] = base[d] * taps[d].base_step + taps[d].base;
+            index[d] = first_tap % taps[d].count;
+            first_tap /= taps[d].count;
+        }
         uint32_t bits = 0;
-        for (int i = 0; i < kTapsInWord && first_tap + i < tap_count; ++i) {
-            int tap = first_tap + i;
-            int position = 0;
-            int pitch = 1;
+        for (int i = 0; i < kTapsInWord && index[0] < taps[0].count; ++i) {
+            int at[3];
             bool inside = true;
-            for (int d = 2; d >= 0; --d) {
-                const int source = at[d] + tap % taps[d].count * taps[d].offset_step;
-                tap /= taps[d].count;
-                inside = inside && source >= 0 && source < taps[d].source;
-                position += source * pitch;
-                pitch *= taps[d].source;
+            for (int d = 0; d < 3; ++d) {
+                at[d] = base[d] + index[d] * taps[d].offset_step;
+                inside = inside && at[d] >= 0 && at[d] < taps[d].source;
             }
+            const int position = (at[0] * taps[1].source + at[1]) * taps[2].source + at[2];
             if (inside && (!masked || p.source_mask.at(n, plane, position) != 0)) bits |= 1U << i;
+            next(index);
         }
         return bits;
+    }
+
+    // The next tap; index[0] runs over the end.
+    __device__ __forceinline__ void next(int (&index)[3]) const {
+        if (++index[2] < taps[2].count) return;
+        index[2] = 0;
+        if (++index[1] < taps[1].count) return;
+        index[1] = 0;
+        ++index[0];
     }
 
     __device__ __forceinline__ void locate(IgemmDepth& at) const {
@@ -157,10 +172,7 @@ struct IgemmBlock {
         while (at.channel >= p.depth && at.tap < tap_count) {
             at.channel -= p.depth;
             ++at.tap;
-            for (int d = 2; d >= 0; --d) {
-                if (++at.index[d] < taps[d].count || d == 0) break;
-                at.index[d] = 0;
-            }
+            next(at.index);
         }
         locate(at);
     }
@@ -176,6 +188,21 @@ __device__ __forceinline__ void storePair(T* to, float first, float second) {
     else
         *reinterpret_cast<uint32_t*>(to) =
             static_cast<uint32_t>(both[0].bits) | static_cast<uint32_t>(both[1].bits) << 16;
+}
+
+// The sums of one slice.
+__device__ __forceinline__ void igemmStorePartials(const IgemmParameters& p, const WarpSums& sums,
+                                                   int first_row, int rows, int group, int first_column) {
+    const int channels = p.results.results.groups * p.results.channels_per_group;
+    forEachPair(sums, [&](int row, int column, float first, float second) {
+        row += first_row;
+        column += first_column;
+        if (row >= rows || column >= p.columns) return;
+        float* to = p.partials + (static_cast<int64_t>(blockIdx.z) * rows + row) * channels +
+                    group * p.columns + column;
+        to[0] = first;
+        if (column + 1 < p.columns) to[1] = second;
+    });
 }
 
 // The final values of the sums, in registers, then stored.
@@ -255,7 +282,12 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     const bool masked = p.source_mask.present() && (flags & kTileSomeHole) != 0;
     const int planes = masked ? p.source_mask.mask.plane_count : 1;
     const int words = ceilDivide(block.tap_count, kTapsInWord);
-    const int steps = (flags & kTileSomeValid) == 0 ? 0 : ceilDivide(block.tap_count * p.depth, kStageDepth);
+    int steps = (flags & kTileSomeValid) == 0 ? 0 : ceilDivide(block.tap_count * p.depth, kStageDepth);
+    int first_step = 0;
+    if (!backward && p.partials != nullptr) {
+        first_step = static_cast<int>(blockIdx.z) * p.slice_steps;
+        steps = steps - first_step < p.slice_steps ? steps - first_step : p.slice_steps;
+    }
 
     for (int row = thread; row < kBlockRows; row += kThreads)
         shared.rows[row] = block.sourceRow(first_row + row);
@@ -280,7 +312,7 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
 
     IgemmDepth at{};
     block.locate(at);
-    block.advance(at, vector * kVector<T>);
+    block.advance(at, first_step * kStageDepth + vector * kVector<T>);
     const auto copyStage = [&](int stage) {
         const bool within = at.tap < block.tap_count;
         int word = at.tap / kTapsInWord;
@@ -346,6 +378,10 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
         writing = writing + 1 == kStages ? 0 : writing + 1;
     }
     waitCopies<0>();
+    if (!backward && p.partials != nullptr) {
+        igemmStorePartials(p, sums, first_row, rows, group, first_column);
+        return;
+    }
     syncThreads();
     for (int row = thread; row < kBlockRows; row += kThreads)
         shared.rows[row] = block.destinationRow(first_row + row);

@@ -21,6 +21,8 @@ struct IgemmSource {
     MaskReader mask;
 };
 
+// Of that copy.
+size_t igemmCopyBytes(const ConvShape& shape, DataType type);
 cudaError_t igemmSource(const ConvProblem& problem, const View& input, void* workspace, IgemmSource& source,
                         cudaStream_t stream);
 

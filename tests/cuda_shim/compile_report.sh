@@ -1,0 +1,92 @@
+#!/bin/sh
+# The compiler's report on the CUDA kernels, held to kernel_resources.txt; see usage below.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: compile_report.sh NVCC FOLDER [--write]
+
+Compiles every kernel for sm_86 and sm_90 into FOLDER, where FOLDER/report.txt is what the compiler says of each: chip, kernel,
+registers, bytes of stack, of spills and of static shared memory. Fails where a warning is given, a kernel has a stack frame or
+spills, needs more registers than kernel_resources.txt allows, or is not listed there.
+
+  --write   make the table of what was found, instead of comparing with it
+END
+}
+
+if [ $# -lt 2 ]; then
+    usage >&2
+    exit 2
+fi
+nvcc=$1
+folder=$2
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+table=$here/kernel_resources.txt
+mkdir -p "$folder"
+rm -f "$folder"/*.log
+
+# One job a file: both chips at once, so that a file is parsed once.
+find "$root/backends/cuda/kernels" -name '*.cu' -print0 |
+    xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I FILE sh -c '
+        name=$(basename "$2" .cu)
+        "$0" -std=c++17 -O3 -c "$2" -o "$1/$name.o" -I"$3/src" -I"$3/include" -I"$3/backends/cuda" \
+            -DPCONV_BUILD_VERSION=\"report\" -gencode arch=compute_86,code=sm_86 -gencode arch=compute_90,code=sm_90 \
+            -Xptxas -v,-warn-spills -Werror all-warnings -Xcompiler -Wall,-Wextra >"$1/$name.log" 2>&1 ||
+            { cat "$1/$name.log" >&2; exit 255; }' "$nvcc" "$folder" FILE "$root"
+
+cat "$folder"/*.log | awk '
+    /Compiling entry function/ {
+        split($0, part, "\047")
+        kernel = part[2]
+        chip = part[4]
+    }
+    / bytes stack frame/ {
+        stack = $1
+        spills = $5 + $9
+    }
+    /Used [0-9]+ registers/ {
+        shared = 0
+        for (i = 2; i <= NF; ++i) {
+            if ($i ~ /^registers/) registers = $(i - 1)
+            if ($i ~ /^smem/) shared = $(i - 2)
+        }
+        print chip, registers, stack, spills, shared, kernel
+    }' | c++filt | sed -E 's/ void / /; s/pconv::cuda:://g; s/\(anonymous namespace\):://g; s/\([^()]*\)$//; s/, /,/g' |
+    awk '{ print $1, $6, $2, $3, $4, $5 }' | sort >"$folder/report.txt"
+
+if [ "${3-}" = --write ]; then
+    {
+        echo "# chip kernel registers: the most that the compiler may use. compile_report.sh --write makes this table."
+        awk '{ print $1, $2, $3 }' "$folder/report.txt"
+    } >"$table"
+    exit
+fi
+
+awk -v report="$folder/report.txt" '
+    FNR == NR {
+        if ($0 !~ /^#/) allowed[$1 " " $2] = $3
+        next
+    }
+    {
+        kernel = $1 " " $2
+        seen[kernel] = 1
+        fault = ""
+        if (!(kernel in allowed)) fault = "is not in kernel_resources.txt"
+        else if ($3 > allowed[kernel]) fault = "needs " $3 " registers; expected at most " allowed[kernel]
+        if ($4 > 0) fault = "has a stack frame of " $4 " bytes; expected none"
+        if ($5 > 0) fault = "spills " $5 " bytes; expected none"
+        if (fault != "") {
+            print kernel " " fault
+            faults = 1
+        }
+    }
+    END {
+        for (kernel in allowed)
+            if (!(kernel in seen)) {
+                print kernel " is in kernel_resources.txt, but was not compiled"
+                faults = 1
+            }
+        if (!faults) print length(seen) " kernels: no stack frame, no spill, registers within kernel_resources.txt; see " report
+        exit faults
+    }' "$table" "$folder/report.txt"
