@@ -96,13 +96,18 @@ struct Times {
     double least() const { return *std::min_element(all.begin(), all.end()); }
 };
 
+// Keeps every repetition's time and shows the medians alone.
 class Collector : public benchmark::ConsoleReporter {
   public:
     void ReportRuns(const std::vector<Run>& runs) override {
-        for (const Run& run : runs)
+        std::vector<Run> medians;
+        for (const Run& run : runs) {
             if (run.run_type == Run::RT_Iteration)
                 times[run.run_name.function_name].all.push_back(run.GetAdjustedRealTime());
-        ConsoleReporter::ReportRuns(runs);
+            else if (run.aggregate_name == "median")
+                medians.push_back(run);
+        }
+        if (!medians.empty()) ConsoleReporter::ReportRuns(medians);
     }
     std::map<std::string, Times> times;
 };
@@ -180,8 +185,7 @@ struct Contest {
 int main(int argc, char** argv) {
     // What is compared runs in turn; a caller's own flags come later and win.
     std::vector<std::string> words{argv[0], "--benchmark_enable_random_interleaving=true",
-                                   "--benchmark_repetitions=15", "--benchmark_min_time=0.02",
-                                   "--benchmark_display_aggregates_only=true"};
+                                   "--benchmark_repetitions=15", "--benchmark_min_time=0.02"};
     words.insert(words.end(), argv + 1, argv + argc);
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());

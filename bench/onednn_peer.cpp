@@ -22,7 +22,10 @@ memory::desc plain(const std::vector<int64_t>& dims) {
 
 }  // namespace
 
-OneDnnPeer::Description OneDnnPeer::describe(const ConvShape& shape, bool winograd, bool channels_last) {
+// visit(description) for one implementation after another, until it says false.
+template <typename Visit>
+void OneDnnPeer::forEachImplementation(const ConvShape& shape, bool winograd, bool channels_last,
+                                       const Visit& visit) {
     const Tag last = shape.input.size() == 3 ? Tag::ndhwc : Tag::nhwc;
     const Tag tag = channels_last ? last : Tag::any;
     const auto input = array(shape.inputDims(), tag);
@@ -34,16 +37,23 @@ OneDnnPeer::Description OneDnnPeer::describe(const ConvShape& shape, bool winogr
     const auto kind = dnnl::prop_kind::forward_inference;
     const auto algorithm =
         winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
-    try {
+    Description description;
 #if DNNL_VERSION_MAJOR >= 3
-        return {cpu(), kind, algorithm, input, weight, bias, output, strides, padding, padding, {}, true};
-#else
-        const dnnl::convolution_forward::desc operation(kind, algorithm, input, weight, bias, output, strides,
-                                                        padding, padding);
-        return {operation, cpu(), true};
-#endif
+    // oneDNN 3 throws for an algorithm it no longer has.
+    try {
+        description = Description(cpu(), kind, algorithm, input, weight, bias, output, strides, padding,
+                                  padding, {}, true);
     } catch (const dnnl::error&) {
-        return {};
+        return;
+    }
+#else
+    // The description refers to it.
+    const dnnl::convolution_forward::desc operation(kind, algorithm, input, weight, bias, output, strides,
+                                                    padding, padding);
+    description = Description(operation, cpu(), true);
+#endif
+    if (!description) return;
+    while (visit(description) && description.next_impl()) {
     }
 }
 
@@ -78,26 +88,33 @@ void OneDnnPeer::run() {
 std::vector<OneDnnPeer> OneDnnPeer::all(const ConvShape& shape, float* input, const float* weight,
                                         const float* bias, float* output) {
     std::vector<OneDnnPeer> peers;
+    bool has_avx512 = false;
     for (const bool winograd : {false, true})
-        for (const bool channels_last : {false, true}) {
-            Description description = describe(shape, winograd, channels_last);
-            if (!description) continue;
-            do {
+        for (const bool channels_last : {false, true})
+            forEachImplementation(shape, winograd, channels_last, [&](const Description& description) {
                 const std::string implementation = description.impl_info_str();
+                // The reference loops and older instruction sets come last, and are slower by multiples.
+                for (const char* slow : {"ref", "sse41", has_avx512 ? "avx2" : "ref"})
+                    if (implementation.find(slow) != std::string::npos) return true;
+                has_avx512 = has_avx512 || implementation.find("avx512") != std::string::npos;
                 const std::string name = implementation + (channels_last ? ",channels-last" : "");
                 const bool known = std::any_of(peers.begin(), peers.end(),
                                                [&](const OneDnnPeer& peer) { return peer.name() == name; });
-                // Older instruction sets come last, and are slower by multiples.
-                if (known || implementation.find("sse41") != std::string::npos) continue;
-                if (implementation.find("ref") != std::string::npos) break;
-                peers.push_back(OneDnnPeer(shape, description, name, winograd, input, weight, bias, output));
-            } while (description.next_impl());
-        }
+                if (!known)
+                    peers.push_back(
+                        OneDnnPeer(shape, description, name, winograd, input, weight, bias, output));
+                return true;
+            });
     return peers;
 }
 
 OneDnnPeer OneDnnPeer::preferred(const ConvShape& shape, float* input, const float* weight, const float* bias,
                                  float* output) {
-    const Description description = describe(shape, false, false);
-    return {shape, description, description.impl_info_str(), false, input, weight, bias, output};
+    std::vector<OneDnnPeer> peers;
+    forEachImplementation(shape, false, false, [&](const Description& description) {
+        peers.push_back(
+            OneDnnPeer(shape, description, description.impl_info_str(), false, input, weight, bias, output));
+        return false;
+    });
+    return peers.at(0);
 }

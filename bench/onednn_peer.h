@@ -26,7 +26,9 @@ class OneDnnPeer {
     using Description = dnnl::convolution_forward::primitive_desc;
     OneDnnPeer(const ConvShape& shape, const Description& description, const std::string& name, bool winograd,
                float* input, const float* weight, const float* bias, float* output);
-    static Description describe(const ConvShape& shape, bool winograd, bool channels_last);
+    template <typename Visit>
+    static void forEachImplementation(const ConvShape& shape, bool winograd, bool channels_last,
+                                      const Visit& visit);
 
     std::string name_;
     bool winograd_;
