@@ -159,7 +159,8 @@ class Planner {
         const bool many_blocks = p.b1 - p.b0 > 1;
         const bool many_groups = groups(p).size() > 1;
         const bool output_by_channels = output_strides_[1] > output_strides_[4];
-        if (fit.all()) {
+        // What is more work than wanted in one dispatch but cannot be cut is emitted too.
+        if (fit.all()) {  // NOLINT(bugprone-branch-clone)
             emit(p);
         } else if (p.n1 - p.n0 > 1) {
             const int64_t middle = (p.n0 + p.n1) / 2;
@@ -180,7 +181,7 @@ class Planner {
             split({p.n0, p.n1, p.b0, p.b1, p.q0, middle});
             split({p.n0, p.n1, p.b0, p.b1, middle, p.q1});
         } else if (fit.input && fit.output && fit.weights && fit.ratio && fit.mask && fit.groups_x) {
-            emit(p);  // more work than wanted in one dispatch, but nothing is left to cut
+            emit(p);
         } else {
             fail(PCONV_ERROR_UNSUPPORTED, std::string("one row of ") +
                                               (!fit.input     ? "the input"
