@@ -103,6 +103,8 @@ T fromFloat(float value) {
         return value;
     } else {
         constexpr auto kMax = static_cast<float>(std::numeric_limits<T>::max());
+        // Never negative, so that this rounds, and unlike lround as a vector instruction.
+        // NOLINTNEXTLINE(bugprone-incorrect-roundings)
         return static_cast<T>(std::clamp(value, 0.0F, 1.0F) * kMax + 0.5F);
     }
 }

@@ -176,7 +176,8 @@ class ReferencePartialConv final : public PartialConv {
                         give(*gradients.input, elementIndex(*gradients.input, n, c, p),
                              dx[static_cast<size_t>(elementIndex(dx_at, n, c, p))]);
                     });
-        for (size_t i = 0; i < dw.size(); ++i) give(*gradients.weight, static_cast<int64_t>(i), dw[i]);
+        if (gradients.weight != nullptr)
+            for (size_t i = 0; i < dw.size(); ++i) give(*gradients.weight, static_cast<int64_t>(i), dw[i]);
         if (gradients.bias != nullptr)
             for (size_t i = 0; i < db.size(); ++i) give(*gradients.bias, static_cast<int64_t>(i), db[i]);
     }

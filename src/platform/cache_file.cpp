@@ -28,7 +28,7 @@ std::string header(const std::string& content) {
 }  // namespace
 
 std::string cacheFolder() {
-    if (const std::string chosen = environment("PCONV_CACHE_DIR"); !chosen.empty()) return chosen;
+    if (std::string chosen = environment("PCONV_CACHE_DIR"); !chosen.empty()) return chosen;
 #if defined(_WIN32)
     const std::string base = environment("LOCALAPPDATA");
     return base.empty() ? "" : base + "\\pconv\\cache";
