@@ -75,9 +75,9 @@ double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array
 }
 
 double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
-    const auto taps = static_cast<double>(desc.in_channels / desc.groups * volume(desc.window.kernel));
+    const int64_t taps = desc.in_channels / desc.groups * volume(desc.window.kernel);
     const auto outputs = static_cast<double>(cut.batch * desc.out_channels * volume(cut.size));
-    return 2 * taps * outputs * kFlopCost * (winograd ? 0.4 : 1);
+    return 2 * static_cast<double>(taps) * outputs * kFlopCost * (winograd ? 0.4 : 1);
 }
 
 int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {

@@ -31,7 +31,9 @@ bool isNearest(uint16_t bits, float value, const ValueOf& value_of) {
     return true;
 }
 
-double bf16Value(uint16_t bits) { return static_cast<double>(pconv::floatOf(static_cast<uint32_t>(bits) << 16)); }
+double bf16Value(uint16_t bits) {
+    return static_cast<double>(pconv::floatOf(static_cast<uint32_t>(bits) << 16));
+}
 
 TEST(Half, EveryF16ReadsAsItsValueAndComesBack) {
     for (uint32_t i = 0; i < 65536; ++i) {
