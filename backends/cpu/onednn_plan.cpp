@@ -15,8 +15,9 @@ constexpr double kFlopCost = 0.004;
 constexpr double kElementCost = 0.1;      // loaded or stored, scratch in the second cache
 constexpr double kFarElementCost = 0.15;  // scratch of kFarBytes and more
 constexpr double kUnevenness = 0.03;      // lost where each thread has one box, and one thread is held up
-constexpr double kWeightByteCost =
-    0.015;  // read again by each box where they do not stay in the second cache
+// Weights are read again by each box where they do not stay in the second cache.
+constexpr double kWeightByteCost = 0.015;
+constexpr double kWinogradWeightByteCost = 0.08;
 constexpr double kNearWeightByteCost = 0.005;
 constexpr int64_t kCacheBytes = 1 << 20;
 constexpr int64_t kFarBytes = 4 << 20;
@@ -86,13 +87,16 @@ int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<S
     return count;
 }
 
+double weightCost(const Work& work, bool near) {
+    const double far = work.winograd ? kWinogradWeightByteCost : kWeightByteCost;
+    return static_cast<double>(work.weight_bytes) * (near ? kNearWeightByteCost : far);
+}
+
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
     const int64_t count = boxCount(desc, cut, live);
     const int64_t rounds = ceilDivide(count, work.threads);
-    const bool near_weights = work.weight_bytes <= kCacheBytes / 2;
-    const double weights =
-        static_cast<double>(work.weight_bytes) * (near_weights ? kNearWeightByteCost : kWeightByteCost);
+    const double weights = weightCost(work, work.weight_bytes <= kCacheBytes / 2);
     const double box = kBoxCost + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live) + weights;
     const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
     return static_cast<double>(rounds) * box * (1 + uneven);
@@ -100,7 +104,7 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
 
 double costTogether(const PartialConvDesc& desc, const Cut& all, const std::array<Span, 3>& live,
                     const Work& work) {
-    const double weights = static_cast<double>(work.weight_bytes) * kWeightByteCost;
+    const double weights = weightCost(work, false);
     const double shared = flopCost(desc, all, work.winograd) + elementCost(desc, all, live) + weights;
     return kTogetherCost + shared / work.threads * (1 + kTogetherLoss);
 }
