@@ -289,6 +289,11 @@ class Device {
                        size_t bytes) = 0;  // copies `source` at once
     virtual void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) = 0;  // waits
     virtual void wait() = 0;
+    // Enqueues a copy of f32, f16 or bf16 elements between views of any strides, rounding to the nearest.
+    virtual void convert(const TensorRef& /*source*/, const TensorRef& /*destination*/,
+                         const std::array<int64_t, 5>& /*dims*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device does not convert tensors");
+    }
     virtual std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& /*desc*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no masked batch normalization");
     }

@@ -125,7 +125,7 @@ TensorRef parseTensor(const PconvTensor* caller, const Expected& expected, const
         }
     }
     const size_t unit = expected.unit == UnitStride::channels ? 1 : 4;
-    if (result.strides[unit] != 1)
+    if (expected.unit != UnitStride::any && result.strides[unit] != 1)
         invalid(name + " has stride " + std::to_string(result.strides[unit]) + " in its " +
                 (unit == 1 ? "channels" : "last dimension") + "; expected 1 in this layout");
     checkInBuffer(tensor, buffer, span(expected.dims, result.strides, name), type, name);

@@ -8,7 +8,7 @@ namespace pconv {
 using Dims5 = std::array<int64_t, 5>;  // N, C, D, H, W
 
 // Which dimension must have stride 1.
-enum class UnitStride { last, channels };
+enum class UnitStride { last, channels, any };
 
 struct Expected {
     const char* name;

@@ -9,7 +9,6 @@
 #include <sstream>
 #include <string_view>
 
-#include "command.h"
 #include "safetensors.h"
 
 namespace pconv::app {
@@ -205,13 +204,9 @@ void readMask(CaseReader& reader, Case& result) {
 
 }  // namespace
 
-Case readCase(const std::filesystem::path& path) {
+Case readCase(const std::filesystem::path& path, bool backward) {
     CaseReader reader(path);
-    if (reader.choice("op", {"partial_conv", "masked_conv"}) == 1) {
-        throw CommandError(
-            kExitDevice, inQuotes(path.string()) +
-                             ": op is 'masked_conv'; no device of this version has it, only 'partial_conv'");
-    }
+    const bool masked_conv = reader.choice("op", {"partial_conv", "masked_conv"}) == 1;
     Case result;
     const auto rank = static_cast<int64_t>(reader.dims("input").size());
     const int64_t spatial =
@@ -225,9 +220,15 @@ Case readCase(const std::filesystem::path& path) {
     desc.mask_window = reader.choice("mask_window", {"all_channels", "group_channels"}) == 0
                            ? PCONV_MASK_WINDOW_ALL_CHANNELS
                            : PCONV_MASK_WINDOW_GROUP_CHANNELS;
-    desc.normalization = reader.choice("normalization", {"window_ratio", "mask_sum"}) == 0
-                             ? PCONV_NORMALIZATION_WINDOW_RATIO
-                             : PCONV_NORMALIZATION_MASK_SUM;
+    if (masked_conv) {
+        reader.choice("normalization", {"weight_magnitude"});
+        desc.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
+        desc.mask_mode = PCONV_MASK_MODE_MULTI_CHANNEL;  // its mask is a channel's own, or one for all
+    } else {
+        desc.normalization = reader.choice("normalization", {"window_ratio", "mask_sum"}) == 0
+                                 ? PCONV_NORMALIZATION_WINDOW_RATIO
+                                 : PCONV_NORMALIZATION_MASK_SUM;
+    }
     desc.eps = reader.real("eps", desc.eps);
     desc.has_bias = reader.has("bias") ? 1 : 0;
     if (reader.has("bias")) {
@@ -240,6 +241,12 @@ Case readCase(const std::filesystem::path& path) {
         reader.fail(pconvGetLastError());
     result.input = reader.tensor("input");
     result.weight = reader.tensor("weight");
+    if (backward) {
+        Dims expected = {desc.batch, desc.out_channels};
+        expected.insert(expected.end(), output_size, output_size + spatial);
+        reader.expectDims("grad_output", expected);
+        result.grad_output = reader.tensor("grad_output");
+    }
     return result;
 }
 

@@ -22,9 +22,10 @@ struct Case {
     CaseTensor weight;
     std::optional<CaseTensor> bias;
     std::optional<CaseTensor> mask;
+    std::optional<CaseTensor> grad_output;  // where the backward pass is asked for
 };
 
-/// Throws FileError for a faulty file, CommandError for a good one that holds another operator.
-Case readCase(const std::filesystem::path& path);
+/// Throws FileError for a faulty file, and for one without grad_output where `backward` asks for it.
+Case readCase(const std::filesystem::path& path, bool backward);
 
 }  // namespace pconv::app

@@ -1,4 +1,6 @@
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,7 +12,7 @@
 namespace pconv::app {
 namespace {
 
-constexpr const char* kAbout = "Compute one partial convolution on tensors from a file.";
+constexpr const char* kAbout = "Compute one operator call on tensors from a file.";
 
 constexpr const char* kMore = R"(
 CASE holds F32 tensors
@@ -18,8 +20,9 @@ CASE holds F32 tensors
   weight  [out, C / groups, K...]
   bias    [out]                  may be absent
   mask    [N or 1, C or 1, S...] 1 valid, 0 hole, or between; may be absent: all valid
+  grad_output [N, out, O...]     needed, and looked at, with --backward alone
 and settings as strings in its __metadata__, all of which may be absent:
-  op             partial_conv
+  op             partial_conv or masked_conv
   spatial_dims   1, 2 or 3 (that of input)
   kernel         such as 3,3 (that of weight)
   stride         such as 2,2 (1)
@@ -28,19 +31,27 @@ and settings as strings in its __metadata__, all of which may be absent:
   groups         1
   multi_channel  false or true: whether each channel has its own mask
   mask_window    all_channels or group_channels: what a multi-channel window sums over
-  normalization  window_ratio or mask_sum
+  normalization  window_ratio or mask_sum; weight_magnitude for masked_conv
   eps            1e-8
 Other tensors and settings are not looked at. OUT gets the F32 tensors output [N, out, O...] and mask, the
-updated mask [N or 1, 1 or groups, O...].
+updated mask [N or 1, 1 or groups, O...]; for masked_conv [N or 1, out, O...], and none without a mask. With
+--backward it also gets grad_input, grad_weight and, where there is a bias, grad_bias.
 
-Example:
-  pconv run tests/conformance/cases/nvidia2d_k3_random.safetensors -o out.safetensors --device cpu --impl cpu:reference)";
+Examples:
+  pconv run tests/conformance/cases/nvidia2d_k3_random.safetensors -o out.safetensors --device cpu --impl cpu:reference
+  pconv run tests/conformance/cases/masked_conv2d_k3.safetensors -o out.safetensors --device cpu --backward)";
+
+const std::map<std::string, PconvDataType> kDataTypes = {
+    {"f32", PCONV_DATA_TYPE_F32}, {"f16", PCONV_DATA_TYPE_F16}, {"bf16", PCONV_DATA_TYPE_BF16}};
 
 struct Options {
     std::string input;
     std::string output;
     std::string device;
     std::string implementation;
+    std::string data_type = "f32";
+    std::string math = "exact";
+    bool backward = false;
 };
 
 std::vector<uint64_t> shapeOf(const PconvTensor& tensor) {
@@ -70,49 +81,120 @@ Tensor makePlanes(const Device& device, const Case& work) {
     return {device, mask.dims, bits};
 }
 
-void run(const Options& options) {
-    Case work = readCase(options.input);
-    if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
-    const Device device(options.device);
-    const PartialConv conv(device, work.desc);
-
-    const Tensor weight(device, work.weight.dims, work.weight.values);
-    if (work.bias) {
-        const Tensor bias(device, work.bias->dims, work.bias->values);
-        conv.setWeights(weight.view(), bias.view());
-    } else {
-        conv.setWeights(weight.view());
+/// One call on one device, in the data type asked for; conversion happens on the device.
+class Call {
+  public:
+    Call(Case work, const Device& device)
+        : work_(std::move(work)),
+          device_(device),
+          conv_(device, work_.desc),
+          weight_(upload(work_.weight)),
+          input_(upload(work_.input)) {
+        if (work_.bias) bias_.emplace(upload(*work_.bias));
+        if (bias_)
+            conv_.setWeights(weight_.view(), bias_->view());
+        else
+            conv_.setWeights(weight_.view());
+        makeUpdate();
     }
 
-    std::unique_ptr<Tensor> planes;
-    std::unique_ptr<MaskUpdate> update;
-    if (work.mask) {
-        planes = std::make_unique<Tensor>(makePlanes(device, work));
+    /// Writes to `results` as they are named in OUT.
+    void forward() {
+        std::vector<int64_t> dims = {work_.desc.batch, work_.desc.out_channels};
+        for (const int64_t size : work_.desc.outputSize()) dims.push_back(size);
+        const Tensor output(device_, dims, work_.desc.data_type);
+        conv_.forward(*update_, input_.view(), output.view());
+        give("output", output);
+        const bool plain =
+            work_.desc.normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE && !work_.mask.has_value();
+        if (!plain)
+            results_.push_back({"mask", shapeOf(update_->updatedMask()), readFloats(update_->updatedMask())});
+    }
+
+    void backward() {
+        const Tensor grad_output = upload(*work_.grad_output);
+        const Tensor grad_input(device_, work_.input.dims, work_.desc.data_type);
+        const Tensor grad_weight(device_, work_.weight.dims, work_.desc.data_type);
+        std::optional<Tensor> grad_bias;
+        if (work_.bias) grad_bias.emplace(device_, work_.bias->dims, work_.desc.data_type);
+        conv_.backward(*update_, input_.view(), grad_output.view(), &grad_input.view(), &grad_weight.view(),
+                       grad_bias ? &grad_bias->view() : nullptr);
+        give("grad_input", grad_input);
+        give("grad_weight", grad_weight);
+        if (grad_bias) give("grad_bias", *grad_bias);
+    }
+
+    void write(const std::string& path) const {
+        std::vector<SafetensorsOutput> entries;
+        for (const Result& result : results_)
+            entries.push_back({result.name, "F32", result.shape, result.values.data()});
+        AtomicFile file(path, watchTemporary);
+        writeSafetensors(file, entries,
+                         {{"device", device_.info().name}, {"implementation", conv_.implementation()}});
+        file.commit();
+    }
+
+  private:
+    struct Result {
+        std::string name;
+        std::vector<uint64_t> shape;
+        std::vector<float> values;
+    };
+
+    Tensor upload(const CaseTensor& tensor) const {
+        Tensor exact(device_, tensor.dims, tensor.values);
+        if (work_.desc.data_type == PCONV_DATA_TYPE_F32) return exact;
+        Tensor rounded(device_, tensor.dims, work_.desc.data_type);
+        convert(exact.view(), rounded.view());
+        return rounded;
+    }
+
+    void give(const std::string& name, const Tensor& tensor) {
+        if (work_.desc.data_type == PCONV_DATA_TYPE_F32) {
+            results_.push_back({name, shapeOf(tensor.view()), readFloats(tensor.view())});
+            return;
+        }
+        const Tensor exact(device_, tensor.dims());
+        convert(tensor.view(), exact.view());
+        results_.push_back({name, shapeOf(exact.view()), readFloats(exact.view())});
+    }
+
+    void makeUpdate() {
+        if (!work_.mask) {
+            update_.emplace(device_, work_.desc);
+            return;
+        }
+        planes_.emplace(makePlanes(device_, work_));
         // One plane in multi-channel mode stands for every channel.
-        const bool shared = work.mask->dims[1] == 1 && work.desc.mask_mode == PCONV_MASK_MODE_MULTI_CHANNEL;
+        const bool shared = work_.mask->dims[1] == 1 && work_.desc.mask_mode == PCONV_MASK_MODE_MULTI_CHANNEL;
         Mask mask;
-        mask.add(planes->view(), shared ? work.desc.in_channels : 1);
-        update = std::make_unique<MaskUpdate>(device, work.desc, mask);
-    } else {
-        update = std::make_unique<MaskUpdate>(device, work.desc);
+        mask.add(planes_->view(), shared ? work_.desc.in_channels : 1);
+        if (work_.desc.normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE)
+            update_.emplace(device_, work_.desc, mask, weight_.view());
+        else
+            update_.emplace(device_, work_.desc, mask);
     }
 
-    const Tensor input(device, work.input.dims, work.input.values);
-    std::vector<int64_t> output_dims = {work.desc.batch, work.desc.out_channels};
-    for (const int64_t size : work.desc.outputSize()) output_dims.push_back(size);
-    const Tensor output(device, output_dims);
-    conv.forward(*update, input.view(), output.view());
-    device.wait();
+    Case work_;
+    const Device& device_;
+    PartialConv conv_;
+    Tensor weight_, input_;
+    std::optional<Tensor> bias_, planes_;
+    std::optional<MaskUpdate> update_;
+    std::vector<Result> results_;
+};
 
-    const std::vector<float> values = readFloats(output.view());
-    const PconvTensor updated = update->updatedMask();
-    const std::vector<float> mask_values = readFloats(updated);
-    AtomicFile file(options.output, watchTemporary);
-    writeSafetensors(file,
-                     {{"output", "F32", shapeOf(output.view()), values.data()},
-                      {"mask", "F32", shapeOf(updated), mask_values.data()}},
-                     {{"device", device.info().name}, {"implementation", conv.implementation()}});
-    file.commit();
+void run(const Options& options) {
+    Case work = readCase(options.input, options.backward);
+    if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
+    work.desc.data_type = kDataTypes.at(options.data_type);
+    work.desc.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
+    work.desc.training = options.backward ? 1 : 0;
+    const Device device(options.device);
+    Call call(std::move(work), device);
+    call.forward();
+    if (options.backward) call.backward();
+    call.write(options.output);
 }
 
 }  // namespace
@@ -128,6 +210,14 @@ void addRunCommand(CLI::App& app, Action& action) {
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--impl", options->implementation, "The implementation to use, such as cpu:reference")
         ->option_text("ROW");
+    command->add_flag("--backward", options->backward, "Also compute the gradients, from grad_output");
+    command
+        ->add_option("--dtype", options->data_type, "The type of all tensors on the device: f32, f16 or bf16")
+        ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+        ->option_text("TYPE");
+    command->add_option("--math", options->math, "exact, or fast: Winograd and TF32 are allowed")
+        ->check(CLI::IsMember({"exact", "fast"}))
+        ->option_text("MATH");
     command->callback([options, &action] { action = [options] { run(*options); }; });
 }
 

@@ -32,6 +32,8 @@ class CpuDevice final : public Device {
     void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
     void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
     void wait() override {}
+    void convert(const TensorRef& source, const TensorRef& destination,
+                 const std::array<int64_t, 5>& dims) override;
     std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
     Host& host() const { return host_; }

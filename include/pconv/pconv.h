@@ -251,6 +251,13 @@ typedef struct PconvTensor {
     int64_t strides[PCONV_MAX_DIMS];
 } PconvTensor;
 
+/*
+ * Enqueues a copy of `source` into `destination`, of equal dims, on one device, where they do not overlap:
+ * between F32, F16 and BF16 (rounded to the nearest, ties to even; beyond the largest F16 is infinity) and
+ * between strides of any kind, such as contiguous and channels-last.
+ */
+PCONV_API PconvStatus pconvConvertTensor(const PconvTensor* source, const PconvTensor* destination);
+
 /* ---- The partial convolution's settings -----------------------------------------------------------------
  */
 

@@ -244,6 +244,11 @@ class Tensor {
     PconvTensor view_;
 };
 
+// Copies between data types and strides; see pconvConvertTensor.
+inline void convert(const PconvTensor& source, const PconvTensor& destination) {
+    detail::check(pconvConvertTensor(&source, &destination));
+}
+
 // A list of segments, each some planes that serve `multiplicity` channels; see PconvMask.
 class Mask {
   public:
