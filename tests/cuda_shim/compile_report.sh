@@ -51,13 +51,14 @@ cat "$folder"/*.log | awk '
             if ($i ~ /^registers/) registers = $(i - 1)
             if ($i ~ /^smem/) shared = $(i - 2)
         }
-        print chip, registers, stack, spills, shared, kernel
-    }' | c++filt | sed -E 's/ void / /; s/pconv::cuda:://g; s/\(anonymous namespace\):://g; s/\([^()]*\)$//; s/, /,/g' |
+        # Registers are given out by eights.
+        print chip, int((registers + 7) / 8) * 8, stack, spills, shared, kernel
+    }' | c++filt | sed -E 's/ void / /; s/pconv::cuda:://g; s/\(anonymous namespace\):://g; s/\([^()]*\)$//; s/, /,/g; s/unsigned char/u8/g' |
     awk '{ print $1, $6, $2, $3, $4, $5 }' | sort >"$folder/report.txt"
 
 if [ "${3-}" = --write ]; then
     {
-        echo "# chip kernel registers: the most that the compiler may use. compile_report.sh --write makes this table."
+        echo "# chip kernel registers: the most that a thread may be given. compile_report.sh --write makes this table."
         awk '{ print $1, $2, $3 }' "$folder/report.txt"
     } >"$table"
     exit

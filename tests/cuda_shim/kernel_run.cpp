@@ -265,7 +265,23 @@ class Runner {
         results_.output = output_->read("the output");
     }
 
+    // Where u is 0 the gradient of the output must not be read.
+    void poisonGradOutput() {
+        std::vector<float> values = c_.grad_output;
+        const int positions = volume(s_.output);
+        const int in_group = s_.out_channels / c_.maskGroups();
+        for (size_t i = 0; i < values.size(); ++i) {
+            const auto position = static_cast<int>(i) % positions;
+            const auto channel = static_cast<int>(i) / positions % s_.out_channels;
+            const int n = c_.mask_batch == 1 ? 0 : static_cast<int>(i) / positions / s_.out_channels;
+            const int at = (n * c_.maskGroups() + channel / in_group) * positions + position;
+            if (results_.updated[static_cast<size_t>(at)] == 0) values[i] = std::nanf("");
+        }
+        grad_output_->write(values);
+    }
+
     void backward() {
+        poisonGradOutput();
         const auto packed = packWeights(true);
         if (c_.accumulate)
             for (Tensor* tensor : {grad_input_.get(), grad_weight_.get(), grad_bias_.get()}) {

@@ -30,6 +30,17 @@ __global__ void packIgemmWeights(const T* weight, T* packed, int groups, int out
     packed[i] = value;
 }
 
+// Of a multiprocessor of sm_86, and what the system takes of it for each block.
+constexpr size_t kMultiprocessorBytes = 100 * 1024;
+constexpr size_t kSystemBytes = 1024;
+// With two planes of masks, as a U-Net's decoder has them, and up to 32 taps.
+constexpr size_t kUsualTapBytes = 2 * kBlockRows * sizeof(uint32_t);
+static_assert(2 * (sizeof(IgemmStorage<4>::Stage) * igemmStages(4) + kUsualTapBytes + kSystemBytes) <=
+                      kMultiprocessorBytes &&
+                  2 * (sizeof(IgemmStorage<2>::Stage) * igemmStages(2) + kUsualTapBytes + kSystemBytes) <=
+                      kMultiprocessorBytes,
+              "two blocks share a multiprocessor");
+
 // The sums of all slices in their order, and the epilogue: one thread an output element.
 template <typename T>
 __global__ void finishSlices(IgemmParameters p, int slices, int rows, int channels) {
