@@ -60,11 +60,7 @@ CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
       stream_(std::move(stream)),
       host_(host),
       info_(describeDevice(index)),
-#if defined(PCONV_CUDA_IGEMM)
       implementations_{&cudaCudnn(), &cudaIgemm(), &cudaDirect()},
-#else
-      implementations_{&cudaCudnn(), &cudaDirect()},
-#endif
       pinned_(std::make_unique<PinnedRing>()) {
     std::string reason;
     if (findCudnn(reason) != nullptr) info_.features += " cudnn-" + cudnnVersion();
@@ -79,6 +75,10 @@ CudaDevice::~CudaDevice() {
     } catch (const std::exception&) {
         // A device that is lost has nothing left to release.
     }
+}
+
+std::vector<const Implementation*> CudaDevice::preferredFor(const PartialConvDesc& desc) const {
+    return preferredRows(desc);
 }
 
 std::shared_ptr<Buffer> CudaDevice::allocate(size_t bytes) {

@@ -19,6 +19,7 @@ class CudaDevice final : public Device {
 
     const DeviceInfo& info() const override { return info_; }
     const std::vector<const Implementation*>& implementations() const override { return implementations_; }
+    std::vector<const Implementation*> preferredFor(const PartialConvDesc& desc) const override;
     std::shared_ptr<Buffer> allocate(size_t bytes) override;
     std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
     std::shared_ptr<Buffer> importNative(uint64_t handle, size_t offset, size_t bytes) override;
@@ -55,5 +56,8 @@ inline void* pointer(const TensorRef& tensor) {
 const Implementation& cudaCudnn();
 const Implementation& cudaIgemm();
 const Implementation& cudaDirect();
+
+// The order in which they are asked; a function of the descriptor alone, to be replaced by what is measured.
+std::vector<const Implementation*> preferredRows(const PartialConvDesc& desc);
 
 }  // namespace pconv::cuda

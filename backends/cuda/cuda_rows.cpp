@@ -28,7 +28,6 @@ struct Direct {
     static constexpr auto* backward = launchDirectBackward;
 };
 
-#if defined(PCONV_CUDA_IGEMM)
 struct Igemm {
     static constexpr auto* declines = igemmDeclines;
     static constexpr auto* weightBytes = igemmWeightBytes;
@@ -38,7 +37,6 @@ struct Igemm {
     static constexpr auto* backwardBytes = igemmBackwardWorkspaceBytes;
     static constexpr auto* backward = launchIgemmBackward;
 };
-#endif
 
 template <typename Kernels>
 class KernelPartialConv final : public CudaPartialConv {
@@ -111,12 +109,10 @@ class KernelRow final : public CudaImplementation {
 
 }  // namespace
 
-#if defined(PCONV_CUDA_IGEMM)
 const Implementation& cudaIgemm() {
     static const KernelRow<Igemm> row("cuda:igemm");
     return row;
 }
-#endif
 
 const Implementation& cudaDirect() {
     static const KernelRow<Direct> row("cuda:direct");

@@ -103,10 +103,12 @@ std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) const {
 }
 
 std::vector<std::unique_ptr<CudnnPlan>> CudnnContext::build(const CudnnConv& conv, size_t most) const {
-    const CudnnGraph graph(conv, *target_);
+    const auto graph = std::make_shared<const CudnnGraph>(conv, *target_);
+    const auto candidates =
+        std::make_shared<std::vector<CudnnCandidate>>(listCandidates(conv, *graph, *target_));
     std::vector<std::unique_ptr<CudnnPlan>> plans;
     std::string reason = "its heuristics propose no engine";
-    for (const CudnnCandidate& candidate : listCandidates(conv, graph, *target_)) {
+    for (const CudnnCandidate& candidate : *candidates) {
         cudnnStatus_t status{};
         auto plan = buildPlan(candidate, *target_, status, reason);
         if (plan == nullptr) continue;
@@ -114,6 +116,8 @@ std::vector<std::unique_ptr<CudnnPlan>> CudnnContext::build(const CudnnConv& con
             reason = "its workspace is larger than " + std::to_string(kMaxWorkspace >> 20) + " MiB";
             continue;
         }
+        plan->keepAlive(graph);
+        plan->keepAlive(candidates);
         plans.push_back(std::move(plan));
         if (plans.size() == most) break;
     }

@@ -69,9 +69,10 @@ std::vector<CudnnCandidate> listCandidates(const CudnnConv& conv, const CudnnGra
                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &handle),
                   "reading an engine");
             CudnnCandidate candidate;
-            candidate.engine = engine.number(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+            candidate.index = engine.number(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
             candidate.notes = engine.get<cudnnBackendNumericalNote_t>(
                 CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
+            candidate.engine = std::move(engine);
             candidate.config = std::move(config);
             if (allowed(conv, candidate.notes)) candidates.push_back(std::move(candidate));
         }

@@ -12,8 +12,8 @@ namespace pconv::cuda {
 
 // One engine with its settings, not yet built: building is what takes seconds.
 struct CudnnCandidate {
-    CudnnDescriptor config;
-    int64_t engine = 0;
+    CudnnDescriptor engine, config;
+    int64_t index = 0;
     std::vector<cudnnBackendNumericalNote_t> notes;
 };
 
@@ -25,11 +25,14 @@ std::vector<CudnnCandidate> listCandidates(const CudnnConv& conv, const CudnnGra
 class CudnnPlan {
   public:
     explicit CudnnPlan(CudnnDescriptor descriptor);
+    // For what the plan was made of: cuDNN does not say that it keeps a copy.
+    void keepAlive(std::shared_ptr<const void> object) { kept_.push_back(std::move(object)); }
     const CudnnDescriptor& descriptor() const { return descriptor_; }
     size_t workspaceBytes() const { return workspace_; }
     std::string json() const;
 
   private:
+    std::vector<std::shared_ptr<const void>> kept_;
     CudnnDescriptor descriptor_;
     size_t workspace_ = 0;
 };

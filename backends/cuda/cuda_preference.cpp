@@ -1,0 +1,16 @@
+// Which row is asked first. Nothing here was measured yet; each rule says what it expects.
+#include "cuda_device.h"
+
+namespace pconv::cuda {
+
+std::vector<const Implementation*> preferredRows(const PartialConvDesc& desc) {
+    const Implementation* const cudnn = &cudaCudnn();
+    const Implementation* const igemm = &cudaIgemm();
+    const Implementation* const direct = &cudaDirect();
+    // Groups of one channel leave a tensor core's operands empty, and memory is what bounds them.
+    if (desc.groups > 1 && desc.in_channels == desc.groups) return {direct, cudnn, igemm};
+    // cuDNN tunes its plans for each chip; igemm saves the premultiply pass, which is less than that.
+    return {cudnn, igemm, direct};
+}
+
+}  // namespace pconv::cuda
