@@ -20,11 +20,6 @@ VKAPI_ATTR VkBool32 VKAPI_CALL onMessage(VkDebugUtilsMessageSeverityFlagBitsEXT 
     return VK_FALSE;
 }
 
-bool wantsValidation() {
-    const char* text = std::getenv("PCONV_VULKAN_VALIDATION");
-    return text != nullptr && std::strcmp(text, "0") != 0 && *text != '\0';
-}
-
 bool hasLayer(const Loader& loader, const char* name) {
     uint32_t count = 0;
     loader.EnumerateInstanceLayerProperties(&count, nullptr);
@@ -58,6 +53,11 @@ void ValidationLog::add(const char* text) {
 std::string ValidationLog::first() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return first_;
+}
+
+bool Instance::wantsValidation() {
+    const char* text = std::getenv("PCONV_VULKAN_VALIDATION");
+    return text != nullptr && std::strcmp(text, "0") != 0 && *text != '\0';
 }
 
 std::shared_ptr<Instance> Instance::create(std::string& reason) {

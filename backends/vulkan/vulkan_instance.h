@@ -29,6 +29,8 @@ class Instance {
     // Null with the reason where there is no loader, no driver, or no validation layer though
     // PCONV_VULKAN_VALIDATION=1 asks for it.
     static std::shared_ptr<Instance> create(std::string& reason);
+    // What PCONV_VULKAN_VALIDATION says.
+    static bool wantsValidation();
     Instance() = default;
     Instance(const Instance&) = delete;
     Instance& operator=(const Instance&) = delete;

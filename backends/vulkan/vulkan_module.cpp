@@ -1,12 +1,25 @@
 // What the core looks up in this module.
+#include <map>
+#include <mutex>
+
 #include "vulkan_device.h"
 
 namespace {
 
 using pconv::vulkan::Instance;
 
+// Held for the rest of the process: drivers load slowly and do not unload cleanly.
+std::shared_ptr<Instance> heldInstance(std::string& reason) {
+    static std::mutex mutex;
+    static auto* const held = new std::map<bool, std::shared_ptr<Instance>>;
+    const std::lock_guard<std::mutex> lock(mutex);
+    auto& instance = (*held)[Instance::wantsValidation()];
+    if (instance == nullptr) instance = Instance::create(reason);
+    return instance;
+}
+
 void enumerate(std::vector<pconv::DeviceInfo>& devices, std::string& reason) {
-    const auto instance = Instance::create(reason);
+    const auto instance = heldInstance(reason);
     if (instance == nullptr) return;
     for (VkPhysicalDevice device : instance->devices())
         devices.push_back(pconv::vulkan::queryCapabilities(instance->api(), device).info);
@@ -14,7 +27,7 @@ void enumerate(std::vector<pconv::DeviceInfo>& devices, std::string& reason) {
 
 std::unique_ptr<pconv::Device> open(int index, pconv::Host& host) {
     std::string reason;
-    auto instance = Instance::create(reason);
+    auto instance = heldInstance(reason);
     if (instance == nullptr) pconv::fail(PCONV_ERROR_NO_DEVICE, "no vulkan device: " + reason);
     if (static_cast<size_t>(index) >= instance->devices().size())
         pconv::fail(PCONV_ERROR_NO_DEVICE, "the vulkan device is no longer present");

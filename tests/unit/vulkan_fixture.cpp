@@ -1,6 +1,7 @@
 #include "vulkan_fixture.h"
 
 #include <random>
+#include <stdexcept>
 
 namespace pconv::vulkan {
 
@@ -27,6 +28,23 @@ std::array<int64_t, 5> imageDims(int64_t n, int64_t c, const Dims3& size) {
 }
 
 }  // namespace
+
+void VulkanTest::SetUp() {
+    std::string reason;
+    const auto instance = Instance::create(reason);
+    if (instance == nullptr) GTEST_SKIP() << "no Vulkan device: " << reason;
+    // Drivers and layers forget memory when they are unloaded, which the sanitizer would lay at our door.
+    static auto* const held = new std::vector<std::shared_ptr<Instance>>;
+    if (held->size() < 2) held->push_back(instance);
+}
+
+std::unique_ptr<VulkanDevice> VulkanTest::open() {
+    std::string reason;
+    auto instance = Instance::create(reason);
+    if (instance == nullptr) throw std::runtime_error(reason);
+    VkPhysicalDevice physical = instance->devices().front();
+    return std::make_unique<VulkanDevice>(std::move(instance), physical, host_);
+}
 
 std::vector<float> randomValues(size_t count, unsigned seed) {
     std::mt19937 engine(seed);

@@ -53,18 +53,8 @@ class CountingHost final : public Host {
 
 class VulkanTest : public ::testing::Test {
   protected:
-    void SetUp() override {
-        std::string reason;
-        if (Instance::create(reason) == nullptr) GTEST_SKIP() << "no Vulkan device: " << reason;
-    }
-
-    std::unique_ptr<VulkanDevice> open() {
-        std::string reason;
-        auto instance = Instance::create(reason);
-        if (instance == nullptr) throw std::runtime_error(reason);
-        VkPhysicalDevice physical = instance->devices().front();
-        return std::make_unique<VulkanDevice>(std::move(instance), physical, host_);
-    }
+    void SetUp() override;
+    std::unique_ptr<VulkanDevice> open();
 
     CountingHost host_;
 };
