@@ -187,11 +187,9 @@ TEST(Kernels, MoreChannelsThanATile) {
 // Wide blocks are taken where there are enough of them for a large chip.
 TEST(Kernels, WideBlocks) {
     int ran = 0;
-    for (const DataType type : {DataType::f32, DataType::f16, DataType::bf16}) {
-        EXPECT_EQ(check(Generator(1).makeManyGroups(8, 72, type), ran), "");
-        EXPECT_EQ(check(Generator(2).makeManyGroups(72, 8, type), ran), "");
-    }
-    EXPECT_EQ(ran, 12);
+    EXPECT_EQ(check(Generator(1).makeManyGroups(8, 72, DataType::f16), ran), "");
+    EXPECT_EQ(check(Generator(2).makeManyGroups(72, 8, DataType::f32), ran), "");
+    EXPECT_EQ(ran, 4);
 }
 
 }  // namespace
