@@ -26,7 +26,8 @@ table=$here/kernel_resources.txt
 mkdir -p "$folder"
 rm -f "$folder"/*.log
 
-# One job a file: both chips at once, so that a file is parsed once.
+# One job a file: both chips at once, so that a file is parsed once. The inner shell expands its own parameters.
+# shellcheck disable=SC2016
 find "$root/backends/cuda/kernels" -name '*.cu' -print0 |
     xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I FILE sh -c '
         name=$(basename "$2" .cu)
