@@ -5,22 +5,11 @@
 #include <cstdlib>
 #include <random>
 
-#include "support/api.h"
+#include "support/cuda.h"
 #include "support/small_conv.h"
 
 namespace pconv::test {
 namespace {
-
-PconvBackendInfo cudaBackend() {
-    int32_t count = 0;
-    check(pconvGetBackendCount(&count));
-    for (int32_t i = 0; i < count; ++i) {
-        PconvBackendInfo info = pconvDefaultBackendInfo();
-        check(pconvGetBackendInfo(i, &info));
-        if (std::string(info.name) == "cuda") return info;
-    }
-    throw std::runtime_error("the library does not look for CUDA");
-}
 
 TEST(CudaModule, LoadsOnAnyMachineAndSaysWhyThereIsNoDevice) {
     const PconvBackendInfo info = cudaBackend();
@@ -46,13 +35,7 @@ TEST(CudaModule, LoadsOnAnyMachineAndSaysWhyThereIsNoDevice) {
     EXPECT_EQ(device, nullptr);
 }
 
-class OnCuda : public testing::Test {
-  protected:
-    void SetUp() override {
-        const PconvBackendInfo info = cudaBackend();
-        if (info.device_count == 0) GTEST_SKIP() << "no CUDA device: " << info.reason;
-    }
-};
+using OnCuda = OnCudaDevice<testing::Test>;
 
 void checkCuda(cudaError_t status) {
     if (status != cudaSuccess) throw std::runtime_error(cudaGetErrorString(status));

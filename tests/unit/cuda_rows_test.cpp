@@ -5,7 +5,7 @@
 #include <random>
 
 #include "half.h"
-#include "support/api.h"
+#include "support/cuda.h"
 
 namespace pconv::test {
 namespace {
@@ -345,7 +345,7 @@ void PrintTo(const Case& c, std::ostream* stream) {
     *stream << caseName(c);
 }
 
-class CudaRows : public testing::TestWithParam<Case> {
+class CudaRows : public OnCudaDevice<testing::TestWithParam<Case>> {
   protected:
     // Declining is right where the row says that it does; what it must not decline is named here.
     bool declines(PconvDevice device, PconvPartialConvDesc desc) const {

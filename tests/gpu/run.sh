@@ -1,0 +1,261 @@
+#!/bin/sh
+# Runs all that needs an NVIDIA GPU and writes a report; see usage below. Needs no network, and nothing but a driver.
+set -u
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+usage() {
+    cat <<'END'
+Usage: tests/gpu/run.sh [OPTION...] OUT
+
+Runs the unit tests, the conformance suites on the CUDA device and on the Vulkan device of the same GPU, random
+configurations on every row, and compute-sanitizer on a small set. Writes OUT/GPU.md and OUT/GPU.json, named by the GPU,
+with the commit, the driver, what passed, what failed and what was not run; logs go to OUT/logs.
+
+  --build DIR     use what is built in DIR (with bin/ and lib/); else build into build/gpu, which needs CMake, a compiler
+                  and the CUDA toolkit
+  --commit ID     the commit that DIR was built from, where git cannot tell
+  --count N       random configurations on each row (5000)
+  --device N      the n-th CUDA device (0)
+  --only STEP     run this step alone: unit, rows, conformance, vulkan, fuzz or sanitizer
+  --help          show this
+
+Exit status: 0 all that was run passed, 1 something failed, 2 misuse, 3 no GPU.
+
+Examples:
+  tests/gpu/run.sh out
+  tests/gpu/run.sh --build build/release --count 500 out
+END
+}
+
+say() { echo "tests/gpu/run.sh: $*" >&2; }
+misuse() {
+    say "$*; see --help"
+    exit 2
+}
+
+build='' commit='' count=5000 device=0 only='' out=''
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --build | --commit | --count | --device | --only)
+            [ $# -ge 2 ] || misuse "$1 needs a value"
+            name=${1#--}
+            eval "$name=\$2"
+            shift
+            ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        -*) misuse "unknown option '$1'" ;;
+        *)
+            [ -z "$out" ] || misuse "one OUT, not two"
+            out=$1
+            ;;
+    esac
+    shift
+done
+[ -n "$out" ] || misuse "OUT is missing"
+case "$count$device" in *[!0-9]*) misuse "--count and --device take whole numbers" ;; esac
+case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer) ;; *) misuse "there is no step '$only'" ;; esac
+
+# ---- What is run ---------------------------------------------------------------------------------------------------------
+
+if [ -z "$build" ]; then
+    build=$root/build/gpu
+    if ! command -v cmake >/dev/null || ! command -v nvcc >/dev/null; then
+        misuse "there is no CMake or no nvcc to build with; give --build DIR with prebuilt binaries"
+    fi
+    if ! cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DPCONV_BACKEND_CUDA=ON -DPCONV_BENCH=OFF >&2 ||
+        ! cmake --build "$build" --parallel "$(nproc)" >&2; then
+        say "the build failed"
+        exit 1
+    fi
+fi
+bin=$build/bin
+[ -x "$bin/pconv" ] || misuse "there is no program $bin/pconv"
+[ -n "$commit" ] || commit=$(git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null) || commit=unknown
+export LD_LIBRARY_PATH="${PCONV_GPU_LIBRARIES:-$build/lib}:${LD_LIBRARY_PATH:-}"
+export PCONV_CASES="${PCONV_CASES:-$root/tests/conformance/cases}"
+mkdir -p "$out/logs" || exit 2
+out=$(cd "$out" && pwd)
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+export PCONV_CACHE_DIR="$work/cache"
+
+# ---- Which devices there are ---------------------------------------------------------------------------------------------
+
+if ! "$bin/pconv" devices >"$work/devices" 2>"$work/devices.err"; then
+    say "pconv devices fails: $(cat "$work/devices.err")"
+    exit 1
+fi
+# One line a device: number, backend, name.
+awk '/^Devices/ { list = 1; next }
+     list && /^ +[0-9]+  / { number = $1; name = $0; sub(/^ +[0-9]+ +/, "", name) }
+     list && $1 == "backend" { print number "\t" $2 "\t" name }' "$work/devices" >"$work/list"
+line=$(awk -F '\t' -v n="$device" '$2 == "cuda" && seen++ == n' "$work/list")
+if [ -z "$line" ]; then
+    reason=$(sed -n 's/^ *cuda *absent: //p' "$work/devices")
+    say "no GPU: ${reason:-there is no CUDA device $device}"
+    exit 3
+fi
+cuda=$(echo "$line" | cut -f 1)
+gpu=$(echo "$line" | cut -f 3)
+vulkan=$(awk -F '\t' -v name="$gpu" '$2 == "vulkan" && $3 == name { print $1; exit }' "$work/list")
+field() { awk -v number="$cuda" -v want="$1" '/^ +[0-9]+  / { here = $1 == number } here && $1 == want { $1 = ""; sub(/^ +/, ""); print; exit }' "$work/devices"; }
+driver=$(field driver)
+features=$(field features)
+release=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)
+cuda_rows=$(awk -v number="$cuda" '/^ +[0-9]+  / { here = $1 == number } here { for (i = 1; i <= NF; ++i) if ($i ~ /^cuda:/) print $i }' "$work/devices")
+vulkan_rows=$(awk -v number="$vulkan" '/^ +[0-9]+  / { here = $1 == number } here { for (i = 1; i <= NF; ++i) if ($i ~ /^vulkan:/) print $i }' "$work/devices")
+file=$(echo "$gpu" | tr -c 'A-Za-z0-9\n' '-' | tr -s '-' | sed 's/-$//')
+say "$gpu, $driver, commit $commit"
+
+# ---- Steps -----------------------------------------------------------------------------------------------------------------
+
+: >"$work/results" # step, outcome, counts, log
+: >"$work/not_run" # what, why
+wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
+not_run() { printf '%s\t%s\n' "$1" "$2" >>"$work/not_run"; }
+
+# step NAME COMMAND...: its outcome, with GoogleTest's counts where it prints them.
+step() {
+    name=$1
+    shift
+    log=$out/logs/$(echo "$name" | tr -c 'A-Za-z0-9\n' '_').log
+    if [ ! -x "$1" ] && ! command -v "$1" >/dev/null; then
+        not_run "$name" "there is no program $(basename "$1")"
+        return
+    fi
+    printf '%s ... ' "$name" >&2
+    began=$(date +%s)
+    if "$@" >"$log" 2>&1 </dev/null; then outcome=passed; else outcome=failed; fi
+    seconds=$(($(date +%s) - began))
+    number() { sed -n "s/^\[  $1 *\] \([0-9]*\) tests\{0,1\}.*/\1/p" "$log" | tail -n 1; }
+    passed=$(number PASSED) failed=$(number FAILED) skipped=$(number SKIPPED)
+    counts="${passed:-}${passed:+ passed}${failed:+, $failed failed}${skipped:+, $skipped skipped}"
+    [ -n "$counts" ] || counts=$(tail -n 1 "$log" | cut -c 1-200)
+    if [ "$outcome" = passed ] && [ "${passed:-1}" = 0 ]; then
+        not_run "$name" "$(sed -n '/Skipped$/{n;p;}' "$log" | head -n 1 | cut -c 1-200)"
+        echo "not run" >&2
+        return
+    fi
+    printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$outcome" "$counts" "$seconds" "logs/$(basename "$log")" >>"$work/results"
+    echo "$outcome ($seconds s)" >&2
+}
+
+# conformance DEVICE_NUMBER BACKEND: all suites on all rows of one device.
+conformance() {
+    for suite in cases exact safety settings sizes masked_norm; do
+        [ -x "$bin/pconv_conformance.$suite" ] &&
+            step "conformance $2: $suite" "$bin/pconv_conformance.$suite" "--gtest_filter=*d$1_$2_*"
+    done
+}
+
+if wanted unit; then
+    for test in adopt api cuda_device cuda_plan_cache devices threads masked_norm inpaint; do
+        [ -x "$bin/pconv_$test" ] && step "unit: $test" "$bin/pconv_$test"
+    done
+fi
+wanted rows && step "rows, every data type, forward and backward" "$bin/pconv_cuda_rows"
+wanted conformance && conformance "$cuda" cuda
+if wanted vulkan; then
+    if [ -n "$vulkan" ]; then conformance "$vulkan" vulkan; else not_run "conformance vulkan" "no Vulkan device is named '$gpu'"; fi
+fi
+if wanted fuzz; then
+    for row in $cuda_rows $vulkan_rows; do
+        step "random configurations: $row" "$bin/pconv_fuzz" --row "$row" --count "$count"
+    done
+fi
+if wanted sanitizer; then
+    for tool in memcheck racecheck; do
+        if command -v compute-sanitizer >/dev/null; then
+            step "$tool: rows" compute-sanitizer --tool "$tool" --error-exitcode 1 "$bin/pconv_cuda_rows" '--gtest_filter=*plain*:*volume*'
+            for row in $cuda_rows; do
+                step "$tool: $row" compute-sanitizer --tool "$tool" --error-exitcode 1 "$bin/pconv_fuzz" --row "$row" --count 20
+            done
+        else
+            not_run "$tool" "compute-sanitizer is not installed"
+        fi
+    done
+fi
+for name in unit rows conformance vulkan fuzz sanitizer; do
+    wanted $name || not_run "step $name" "--only $only"
+done
+
+# ---- By row and data type --------------------------------------------------------------------------------------------------
+
+# Of the rows' own test: passed, failed and skipped settings.
+rows_log=$out/logs/$(echo "rows, every data type, forward and backward" | tr -c 'A-Za-z0-9\n' '_').log
+: >"$work/matrix"
+for row in $cuda_rows; do
+    for type in f32 tf32 f16 bf16; do
+        tally() { grep -c "^\[ *$1 *\] Rows/.*/${row#cuda:}_[a-z_]*_$type\( \|,\)" "$rows_log" 2>/dev/null | head -n 1; }
+        # A failed setting is listed twice: when it ends and in the summary, where no time follows.
+        ok=$(tally OK) failed=$(grep -c "^\[  FAILED  \] Rows/.*/${row#cuda:}_[a-z_]*_$type.*ms)" "$rows_log" 2>/dev/null)
+        skipped=$(grep -c "^\[  SKIPPED \] Rows/.*/${row#cuda:}_[a-z_]*_$type (" "$rows_log" 2>/dev/null)
+        printf '%s\t%s\t%s\t%s\t%s\n' "$row" "$type" "${ok:-0}" "${failed:-0}" "${skipped:-0}" >>"$work/matrix"
+        [ "${ok:-0}" != 0 ] || [ "${failed:-0}" != 0 ] || not_run "$row in $type" "it declines every setting, or the step was not run"
+    done
+done
+
+# ---- The report ------------------------------------------------------------------------------------------------------------
+
+failures=$(awk -F '\t' '$2 == "failed"' "$work/results" | wc -l)
+steps=$(wc -l <"$work/results")
+date=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+{
+    echo "# $gpu"
+    echo
+    echo "- commit: $commit"
+    echo "- date: $date"
+    echo "- driver: $driver${release:+, release $release}"
+    echo "- features: $features"
+    echo "- random configurations: $count a row"
+    echo
+    echo "$((steps - failures)) of $steps steps passed."
+    echo
+    echo "| step | outcome | tests | seconds |"
+    echo "| --- | --- | --- | --- |"
+    awk -F '\t' '{ printf "| %s | %s | %s | %s |\n", $1, $2, $3, $4 }' "$work/results"
+    echo
+    echo "## By row and data type"
+    echo
+    echo "Settings of \`pconv_cuda_rows\`, each forward and backward in four layouts; tf32 is f32 with fast math."
+    echo
+    echo "| row | type | passed | failed | declined |"
+    echo "| --- | --- | --- | --- | --- |"
+    awk -F '\t' '{ printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5 }' "$work/matrix"
+    echo
+    echo "## Not run"
+    echo
+    if [ -s "$work/not_run" ]; then awk -F '\t' '{ printf "- %s: %s\n", $1, $2 }' "$work/not_run"; else echo "Nothing."; fi
+} >"$work/report.md"
+{
+    awk -v gpu="$gpu" -v commit="$commit" -v date="$date" -v driver="$driver" -v release="$release" -v features="$features" \
+        -v count="$count" -v results="$work/results" -v matrix="$work/matrix" -v not_run="$work/not_run" '
+        function quoted(text) { gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); gsub(/[\001-\037]/, " ", text); return "\"" text "\"" }
+        BEGIN {
+            printf "{\n  \"gpu\": %s,\n  \"commit\": %s,\n  \"date\": %s,\n", quoted(gpu), quoted(commit), quoted(date)
+            printf "  \"driver\": %s,\n  \"driver_release\": %s,\n  \"features\": %s,\n", quoted(driver), quoted(release), quoted(features)
+            printf "  \"random_configurations\": %d,\n  \"steps\": [", count
+            FS = "\t"; comma = ""
+            while ((getline < results) > 0) {
+                printf "%s\n    {\"name\": %s, \"outcome\": %s, \"tests\": %s, \"seconds\": %d, \"log\": %s}", comma, quoted($1), quoted($2), quoted($3), $4, quoted($5)
+                comma = ","
+            }
+            printf "\n  ],\n  \"rows\": ["; comma = ""
+            while ((getline < matrix) > 0) {
+                printf "%s\n    {\"row\": %s, \"type\": %s, \"passed\": %d, \"failed\": %d, \"declined\": %d}", comma, quoted($1), quoted($2), $3, $4, $5
+                comma = ","
+            }
+            printf "\n  ],\n  \"not_run\": ["; comma = ""
+            while ((getline < not_run) > 0) {
+                printf "%s\n    {\"what\": %s, \"why\": %s}", comma, quoted($1), quoted($2)
+                comma = ","
+            }
+            printf "\n  ]\n}\n"
+        }'
+} >"$work/report.json"
+mv "$work/report.md" "$out/$file.md" && mv "$work/report.json" "$out/$file.json" || exit 1
+say "$((steps - failures)) of $steps steps passed; the report is $out/$file.md"
+[ "$failures" -eq 0 ]
