@@ -1,6 +1,7 @@
 #include "conformance/case_file.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <sstream>
@@ -12,7 +13,9 @@ namespace pconv::test {
 
 namespace {
 
-const std::filesystem::path kFolder = PCONV_CASES_FOLDER;
+// Where the tests were built, unless they run elsewhere.
+const std::filesystem::path kFolder =
+    std::getenv("PCONV_CASES") != nullptr ? std::getenv("PCONV_CASES") : PCONV_CASES_FOLDER;
 
 std::vector<int64_t> numbers(const std::string& text) {
     std::vector<int64_t> result;
@@ -66,9 +69,11 @@ ReferenceCase load(const std::string& name) {
     p.out_channels = std::stoll(settings.at("out_channels"));
     p.eps = std::stod(settings.at("eps"));
     p.multi_channel = settings.at("multi_channel") == "true";
-    p.group_window = settings.at("mask_window") == "group_channels";
-    if (settings.at("normalization") != "window_ratio")
+    if (settings.at("normalization") == "weight_magnitude")
+        p.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
+    else if (settings.at("normalization") != "window_ratio")
         throw std::runtime_error(name + ": unknown normalization " + settings.at("normalization"));
+    p.group_window = !p.isMaskedConv() && settings.at("mask_window") == "group_channels";
     const std::vector<int64_t> input = shapeOf(*file.find("input"));
     p.batch = input[0];
     p.size.assign(input.begin() + 2, input.end());
@@ -79,8 +84,15 @@ ReferenceCase load(const std::string& name) {
     readMask(file, p);
     result.output = readF64(file, "expected.output");
     result.output_dims = shapeOf(*file.find("expected.output"));
-    result.updated_mask = readF64(file, "expected.mask");
-    result.mask_dims = shapeOf(*file.find("expected.mask"));
+    // A masked convolution without a mask gives none.
+    if (file.find("expected.mask") != nullptr) {
+        result.updated_mask = readF64(file, "expected.mask");
+        result.mask_dims = shapeOf(*file.find("expected.mask"));
+    }
+    result.grad_output = file.readF32("grad_output");
+    result.grad_input = readF64(file, "expected.grad_input");
+    result.grad_weight = readF64(file, "expected.grad_weight");
+    if (p.has_bias) result.grad_bias = readF64(file, "expected.grad_bias");
     result.reference_error = readF64(file, "reference_error.output")[0];
     return result;
 }
@@ -95,6 +107,12 @@ std::vector<std::string> caseNames(const std::string& op) {
     }
     std::sort(names.begin(), names.end());
     return names;
+}
+
+Problem trainingProblem(const ReferenceCase& reference) {
+    Problem problem = reference.problem;
+    problem.grad_output = reference.grad_output;
+    return problem;
 }
 
 const ReferenceCase& referenceCase(const std::string& name) {

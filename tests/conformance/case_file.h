@@ -12,6 +12,8 @@ struct ReferenceCase {
     Problem problem;
     std::vector<int64_t> output_dims, mask_dims;
     std::vector<double> output, updated_mask;
+    std::vector<float> grad_output;  // the problem itself has only the forward pass
+    std::vector<double> grad_input, grad_weight, grad_bias;
     double reference_error = 0;  // of the reference's own float32 run
 };
 
@@ -19,5 +21,8 @@ struct ReferenceCase {
 std::vector<std::string> caseNames(const std::string& op);
 
 const ReferenceCase& referenceCase(const std::string& name);
+
+// Its problem with the backward pass.
+Problem trainingProblem(const ReferenceCase& reference);
 
 }  // namespace pconv::test

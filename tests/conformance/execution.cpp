@@ -42,6 +42,13 @@ Execution::Execution(const Row& row, const Problem& problem, const Placement& pl
     if (problem.has_bias) bias_ = place({problem.out_channels}, 0, PCONV_DATA_TYPE_F32, 0);
     const PconvDataType plane_type =
         problem.mask_type == PCONV_MASK_TYPE_BINARY ? PCONV_DATA_TYPE_U8 : PCONV_DATA_TYPE_F32;
+    if (!problem.grad_output.empty()) {
+        grad_output_ = place(outputDims(problem), unit(placement.output_layout), PCONV_DATA_TYPE_F32, spread);
+        grad_input_ = place(inputDims(problem), unit(placement.input_layout), PCONV_DATA_TYPE_F32, spread);
+        grad_weight_ = place(weightDims(problem), last, PCONV_DATA_TYPE_F32, 0);
+        if (problem.has_bias) grad_bias_ = place({problem.out_channels}, 0, PCONV_DATA_TYPE_F32, 0);
+        writeFloats(grad_output_, problem.grad_output);
+    }
     for (const Segment& segment : problem.segments) {
         planes_.push_back(place(planeDims(problem, segment), last, plane_type, spread));
         segments_.push_back({planes_.back().tensor, segment.multiplicity});
@@ -107,15 +114,32 @@ void Execution::writeMask(const std::vector<Segment>& segments) {
 void Execution::setWeights() {
     check(pconvSetPartialConvWeights(conv_.get(), &weight_.tensor,
                                      problem_.has_bias ? &bias_.tensor : nullptr));
+    if (problem_.isMaskedConv() && mask() != nullptr)
+        check(pconvSetMaskUpdateWeights(update_.get(), &weight_.tensor));
 }
 
 void Execution::computeMask() {
     check(pconvComputeMaskUpdate(update_.get(), mask()));
 }
 
+void Execution::poison(const Placed& placed) {
+    const std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kPoison);
+    check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), 4 * memory.size()));
+}
+
 void Execution::poisonOutput() {
-    const std::vector<uint32_t> memory(static_cast<size_t>(output_.view.total), kPoison);
-    check(pconvWriteBuffer(output_.buffer.get(), 0, memory.data(), 4 * memory.size()));
+    poison(output_);
+}
+
+void Execution::backward() {
+    for (const Placed* placed : {&grad_input_, &grad_weight_, &grad_bias_})
+        if (isThere(*placed)) poison(*placed);
+    PconvGradients gradients = pconvDefaultGradients();
+    gradients.grad_input = &grad_input_.tensor;
+    gradients.grad_weight = &grad_weight_.tensor;
+    gradients.grad_bias = isThere(grad_bias_) ? &grad_bias_.tensor : nullptr;
+    check(pconvBackwardPartialConv(conv_.get(), update_.get(), &input_.tensor, &grad_output_.tensor,
+                                   &gradients));
 }
 
 void Execution::forwardWith(PconvMaskUpdate update) {
@@ -124,19 +148,32 @@ void Execution::forwardWith(PconvMaskUpdate update) {
 
 template <typename T>
 std::vector<float> Execution::readView(const PconvTensor& tensor) const {
+    if (tensor.buffer == nullptr) return {};
     size_t count = 1;
     for (int32_t d = 0; d < tensor.rank; ++d) count *= static_cast<size_t>(tensor.dims[d]);
     const std::vector<T> values = readBuffer<T>(tensor.buffer, count, tensor.offset);
     return std::vector<float>(values.begin(), values.end());
 }
 
+std::vector<float> Execution::readPlaced(const Placed& placed, const char* name, std::string& damages) const {
+    const std::vector<float> memory =
+        readBuffer<float>(placed.buffer.get(), static_cast<size_t>(placed.view.total));
+    const std::string text = damage(placed.view, bitsOf(memory));
+    if (!text.empty()) damages += std::string(damages.empty() ? "" : "; ") + name + ": " + text;
+    std::vector<float> values;
+    for (int64_t i = 0; i < placed.view.count(); ++i)
+        values.push_back(memory[static_cast<size_t>(placed.view.at(i))]);
+    return values;
+}
+
 Results Execution::read() const {
     Results results;
-    const std::vector<float> memory =
-        readBuffer<float>(output_.buffer.get(), static_cast<size_t>(output_.view.total));
-    results.damage = damage(output_.view, bitsOf(memory));
-    for (int64_t i = 0; i < output_.view.count(); ++i)
-        results.output.push_back(memory[static_cast<size_t>(output_.view.at(i))]);
+    results.output = readPlaced(output_, "output", results.damage);
+    if (isThere(grad_input_)) {
+        results.grad_input = readPlaced(grad_input_, "grad_input", results.damage);
+        results.grad_weight = readPlaced(grad_weight_, "grad_weight", results.damage);
+    }
+    if (isThere(grad_bias_)) results.grad_bias = readPlaced(grad_bias_, "grad_bias", results.damage);
     PconvTensor sum{};
     PconvTensor updated{};
     PconvTensor ratio{};
@@ -155,6 +192,7 @@ Results run(const Row& row, const Problem& problem, const Placement& placement) 
     execution.computeMask();
     execution.poisonOutput();
     execution.forward();
+    if (!problem.grad_output.empty()) execution.backward();
     return execution.read();
 }
 

@@ -17,8 +17,9 @@ struct Placement {
 };
 
 struct Results {
-    std::vector<float> output;                           // [N, Cout, O...]
-    std::vector<float> window_sum, updated_mask, ratio;  // [mask batch, mask groups, O...]
+    std::vector<float> output;                              // [N, Cout, O...]
+    std::vector<float> grad_input, grad_weight, grad_bias;  // empty without a backward pass
+    std::vector<float> window_sum, updated_mask, ratio;     // [mask batch, mask groups, O...]
     std::vector<int64_t> mask_dims;
     std::string damage;  // what was written outside the output or left unwritten in it; "" where nothing
 };
@@ -37,6 +38,7 @@ class Execution {
     void computeMask();
     void poisonOutput();
     void forward() { forwardWith(update_.get()); }
+    void backward();
     void forwardWith(PconvMaskUpdate update);
     Results read() const;
 
@@ -52,6 +54,10 @@ class Execution {
     Placed place(const std::vector<int64_t>& dims, size_t unit, PconvDataType type, uint32_t spread);
     void writeFloats(const Placed& placed, const std::vector<float>& values);
     const PconvMask* mask() const { return mask_.segment_count > 0 ? &mask_ : nullptr; }
+    static bool isThere(const Placed& placed) { return placed.buffer.get() != nullptr; }
+    void poison(const Placed& placed);
+    // The elements of a tensor that was poison before; what is wrong with its memory is added to `damages`.
+    std::vector<float> readPlaced(const Placed& placed, const char* name, std::string& damages) const;
     template <typename T>
     std::vector<float> readView(const PconvTensor& tensor) const;
 
@@ -61,6 +67,7 @@ class Execution {
     std::string implementation_;
     std::mt19937 random_;
     Placed input_, weight_, bias_, output_;
+    Placed grad_output_, grad_input_, grad_weight_, grad_bias_;
     std::vector<Placed> planes_;
     std::vector<PconvMaskSegment> segments_;
     PconvMask mask_ = pconvDefaultMask();

@@ -44,9 +44,13 @@ class Solver {
           positions_(product(outputSize(problem))) {}
 
     Answer solve() {
-        sumWindows();
+        if (p_.isMaskedConv())
+            weighMask();
+        else
+            sumWindows();
         convolve();
         finish();
+        if (!p_.grad_output.empty()) goBack();
         return std::move(a_);
     }
 
@@ -76,6 +80,36 @@ class Solver {
         if (mutation_ == Mutation::padding_is_valid) countPadding(static_cast<double>(counted));
         a_.window_terms = product(p_.kernel) * counted;
         for (const double s : a_.window_sum) update(s, static_cast<double>(a_.window_terms));
+    }
+
+    // The mask at the centre of the window, averaged over the channels by their weights' magnitudes.
+    void weighMask() {
+        a_.mask_batch = p_.segments.empty() ? 1 : p_.mask_batch;
+        a_.mask_groups = p_.segments.empty() ? 1 : p_.out_channels;
+        const int64_t taps = product(p_.kernel);
+        const int64_t group_in = p_.in_channels / p_.groups;
+        a_.window_terms = taps * group_in;
+        a_.updated_mask.assign(index(a_.mask_batch, 0, 0, a_.mask_groups), p_.segments.empty() ? 1 : 0);
+        if (p_.segments.empty()) return;
+        for (int64_t c = 0; c < p_.out_channels; ++c) {
+            std::vector<double> magnitudes(static_cast<size_t>(group_in), 0);
+            double total = p_.eps;
+            for (int64_t i = 0; i < group_in * taps; ++i) {
+                const double w =
+                    std::abs(static_cast<double>(p_.weight[static_cast<size_t>(c * group_in * taps + i)]));
+                magnitudes[static_cast<size_t>(i / taps)] += w;
+                total += w;
+            }
+            const int64_t first = c / (p_.out_channels / p_.groups) * group_in;
+            for (const Contact& contact : contacts_) {
+                if (contact.tap != taps / 2) continue;
+                for (int64_t n = 0; n < a_.mask_batch; ++n)
+                    for (int64_t j = 0; j < group_in; ++j)
+                        a_.updated_mask[index(n, c, contact.output, a_.mask_groups)] +=
+                            magnitudes[static_cast<size_t>(j)] * maskValue(p_, n, first + j, contact.input) /
+                            total;
+            }
+        }
     }
 
     void countPadding(double counted) {
@@ -109,7 +143,7 @@ class Solver {
         for (int64_t n = 0; n < p_.batch; ++n)
             for (int64_t c = 0; c < p_.in_channels; ++c)
                 for (const Contact& contact : contacts_) {
-                    const double m = p_.input_is_masked ? 1 : maskValue(p_, n, c, contact.input);
+                    const double m = inputMask(n, c, contact.input);
                     if (m == 0) continue;
                     const size_t at = static_cast<size_t>((n * p_.in_channels + c) * plane + contact.input);
                     const double x = static_cast<double>(p_.input[at]) * m;
@@ -127,6 +161,11 @@ class Solver {
         a_.convolution = a_.output;
     }
 
+    // What an input element is multiplied by.
+    double inputMask(int64_t n, int64_t c, int64_t position) const {
+        return p_.input_is_masked || p_.isMaskedConv() ? 1 : maskValue(p_, n, c, position);
+    }
+
     int64_t tapOf(const Contact& contact) const {
         if (mutation_ != Mutation::tap_off_by_one) return contact.tap;
         const int64_t last = p_.kernel.back();
@@ -138,19 +177,59 @@ class Solver {
         for (int64_t n = 0; n < p_.batch; ++n)
             for (int64_t c = 0; c < p_.out_channels; ++c)
                 for (int64_t o = 0; o < positions_; ++o) {
-                    const int64_t group = a_.mask_groups == 1 ? 0 : c / (p_.out_channels / p_.groups);
-                    const size_t m = index(a_.mask_batch == 1 ? 0 : n, group, o, a_.mask_groups);
+                    const size_t m = maskIndex(n, c, o);
+                    const double r = p_.isMaskedConv() ? 1 : a_.ratio[m];
                     const double b = p_.has_bias ? static_cast<double>(p_.bias[static_cast<size_t>(c)]) : 0;
                     double& y = a_.output[index(n, c, o, p_.out_channels)];
-                    y = epilogue(y, a_.ratio[m], a_.updated_mask[m], b);
+                    y = epilogue(y, r, a_.updated_mask[m], b);
                     if (mutation_ == Mutation::last_column_lost && o % row == row - 1) y = 0;
                     a_.linear.push_back(y);
                     y = activate(y);
-                    a_.gain.push_back(p_.has_bias ? a_.ratio[m] * a_.updated_mask[m] : a_.ratio[m]);
+                    a_.gain.push_back(p_.has_bias || p_.isMaskedConv() ? r * a_.updated_mask[m] : r);
+                }
+    }
+
+    void goBack() {
+        const int64_t group_in = p_.in_channels / p_.groups;
+        const int64_t group_out = p_.out_channels / p_.groups;
+        const int64_t taps = product(p_.kernel);
+        const int64_t plane = product(p_.size);
+        for (auto* values : {&a_.grad_input, &a_.grad_input_magnitude}) values->assign(p_.input.size(), 0);
+        for (auto* values : {&a_.grad_weight, &a_.grad_weight_magnitude}) values->assign(p_.weight.size(), 0);
+        for (auto* values : {&a_.grad_bias, &a_.grad_bias_magnitude}) values->assign(p_.bias.size(), 0);
+        for (int64_t n = 0; n < p_.batch; ++n)
+            for (int64_t c = 0; c < p_.in_channels; ++c)
+                for (const Contact& contact : contacts_) {
+                    const double m = inputMask(n, c, contact.input);
+                    if (m == 0) continue;
+                    const auto at = static_cast<size_t>((n * p_.in_channels + c) * plane + contact.input);
+                    const double x = static_cast<double>(p_.input[at]) * m;
+                    const int64_t first = c / group_in * group_out;
+                    for (int64_t out = first; out < first + group_out; ++out) {
+                        const auto w =
+                            static_cast<size_t>((out * group_in + c % group_in) * taps + contact.tap);
+                        const size_t o = index(n, out, contact.output, p_.out_channels);
+                        const double dc = static_cast<double>(p_.grad_output[o]) * a_.gain[o];
+                        const double to_input = m * static_cast<double>(p_.weight[w]) * dc;
+                        a_.grad_input[at] += to_input;
+                        a_.grad_input_magnitude[at] += std::abs(to_input);
+                        a_.grad_weight[w] += x * dc;
+                        a_.grad_weight_magnitude[w] += std::abs(x * dc);
+                    }
+                }
+        if (!p_.has_bias) return;
+        for (int64_t n = 0; n < p_.batch; ++n)
+            for (int64_t c = 0; c < p_.out_channels; ++c)
+                for (int64_t o = 0; o < positions_; ++o) {
+                    const double dy = static_cast<double>(p_.grad_output[index(n, c, o, p_.out_channels)]);
+                    const double term = dy * a_.updated_mask[maskIndex(n, c, o)];
+                    a_.grad_bias[static_cast<size_t>(c)] += term;
+                    a_.grad_bias_magnitude[static_cast<size_t>(c)] += std::abs(term);
                 }
     }
 
     double epilogue(double conv, double r, double u, double b) const {
+        if (p_.isMaskedConv()) return (conv + b) * u;
         if (!p_.has_bias) return conv * r;
         if (mutation_ == Mutation::bias_inside_ratio) return (conv + b) * r * u;
         if (mutation_ == Mutation::u_once) return conv * r + b * u;
@@ -160,6 +239,12 @@ class Solver {
     double activate(double y) const {
         if (y >= 0 || p_.activation == PCONV_ACTIVATION_NONE) return y;
         return p_.activation == PCONV_ACTIVATION_RELU ? 0 : static_cast<double>(p_.negative_slope) * y;
+    }
+
+    // The element of the mask side that an output element goes by.
+    size_t maskIndex(int64_t n, int64_t channel, int64_t position) const {
+        const int64_t group = channel / (p_.out_channels / a_.mask_groups);
+        return index(a_.mask_batch == 1 ? 0 : n, group, position, a_.mask_groups);
     }
 
     size_t index(int64_t n, int64_t channel, int64_t position, int64_t channels) const {

@@ -23,7 +23,7 @@ enum class Mutation {
 struct Answer {
     int64_t mask_batch = 1;
     int64_t mask_groups = 1;
-    // [mask batch, mask groups, O...]
+    // [mask batch, mask groups, O...]; a masked convolution has only the updated mask
     std::vector<double> window_sum, updated_mask, ratio;
     std::vector<double> window_magnitude;  // the sum of |m|
     int64_t window_terms = 1;              // how many values a window sum adds up at most
@@ -34,6 +34,10 @@ struct Answer {
     std::vector<double> magnitude;  // S1, the sum of |x * w|
     std::vector<double> norm;       // S2, the root of the sum of (x * w)^2
     std::vector<double> gain;       // what the convolution is multiplied by
+    // Of the shapes of input, weight and bias, and the sums of the magnitudes of what is added up in each;
+    // empty where the problem has no grad_output.
+    std::vector<double> grad_input, grad_weight, grad_bias;
+    std::vector<double> grad_input_magnitude, grad_weight_magnitude, grad_bias_magnitude;
 };
 
 Answer solve(const Problem& problem, Mutation mutation = Mutation::none);

@@ -75,6 +75,7 @@ PconvPartialConvDesc describe(const Problem& p) {
     desc.negative_slope = p.negative_slope;
     desc.has_bias = p.has_bias ? 1 : 0;
     desc.input_is_masked = p.input_is_masked ? 1 : 0;
+    desc.training = p.grad_output.empty() ? 0 : 1;
     desc.math = p.fast_math ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
     return desc;
 }

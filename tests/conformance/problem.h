@@ -34,9 +34,12 @@ struct Problem {
     bool input_is_masked = false;
     bool fast_math = false;
     std::vector<float> input, weight, bias;  // contiguous, in PyTorch's order
+    std::vector<float> grad_output;          // where there is one, the backward pass is run as well
 
     // A problem of `dims` spatial dimensions with kernel 1 and size 1.
     static Problem ofDims(int dims);
+    // The masked convolution instead of the partial one.
+    bool isMaskedConv() const { return normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE; }
     int dims() const { return static_cast<int>(size.size()); }
 };
 

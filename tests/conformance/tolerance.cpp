@@ -34,7 +34,23 @@ std::vector<double> windowSumBounds(const Problem& p, const Answer& a) {
     return bounds;
 }
 
+std::vector<double> gradientBounds(const std::vector<double>& gradient,
+                                   const std::vector<double>& magnitude) {
+    std::vector<double> bounds;
+    for (size_t i = 0; i < gradient.size(); ++i)
+        bounds.push_back(16 * kF32Unit * magnitude[i] + kF32Unit * std::abs(gradient[i]));
+    return bounds;
+}
+
 std::vector<double> updatedMaskBounds(const Problem& p, const Answer& a) {
+    if (p.isMaskedConv()) {
+        // A quotient of two sums of positive numbers.
+        std::vector<double> bounds;
+        for (const double u : a.updated_mask)
+            bounds.push_back(p.segments.empty() ? 0
+                                                : static_cast<double>(2 * a.window_terms + 4) * kF32Unit * u);
+        return bounds;
+    }
     std::vector<double> bounds = windowSumBounds(p, a);
     for (size_t i = 0; i < bounds.size(); ++i)
         if (p.normalization == PCONV_NORMALIZATION_MASK_SUM || a.window_sum[i] - bounds[i] >= 1)

@@ -38,6 +38,10 @@ std::vector<double> outputBounds(const Problem& problem, const Answer& answer, c
 // Window sums of binary masks are integers and must be exact; sums of n fractional values in f32 are off by
 // at most (n + 2) u times the sum of their magnitudes.
 std::vector<double> windowSumBounds(const Problem& problem, const Answer& answer);
+// 16 u times the sum of the magnitudes of what is added up, as for the output, and the rounding of the
+// result.
+std::vector<double> gradientBounds(const std::vector<double>& gradient, const std::vector<double>& magnitude);
+
 // As the window sum's, except that a mask that is 1 by more than that is exactly 1.
 std::vector<double> updatedMaskBounds(const Problem& problem, const Answer& answer);
 // A division and two products on top of the window sum, which is in it twice.
