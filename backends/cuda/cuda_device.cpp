@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cudnn_context.h"
+#include "kernels/strided_copy.h"
 
 namespace pconv::cuda {
 
@@ -140,6 +141,22 @@ void CudaDevice::read(Buffer& buffer, size_t offset, void* destination, size_t b
 void CudaDevice::wait() {
     const CurrentDevice current(index_);
     stream_->wait();
+}
+
+void CudaDevice::convert(const TensorRef& source, const TensorRef& destination,
+                         const std::array<int64_t, 5>& dims) {
+    const CurrentDevice current(index_);
+    StridedCopy copy{};
+    copy.source_type = source.data_type;
+    copy.destination_type = destination.data_type;
+    copy.source.data = pointer(source);
+    copy.destination.data = pointer(destination);
+    for (size_t d = 0; d < 5; ++d) {
+        copy.dims[d] = dims[d];
+        copy.source.strides[d] = source.strides[d];
+        copy.destination.strides[d] = destination.strides[d];
+    }
+    check(launchStridedCopy(copy, stream()), "converting a tensor");
 }
 
 CudnnContext& CudaDevice::cudnn() const {

@@ -26,6 +26,8 @@ class CudaDevice final : public Device {
     void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
     void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
     void wait() override;
+    void convert(const TensorRef& source, const TensorRef& destination,
+                 const std::array<int64_t, 5>& dims) override;
 
     int index() const { return index_; }
     cudaStream_t stream() const { return stream_->handle(); }

@@ -3,7 +3,7 @@
 // channels-last memory: a caller's tensor in place where it is that, else scratch.
 #include "cuda_partial_conv.h"
 #include "cudnn_context.h"
-#include "kernels/cudnn_passes.h"
+#include "kernels/strided_copy.h"
 
 namespace pconv::cuda {
 
@@ -85,8 +85,12 @@ class CudnnPartialConv final : public CudaPartialConv {
     char* scratch(std::shared_ptr<CudaBuffer>& buffer, size_t bytes) const;
     size_t inputBytes() const;
     size_t outputBytes() const;
-    void copyTo(const View& from, const View& to, int64_t rows, int64_t channels, const Dims3& size,
-                const PackedMask& mask, bool accumulate) const;
+    // In tiles, for whole tensors of activations.
+    void copyTensor(const ConvProblem& problem, const View& from, const View& to, int64_t channels,
+                    const Dims3& size, const PackedMask& mask) const;
+    // Element by element, for weights and for adding.
+    void copyElements(const View& from, const View& to, int64_t rows, int64_t channels, const Dims3& size,
+                      const PackedMask& mask, bool accumulate) const;
     char* maskedInput(const ConvProblem& problem, const TensorRef& input);
     float* planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8, int batch,
                   const Dims3& size) const;
@@ -145,10 +149,22 @@ size_t CudnnPartialConv::outputBytes() const {
     return tensorSize(desc_.batch, desc_.out_channels, desc_.window.output, desc_.data_type);
 }
 
-void CudnnPartialConv::copyTo(const View& from, const View& to, int64_t rows, int64_t channels,
-                              const Dims3& size, const PackedMask& mask, bool accumulate) const {
-    const StridedCopy copy{desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask,
-                           accumulate};
+void CudnnPartialConv::copyTensor(const ConvProblem& problem, const View& from, const View& to,
+                                  int64_t channels, const Dims3& size, const PackedMask& mask) const {
+    ConvProblem copy = problem;
+    copy.shape.groups = 1;
+    copy.shape.in_channels = static_cast<int>(channels);
+    for (size_t d = 0; d < 3; ++d) copy.shape.input[d] = static_cast<int>(size[d]);
+    copy.mask = mask;
+    copy.input_is_masked = mask.planes == nullptr;
+    check(launchMaskedCopy(copy, from, to, copy.shape.in_channels, stream()), "copying a tensor");
+}
+
+void CudnnPartialConv::copyElements(const View& from, const View& to, int64_t rows, int64_t channels,
+                                    const Dims3& size, const PackedMask& mask, bool accumulate) const {
+    const StridedCopy copy{
+        desc_.data_type, desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask,
+        accumulate};
     check(launchStridedCopy(copy, stream()), "copying a tensor");
 }
 
@@ -159,8 +175,8 @@ void CudnnPartialConv::run(const CudnnPlan& plan, const CudnnTensors& tensors) c
 void CudnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
     const CurrentDevice current(device_.index());
     const int64_t channels = desc_.in_channels / desc_.groups;
-    copyTo(view(weight), denseView(weight_->data(), channels, desc_.window.kernel), desc_.out_channels,
-           channels, desc_.window.kernel, {}, false);
+    copyElements(view(weight), denseView(weight_->data(), channels, desc_.window.kernel), desc_.out_channels,
+                 channels, desc_.window.kernel, {}, false);
     setBias(bias);
 }
 
@@ -173,11 +189,8 @@ char* CudnnPartialConv::maskedInput(const ConvProblem& problem, const TensorRef&
     if (masked && isDense(input, desc_.batch, desc_.in_channels, desc_.window.input))
         return static_cast<char*>(pointer(input));
     char* const dense = scratch(input_, inputBytes());
-    ConvProblem pass = problem;
-    if (masked) pass.mask.planes = nullptr;
-    check(launchMaskedCopy(pass, view(input), denseView(dense, desc_.in_channels, desc_.window.input),
-                           shape_.in_channels / shape_.groups, stream()),
-          "masking the input");
+    copyTensor(problem, view(input), denseView(dense, desc_.in_channels, desc_.window.input),
+               desc_.in_channels, desc_.window.input, masked ? PackedMask{} : problem.mask);
     return dense;
 }
 
@@ -215,7 +228,7 @@ void CudnnPartialConv::forward(const MaskUpdate& update, const TensorRef& input,
             planes(updated_, results.updated, results.updated_type == MaskType::binary, results.batch, size));
     }
     run(*forward_plan_, tensors);
-    if (!in_place) copyTo(dense, view(output), desc_.batch, desc_.out_channels, size, {}, false);
+    if (!in_place) copyTensor(problem, dense, view(output), desc_.out_channels, size, {});
 }
 
 // ---- Backward
@@ -242,8 +255,8 @@ void CudnnPartialConv::gradWeight(const ConvProblem& problem, const TensorRef& i
     run(*grad_weight_plan_, {{kTensorX, maskedInput(problem, input)},
                              {kTensorW, grad_weight_->data()},
                              {kTensorY, output_->data()}});
-    copyTo(denseView(grad_weight_->data(), channels, desc_.window.kernel), view(result), desc_.out_channels,
-           channels, desc_.window.kernel, {}, accumulate);
+    copyElements(denseView(grad_weight_->data(), channels, desc_.window.kernel), view(result),
+                 desc_.out_channels, channels, desc_.window.kernel, {}, accumulate);
 }
 
 void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& result, bool accumulate) {
@@ -259,8 +272,12 @@ void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& re
                                     problem.mask.batch, size));
     run(*grad_input_plan_, tensors);
     if (in_place) return;
-    copyTo(denseView(dx, desc_.in_channels, size), view(result), desc_.batch, desc_.in_channels, size,
-           masked_already ? PackedMask{} : problem.mask, accumulate);
+    const PackedMask mask = masked_already ? PackedMask{} : problem.mask;
+    const View dense = denseView(dx, desc_.in_channels, size);
+    if (accumulate)
+        copyElements(dense, view(result), desc_.batch, desc_.in_channels, size, mask, true);
+    else
+        copyTensor(problem, dense, view(result), desc_.in_channels, size, mask);
 }
 
 // ---- The row

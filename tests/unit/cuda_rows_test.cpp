@@ -411,6 +411,32 @@ TEST_P(CudaRows, AgreeWithTheReference) {
     }
 }
 
+using CudaConversion = OnCudaDevice<testing::Test>;
+
+TEST_F(CudaConversion, GivesTheBitsOfTheCpu) {
+    const OwnedDevice cuda = openDevice("cuda");
+    const OwnedDevice cpu = openDevice("cpu");
+    const Shape shape{2, 5, 7, 3};
+    Values values = randomValues(shape, PCONV_DATA_TYPE_F32, 3);
+    for (size_t i = 0; i < values.size(); ++i)
+        values[i] = std::ldexp(values[i], static_cast<int>(i % 50) - 30);  // subnormal to beyond f16
+    values[0] = INFINITY;
+    values[1] = -0.0F;
+    for (const PconvDataType from : {PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F16, PCONV_DATA_TYPE_BF16})
+        for (const PconvDataType to : {PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F16, PCONV_DATA_TYPE_BF16}) {
+            const auto convert = [&](PconvDevice device) {
+                const Placed source(device, shape, from, false, values);
+                const Placed destination(device, shape, to, true, Values(values.size(), NAN));
+                check(pconvConvertTensor(&source.view, &destination.view));
+                return destination.read();
+            };
+            const Values got = convert(cuda.get());
+            const Values expected = convert(cpu.get());
+            EXPECT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0)
+                << from << " to " << to;
+        }
+}
+
 INSTANTIATE_TEST_SUITE_P(Rows, CudaRows, testing::ValuesIn(allCases()),
                          [](const auto& test) { return caseName(test.param); });
 

@@ -1,4 +1,4 @@
-#include "cudnn_passes.h"
+#include "strided_copy.h"
 
 #include "elementwise.h"
 #include "launch.cuh"
@@ -25,7 +25,7 @@ __global__ void expandPlanes(const Source* source, int64_t source_size, int64_t 
     destination[i] = source == nullptr ? 1.0F : static_cast<float>(source[i % source_size]);
 }
 
-template <typename T>
+template <typename S, typename D>
 __global__ void stridedCopy(StridedCopy p, int64_t size) {
     int64_t i = elementIndex();
     if (i >= size) return;
@@ -39,8 +39,8 @@ __global__ void stridedCopy(StridedCopy p, int64_t size) {
     const int64_t d = i % p.dims[2];
     const int64_t row = i / p.dims[2];
     const auto at = [&](const View& view) {
-        return static_cast<T*>(view.data) + row * view.strides[0] + c * view.strides[1] +
-               d * view.strides[2] + h * view.strides[3] + w * view.strides[4];
+        return row * view.strides[0] + c * view.strides[1] + d * view.strides[2] + h * view.strides[3] +
+               w * view.strides[4];
     };
     float m = 1;
     if (p.mask.planes != nullptr) {
@@ -50,9 +50,10 @@ __global__ void stridedCopy(StridedCopy p, int64_t size) {
                 ? static_cast<float>(static_cast<const uint8_t*>(p.mask.planes)[position])
                 : static_cast<const float*>(p.mask.planes)[position];
     }
-    T* const to = at(p.destination);
-    const float value = m == 0 ? 0 : elementwise::masked(toFloat(*at(p.source)), m);
-    setFloat(*to, p.accumulate ? toFloat(*to) + value : value);
+    const float value =
+        m == 0 ? 0 : elementwise::masked(toFloat(static_cast<const S*>(p.source.data)[at(p.source)]), m);
+    D& to = static_cast<D*>(p.destination.data)[at(p.destination)];
+    setFloat(to, p.accumulate ? toFloat(to) + value : value);
 }
 
 }  // namespace
@@ -72,14 +73,18 @@ cudaError_t launchStridedCopy(const StridedCopy& copy, cudaStream_t stream) {
     int64_t size = 1;
     for (const int64_t d : copy.dims) size *= d;
     const dim3 blocks = blocksFor(size);
-    switch (copy.type) {
-        case DataType::f16:
-            return launch(stridedCopy<F16>, blocks, kThreads, 0, stream, copy, size);
-        case DataType::bf16:
-            return launch(stridedCopy<Bf16>, blocks, kThreads, 0, stream, copy, size);
-        default:
-            return launch(stridedCopy<float>, blocks, kThreads, 0, stream, copy, size);
-    }
+    const auto with = [&](auto source, auto destination) {
+        return launch(stridedCopy<decltype(source), decltype(destination)>, blocks, kThreads, 0, stream, copy,
+                      size);
+    };
+    const auto from = [&](auto source) {
+        if (copy.destination_type == DataType::f16) return with(source, F16{});
+        if (copy.destination_type == DataType::bf16) return with(source, Bf16{});
+        return with(source, float{});
+    };
+    if (copy.source_type == DataType::f16) return from(F16{});
+    if (copy.source_type == DataType::bf16) return from(Bf16{});
+    return from(float{});
 }
 
 }  // namespace pconv::cuda

@@ -1,4 +1,4 @@
-// Passes around cuDNN's convolutions that no other row needs.
+// Copies between any strides and types, and the passes around cuDNN's convolutions that no other row needs.
 #pragma once
 
 #include "cuda_kernels.h"
@@ -10,11 +10,11 @@ namespace pconv::cuda {
 cudaError_t launchExpandPlanes(const void* source, bool source_is_u8, int source_batch, int batch,
                                int64_t plane_volume, float* destination, cudaStream_t stream);
 
-// destination = m source, added to what is there with `accumulate`; any strides of both. Where m is 0 the
-// source is not read. `mask.planes` null: no mask. For weights and their gradients too: rows are the output
-// channels.
+// destination = m source, added to what is there with `accumulate`; any types and strides of both. Where m is
+// 0 the source is not read. `mask.planes` null: no mask. For weights and their gradients too: rows are the
+// output channels.
 struct StridedCopy {
-    DataType type;
+    DataType source_type, destination_type;
     int64_t dims[5];  // rows, channels, D, H, W
     View source, destination;
     PackedMask mask;
