@@ -185,7 +185,8 @@ class Solver {
                     if (mutation_ == Mutation::last_column_lost && o % row == row - 1) y = 0;
                     a_.linear.push_back(y);
                     y = activate(y);
-                    a_.gain.push_back(p_.has_bias || p_.isMaskedConv() ? r * a_.updated_mask[m] : r);
+                    const bool once = mutation_ == Mutation::u_once || (!p_.has_bias && !p_.isMaskedConv());
+                    a_.gain.push_back(once ? r : r * a_.updated_mask[m]);
                 }
     }
 
@@ -207,7 +208,7 @@ class Solver {
                     const int64_t first = c / group_in * group_out;
                     for (int64_t out = first; out < first + group_out; ++out) {
                         const auto w =
-                            static_cast<size_t>((out * group_in + c % group_in) * taps + contact.tap);
+                            static_cast<size_t>((out * group_in + c % group_in) * taps + tapOf(contact));
                         const size_t o = index(n, out, contact.output, p_.out_channels);
                         const double dc = static_cast<double>(p_.grad_output[o]) * a_.gain[o];
                         const double to_input = m * static_cast<double>(p_.weight[w]) * dc;

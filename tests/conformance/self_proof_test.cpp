@@ -18,6 +18,9 @@ Results resultsOf(const Answer& answer) {
     results.window_sum = floats(answer.window_sum);
     results.updated_mask = floats(answer.updated_mask);
     results.ratio = floats(answer.ratio);
+    results.grad_input = floats(answer.grad_input);
+    results.grad_weight = floats(answer.grad_weight);
+    results.grad_bias = floats(answer.grad_bias);
     return results;
 }
 
@@ -87,6 +90,32 @@ TEST(SelfProof, WrongKernelsAreFarOutsideTheBounds) {
         for (double& bound : wide) bound *= 1000;
         EXPECT_FALSE(compare("output", right.output, wide, resultsOf(wrong).output).within) << mutant.name;
     }
+}
+
+TEST(SelfProof, EveryWrongGradientIsCaught) {
+    Problem p = fractionalProblem();
+    p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
+    std::mt19937 random(7);
+    std::uniform_real_distribution<float> values(-1, 1);
+    for (float& dy : p.grad_output) dy = values(random);
+    const Answer right = solve(p);
+    EXPECT_EQ(fault(p, right, resultsOf(right)), "");
+    for (const Mutation mutation :
+         {Mutation::tap_off_by_one, Mutation::no_clamp, Mutation::u_once, Mutation::padding_is_valid}) {
+        const Results wrong = resultsOf(solve(p, mutation));
+        Results results = resultsOf(right);
+        results.grad_input = wrong.grad_input;
+        EXPECT_NE(fault(p, right, results).find("grad_input:"), std::string::npos)
+            << static_cast<int>(mutation);
+        results = resultsOf(right);
+        results.grad_weight = wrong.grad_weight;
+        EXPECT_NE(fault(p, right, results).find("grad_weight:"), std::string::npos)
+            << static_cast<int>(mutation);
+    }
+    const Results wrong = resultsOf(solve(p, Mutation::no_clamp));
+    Results results = resultsOf(right);
+    results.grad_bias = wrong.grad_bias;
+    EXPECT_NE(fault(p, right, results).find("grad_bias:"), std::string::npos);
 }
 
 // The rounded tier is tight enough to tell f32 accumulation from f16.

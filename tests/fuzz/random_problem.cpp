@@ -81,6 +81,17 @@ void drawMask(Problem& p, Dice& dice) {
     if (content == MaskContent::binary && dice.oneIn(4)) p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
 }
 
+// The masked convolution, of the problem's shape with kernels made odd.
+void makeMaskedConv(Problem& p, Dice& dice) {
+    p.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
+    p.group_window = false;
+    for (size_t d = 0; d < p.size.size(); ++d) {
+        if (p.kernel[d] % 2 == 0) p.kernel[d] -= 1;
+    }
+    if (p.mask_type != PCONV_MASK_TYPE_NONE && !p.multi_channel)
+        addSegments(p, dice.seed(), MaskContent::binary, p.mask_batch, {{1, p.in_channels}});
+}
+
 void drawSettings(Problem& p, Dice& dice) {
     p.has_bias = !dice.oneIn(3);
     p.eps = dice.oneOf<double>({1e-8, 1e-8, 1e-6, 0, 0.25});
@@ -105,8 +116,14 @@ RandomCase randomCase(uint32_t number, int64_t most_work) {
         if (work(p) > most_work) continue;
         drawSettings(p, dice);
         drawMask(p, dice);
+        if (dice.oneIn(10)) makeMaskedConv(p, dice);
         fillUniform(p, dice.seed());
-        if (dice.oneIn(10) && p.mask_type == PCONV_MASK_TYPE_BINARY) {
+        if (p.activation == PCONV_ACTIVATION_NONE && dice.oneIn(4)) {
+            p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
+            for (float& dy : p.grad_output) dy = static_cast<float>(dice.between(-1000, 1000)) / 1024;
+        }
+        if (dice.oneIn(10) && p.mask_type == PCONV_MASK_TYPE_BINARY && p.grad_output.empty() &&
+            !p.isMaskedConv()) {
             fillHoles(p, 0);
             p.input_is_masked = true;
         }
@@ -146,6 +163,7 @@ std::string describeCase(const RandomCase& random) {
     for (const Segment& segment : p.segments) text << ' ' << segment.planes << '*' << segment.multiplicity;
     text << (p.polarity == PCONV_MASK_HOLE_IS_ONE ? ", 1 in holes" : "")
          << (p.normalization == PCONV_NORMALIZATION_MASK_SUM ? ", mask sum" : "") << ", eps " << p.eps
+         << (p.isMaskedConv() ? ", masked convolution" : "") << (p.grad_output.empty() ? "" : ", backward")
          << (p.has_bias ? ", bias" : ", no bias") << ", activation " << p.activation << " slope "
          << p.negative_slope << (p.input_is_masked ? ", input masked" : "") << ", "
          << layout(random.placement.input_layout) << " to " << layout(random.placement.output_layout)
