@@ -98,14 +98,65 @@ TEST(Memory, RunningIntoTheLimitAnywhereLeaksNothing) {
     EXPECT_GT(refused, 3);
 }
 
-TEST(Memory, HandlesMayBeReleasedInAnyOrder) {
+// The devices of this machine, by index.
+class MemoryOf : public ::testing::TestWithParam<int> {
+  protected:
+    OwnedDevice open(const PconvDeviceOptions& options) {
+        return openDevice(std::to_string(GetParam()).c_str(), &options);
+    }
+};
+
+std::vector<int> deviceIndices() {
+    int32_t count = 0;
+    check(pconvGetDeviceCount(&count));
+    std::vector<int> indices(static_cast<size_t>(count));
+    std::iota(indices.begin(), indices.end(), 0);
+    return indices;
+}
+
+TEST_P(MemoryOf, TheDeviceIsBoundByItsLimit) {
+    Ledger unlimited;
+    {
+        const OwnedDevice device = open(watched(unlimited));
+        SmallConv small(device.get());
+        small.prepare();
+        check(small.forward());
+        check(pconvWait(device.get()));
+    }
+    EXPECT_EQ(unlimited.balance, 0);
+    int refused = 0;
+    constexpr int64_t kSteps = 24;
+    for (int64_t step = 1; step <= kSteps; ++step) {
+        const int64_t limit = std::max<int64_t>(1, unlimited.peak * step / kSteps);
+        Ledger ledger;
+        bool done = false;
+        try {
+            const OwnedDevice device = open(watched(ledger, static_cast<uint64_t>(limit)));
+            SmallConv small(device.get());
+            small.prepare();
+            check(small.forward());
+            check(pconvWait(device.get()));
+            done = true;
+        } catch (const CallFailed& failure) {
+            EXPECT_EQ(failure.status(), PCONV_ERROR_OUT_OF_MEMORY) << failure.what();
+            ++refused;
+        }
+        EXPECT_EQ(ledger.balance, 0);
+        EXPECT_LE(ledger.peak, limit);
+        EXPECT_TRUE(done || step < kSteps) << "what was enough without a limit is enough with it";
+    }
+    EXPECT_GT(refused, 0);
+}
+
+// Also while the work that uses them is still running.
+TEST_P(MemoryOf, HandlesMayBeReleasedInAnyOrder) {
     std::array<int, 5> order{};
     std::iota(order.begin(), order.end(), 0);
     do {
         Ledger ledger;
         const PconvDeviceOptions options = watched(ledger);
         {
-            OwnedDevice device = openDevice("cpu", &options);
+            OwnedDevice device = open(options);
             SmallConv small(device.get());
             small.prepare();
             check(small.forward());
@@ -119,8 +170,12 @@ TEST(Memory, HandlesMayBeReleasedInAnyOrder) {
             EXPECT_GT(ledger.balance, 0);
         }
         EXPECT_EQ(ledger.balance, 0);
+        // Every fifth order: all of them take seconds where opening a device does.
+        for (int skip = 0; skip < 4; ++skip) std::next_permutation(order.begin(), order.end());
     } while (std::next_permutation(order.begin(), order.end()));
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, MemoryOf, ::testing::ValuesIn(deviceIndices()));
 
 TEST(Memory, WhatAHandleNeedsIsKeptAlive) {
     OwnedDevice device = openDevice("cpu");
