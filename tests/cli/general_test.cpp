@@ -15,7 +15,9 @@ TEST(Help, TeachesEveryCommandWithExamples) {
     }
     const std::map<std::string, std::vector<std::string>> expected = {
         {"inpaint", {"--mask", "--hole", "--output", "--device", "Examples:", "bit for bit"}},
-        {"run", {"--impl", "--output", "--device", "Example:", "mask_window", "group_channels", "mask_sum"}},
+        {"run",
+         {"--impl", "--output", "--device", "--backward", "--dtype", "--math", "Examples:", "mask_window",
+          "group_channels", "mask_sum"}},
         {"devices", {"--json", "Examples:"}},
     };
     for (const auto& [command, parts] : expected) {
@@ -50,6 +52,8 @@ TEST(Arguments, WrongOnesAreOneLineAndExitCode2) {
     EXPECT_TRUE(failsWith(runCommand({"inpaint", "a.png", "-o", "b.png", "--speed", "9"}), 2, "--speed"));
     EXPECT_TRUE(failsWith(runCommand({"run", "a"}), 2, "--output is required"));
     EXPECT_TRUE(failsWith(runCommand({"run", "-o", "b"}), 2, "CASE is required"));
+    EXPECT_TRUE(failsWith(runCommand({"run", "a", "-o", "b", "--dtype", "f8"}), 2, "f16"));
+    EXPECT_TRUE(failsWith(runCommand({"run", "a", "-o", "b", "--math", "wild"}), 2, "fast"));
     EXPECT_TRUE(failsWith(runCommand({"devices", "x"}), 2, "x"));
     EXPECT_TRUE(failsWith(runCommand({"line\nbreak"}), 2, "line"));
 }

@@ -70,34 +70,43 @@ std::vector<double> expectedValues(SafetensorsReader& reader, const std::string&
 TEST_F(RunCommand, ComputesEveryCaseOfTheReferences) {
     int computed = 0;
     for (const auto& entry : fs::directory_iterator(PCONV_TEST_CASES)) {
-        SafetensorsReader expected(entry.path());
-        const Outcome outcome = runCommand(
-            {"run", entry.path().string(), "-o", path("out"), "--device", "cpu", "--impl", "cpu:reference"});
-        if (expected.metadata().at("op") == "masked_conv") {
-            EXPECT_TRUE(failsWith(outcome, 3, "masked_conv")) << entry.path();
-            EXPECT_EQ(files(), "");
-            continue;
-        }
+        const Outcome outcome = runCommand({"run", entry.path().string(), "-o", path("out"), "--device",
+                                            "cpu", "--impl", "cpu:reference", "--backward"});
         ASSERT_TRUE(succeeds(outcome)) << entry.path();
+        SafetensorsReader expected(entry.path());
         SafetensorsReader result(path("out"));
-        EXPECT_EQ(result.tensors().size(), 2U);
         EXPECT_EQ(result.metadata().at("implementation"), "cpu:reference");
-        for (const std::string name : {"output", "mask"}) {
-            const std::vector<double> wanted = expectedValues(expected, "expected." + name);
+        for (const std::string name : {"output", "mask", "grad_input", "grad_weight", "grad_bias"}) {
+            const SafetensorsTensor* const wanted = expected.find("expected." + name);
+            ASSERT_EQ(result.find(name) != nullptr, wanted != nullptr) << entry.path() << ' ' << name;
+            if (wanted == nullptr) continue;
+            ASSERT_EQ(result.find(name)->shape, wanted->shape) << entry.path() << ' ' << name;
+            const std::vector<double> exact = expectedValues(expected, "expected." + name);
             const std::vector<float> values = result.readF32(name);
-            ASSERT_EQ(result.find(name)->shape, expected.find("expected." + name)->shape) << entry.path();
             double largest = 0;
-            for (const double value : wanted) largest = std::max(largest, std::abs(value));
-            // Beyond the sum, which is exact, some roundings to f32 of the ratio and the result.
-            for (std::size_t i = 0; i < wanted.size(); ++i) {
-                ASSERT_NEAR(values[i], wanted[i], 8 * std::ldexp(largest, -24))
+            for (const double value : exact) largest = std::max(largest, std::abs(value));
+            // Beyond the sums, which are exact, some roundings to f32 of the ratio and the result.
+            for (std::size_t i = 0; i < exact.size(); ++i) {
+                ASSERT_NEAR(values[i], exact[i], 8 * std::ldexp(largest, -24))
                     << entry.path() << ' ' << name << i;
             }
         }
         ++computed;
         fs::remove(path("out"));
     }
-    EXPECT_GE(computed, 49);
+    EXPECT_GE(computed, 55);
+}
+
+TEST_F(RunCommand, LeavesTheBackwardPassUnlessAsked) {
+    TestCase work = TestCase::sound();
+    EXPECT_TRUE(failsWith(runOn(work, {"--device", "cpu", "--backward"}), 2, "no tensor 'grad_output'"));
+    EXPECT_EQ(files(), "case");
+    ASSERT_TRUE(succeeds(runOn(work)));
+    SafetensorsReader result(path("out"));
+    EXPECT_EQ(result.tensors().size(), 2U);
+    work.tensors["grad_output"] = {"F32", {1, 4, 5, 6}, std::vector<float>(120, 1)};
+    EXPECT_TRUE(failsWith(runOn(work, {"--device", "cpu", "--backward"}), 2,
+                          "'grad_output' is [1, 4, 5, 6]; expected [1, 4, 5, 5]"));
 }
 
 TEST_F(RunCommand, SettingsHaveDefaultsAndTheInputMayBeTheOutput) {
@@ -182,7 +191,18 @@ const Fault kFaults[] = {
     {"SpatialDims3", setting("spatial_dims", "3"), "'input' is [1, 2, 5, 5]"},
     {"MultiChannel", setting("multi_channel", "yes"), "multi_channel is 'yes'; expected 'false' or 'true'"},
     {"MaskWindow", setting("mask_window", "x"), "mask_window is 'x'"},
-    {"Normalization", setting("normalization", "x"), "normalization is 'x'"},
+    {"Normalization", setting("normalization", "x"),
+     "normalization is 'x'; expected 'window_ratio' or 'mask_sum'"},
+    {"NormalizationOfMaskedConv", setting("normalization", "weight_magnitude"),
+     "expected 'window_ratio' or 'mask_sum'"},
+    {"NormalizationOfPartialConv",
+     [](TestCase& work) { work.metadata["op"] = "masked_conv", work.metadata["normalization"] = "mask_sum"; },
+     "normalization is 'mask_sum'; expected 'weight_magnitude'"},
+    {"MaskedConvOfEvenKernel",
+     [](TestCase& work) {
+         work.metadata["op"] = "masked_conv", shape("weight", {4, 2, 2, 2})(work);
+     },
+     "kernel"},
     {"EpsText", setting("eps", "small"), "eps is 'small'"},
     {"EpsTrailing", setting("eps", "1e-8x"), "eps is '1e-8x'"},
     {"EpsNaN", setting("eps", "nan"), "eps"},
