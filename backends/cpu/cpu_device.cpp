@@ -13,7 +13,8 @@ namespace pconv::cpu {
 
 namespace {
 constexpr size_t kAlignment = 64;
-}
+constexpr long kMostThreads = 1024;  // where more cannot be started, OpenMP ends the process
+}  // namespace
 
 CpuBuffer::CpuBuffer(Host& host, size_t bytes) : Buffer(bytes), host_(&host) {
     host.allocated(bytes);
@@ -43,7 +44,9 @@ DeviceInfo describeCpu() {
 CpuDevice::CpuDevice(Host& host) : host_(host), threads_(host.threads()), info_(describeCpu()) {
     if (threads_ <= 0) {
         const char* omp = std::getenv("OMP_NUM_THREADS");
-        threads_ = omp != nullptr ? std::atoi(omp) : 0;
+        threads_ = omp != nullptr
+                       ? static_cast<int>(std::clamp<long>(std::strtol(omp, nullptr, 10), 0, kMostThreads))
+                       : 0;
     }
     if (threads_ <= 0) threads_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 #if defined(PCONV_HAVE_ONEDNN)

@@ -3,6 +3,7 @@
 
 #include "support/api.h"
 #include "support/devices.h"
+#include "support/environment.h"
 #include "support/small_conv.h"
 
 namespace pconv::test {
@@ -81,6 +82,19 @@ TEST_P(Threads, SharingAConvolutionEqualOneThread) {
     for (size_t i = 0; i < kThreads; ++i) {
         EXPECT_EQ(faults[i], "");
         EXPECT_EQ(wrong[i], 0) << "of 20 runs of thread " << i;
+    }
+}
+
+TEST(ThreadCount, HasNoInfluenceOnTheResultAndNoneIsTooLarge) {
+    SmallConv expected(openDevice("cpu").get());
+    expected.prepare();
+    check(expected.forward());
+    for (const char* count : {"1", "3", "0", "-7", "many", "99999999999999999999"}) {
+        const ScopedEnvironment variable("OMP_NUM_THREADS", count);
+        SmallConv small(openDevice("cpu").get());
+        small.prepare();
+        check(small.forward());
+        EXPECT_EQ(small.result(), expected.result()) << "OMP_NUM_THREADS=" << count;
     }
 }
 
