@@ -44,6 +44,15 @@ TEST_F(VulkanDevices, SayWhatTheyAre) {
 }
 
 class VulkanValidation : public VulkanTest {
+  protected:
+    void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+        GTEST_SKIP() << "the validation layer itself leaks";
+#else
+        VulkanTest::SetUp();
+#endif
+    }
+
   private:
     const Variable validation_{"PCONV_VULKAN_VALIDATION", "1"};
 };
