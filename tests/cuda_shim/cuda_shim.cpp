@@ -100,9 +100,8 @@ void land(const std::vector<Copy>& copies) {
     }
 }
 
-void threadEntry(size_t index) {
+void endThread(size_t index) {
     Machine& m = machine();
-    m.thread_main(m.argument);
     Thread& thread = m.threads[index];
     const auto empty = [](const std::vector<Copy>& group) { return group.empty(); };
     if (!empty(thread.open) || !std::all_of(thread.groups.begin(), thread.groups.end(), empty))
@@ -113,6 +112,16 @@ void threadEntry(size_t index) {
     thread.waits = Waits::ended;
     --m.alive;
     releaseBarriers();
+}
+
+void threadEntry(size_t index) {
+    Machine& m = machine();
+    try {
+        m.thread_main(m.argument);
+        endThread(index);
+    } catch (const Fault& of_thread) {
+        m.fault = of_thread.what();
+    }
     m.fibers.yield(true);
 }
 
@@ -212,10 +221,7 @@ void run(Index grid, unsigned threads, size_t shared_bytes, void (*thread_main)(
 }
 
 void fault(const std::string& what) {
-    Machine& m = machine();
-    m.fault = where(m.running) + ": " + what;
-    m.fibers.yield();
-    __builtin_unreachable();  // a faulted block's fibers are not resumed
+    throw Fault(where(machine().running) + ": " + what);
 }
 
 unsigned char* sharedMemory() {

@@ -43,7 +43,7 @@ uint64_t blocksRun();
 
 // ---- Called by running threads ----
 
-// Ends the launch with a Fault.
+// Ends the launch with a Fault, which passes through the thread's frames.
 [[noreturn]] void fault(const std::string& what);
 
 unsigned char* sharedMemory();
