@@ -33,7 +33,7 @@ struct Data {
     std::vector<T> values(int name) const {
         std::vector<T> result;
         const auto found = plain.find(name);
-        if (found == plain.end()) return result;
+        if (found == plain.end() || found->second.empty()) return result;
         result.resize(found->second.size() / sizeof(T));
         std::memcpy(result.data(), found->second.data(), found->second.size());
         return result;
@@ -442,7 +442,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
     const Data& data = *own.data;
     const auto give = [&](const void* from, size_t size, size_t available) {
         *count = static_cast<int64_t>(available);
-        if (values != nullptr)
+        if (values != nullptr && available > 0)
             std::memcpy(values, from, size * std::min(available, static_cast<size_t>(requested)));
         return CUDNN_STATUS_SUCCESS;
     };
