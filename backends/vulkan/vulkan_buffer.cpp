@@ -109,10 +109,8 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
 void VulkanBuffer::destroy() noexcept {
     const DeviceApi& api = context_.api();
     api.DestroyBuffer(context_.device(), buffer_, nullptr);
-    if (allocation_.block != nullptr) allocator_->free(allocation_);
-    // The analyzer takes the allocator's own free for the C library's.
-    if (imported_ != VK_NULL_HANDLE)
-        api.FreeMemory(context_.device(), imported_, nullptr);  // NOLINT(clang-analyzer-unix.Malloc)
+    if (allocation_.block != nullptr) allocator_->release(allocation_);
+    if (imported_ != VK_NULL_HANDLE) api.FreeMemory(context_.device(), imported_, nullptr);
     if (counted_ != 0) context_.host().released(counted_);
 }
 

@@ -120,7 +120,7 @@ Allocation MemoryAllocator::allocate(const VkMemoryRequirements& needs, MemoryKi
     return block.piece(offset, needs.size);
 }
 
-void MemoryAllocator::free(const Allocation& allocation) noexcept {
+void MemoryAllocator::release(const Allocation& allocation) noexcept {
     try {
         allocation.block->ranges().give(allocation.offset, allocation.size);
     } catch (const std::bad_alloc&) {

@@ -33,7 +33,7 @@ class MemoryAllocator {
     ~MemoryAllocator();
 
     Allocation allocate(const VkMemoryRequirements& needs, MemoryKind kind);
-    void free(const Allocation& allocation) noexcept;
+    void release(const Allocation& allocation) noexcept;
     size_t blockCount() const { return blocks_.size(); }
 
   private:
