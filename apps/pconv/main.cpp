@@ -135,5 +135,6 @@ void print(const std::string& text) {
 
 int main(int argc, char** argv) {
     pconv::app::watchSignals();
+    pconv::app::letThreadsSleep();
     return pconv::app::run(argc, argv);
 }

@@ -14,4 +14,8 @@ void noteProgressBar(bool shown);
 
 bool stderrIsTerminal();
 
+/// Lets the threads of OpenMP sleep while they wait, unless the environment says how they wait. To be called
+/// before a backend is opened.
+void letThreadsSleep();
+
 }  // namespace pconv::app
