@@ -28,6 +28,8 @@ class CudaDevice final : public Device {
     void wait() override;
     void convert(const TensorRef& source, const TensorRef& destination,
                  const std::array<int64_t, 5>& dims) override;
+    std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
+    std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
 
     int index() const { return index_; }
     cudaStream_t stream() const { return stream_->handle(); }

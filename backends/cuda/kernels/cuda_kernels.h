@@ -97,6 +97,9 @@ MaskMemory maskMemory(const MaskProblem& problem);
 // Packs the planes, sums channels and windows, classifies the tiles. Not for weight_magnitude.
 cudaError_t launchMaskUpdate(const MaskProblem& problem, cudaStream_t stream);
 
+// The planes alone: packed and plane_of_channel of a problem with normalization weight_magnitude.
+cudaError_t launchMaskPack(const MaskProblem& problem, cudaStream_t stream);
+
 // The masked convolution's mask (weight_magnitude). magnitude: f32 [out_channels, in_channels / groups], made
 // by launchWeightMagnitude when the weights are set.
 cudaError_t launchWeightMagnitude(const ConvShape& shape, DataType type, const void* weight, float* magnitude,
@@ -176,5 +179,30 @@ cudaError_t launchGradPrepare(const ConvProblem& problem, const View& grad_outpu
 // y = the epilogue of c for rows whose convolution has none: in place or not, any strides.
 cudaError_t launchEpilogue(const ConvProblem& problem, DataType accumulator_type, const View& accumulator,
                            const void* bias, const View& output, cudaStream_t stream);
+
+// ---- Masked normalization --------------------------------------------------------------------------------
+
+struct NormProblem {
+    int batch, channels, size[3];
+    DataType type;
+    PackedMask mask;
+    float eps;
+    bool training;  // batch statistics
+    float momentum;
+};
+
+// [channels]; null where there is none. Running statistics are read, or updated in training.
+struct BatchNormVectors {
+    const float *weight, *bias;
+    float *running_mean, *running_var;
+};
+
+size_t normWorkspaceBytes(const NormProblem& problem);
+cudaError_t launchMaskedBatchNorm(const NormProblem& problem, const View& input,
+                                  const BatchNormVectors& vectors, const View& output, void* workspace,
+                                  cudaStream_t stream);
+// output [batch, channels]; output_mask [mask batch, channels], null where it is not wanted.
+cudaError_t launchMaskedSpatialMean(const NormProblem& problem, const View& input, void* output,
+                                    float* output_mask, void* workspace, cudaStream_t stream);
 
 }  // namespace pconv::cuda

@@ -419,16 +419,20 @@ cudaError_t launchWeightMagnitude(const ConvShape& shape, DataType type, const v
     return type == DataType::f32 ? with(float{}) : type == DataType::f16 ? with(F16{}) : with(Bf16{});
 }
 
+cudaError_t launchMaskPack(const MaskProblem& p, cudaStream_t stream) {
+    MaskProblem packing = p;
+    packing.tile_flags = nullptr;
+    return p.type == MaskType::fractional ? launchPack<float, double>(packing, nullptr, stream)
+                                          : launchPack<uint8_t, int>(packing, nullptr, stream);
+}
+
 cudaError_t launchMaskedConvMask(const MaskProblem& p, const float* magnitude, cudaStream_t stream) {
     const int out_volume = volumeOf(p.shape.output);
     if (p.type == MaskType::none)
         return launch(setOnes, blocksFor(out_volume), kThreads, 0, stream, static_cast<uint8_t*>(p.updated),
                       out_volume);
-    MaskProblem packing = p;
-    packing.tile_flags = nullptr;
     const bool fractional = p.type == MaskType::fractional;
-    const cudaError_t status = fractional ? launchPack<float, double>(packing, nullptr, stream)
-                                          : launchPack<uint8_t, int>(packing, nullptr, stream);
+    const cudaError_t status = launchMaskPack(p, stream);
     if (status != cudaSuccess) return status;
     MaskedConvParameters k{};
     k.shape = p.shape;
