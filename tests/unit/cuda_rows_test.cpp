@@ -20,6 +20,7 @@ struct Setting {
     bool has_bias;
     PconvActivation activation;
     PconvNormalization normalization;
+    int64_t padding = -1;  // half the kernel
 };
 
 constexpr PconvActivation kNone = PCONV_ACTIVATION_NONE;
@@ -178,7 +179,7 @@ PconvPartialConvDesc descOf(const Setting& s, const Type& type, bool training) {
         desc.kernel[d] = s.kernel;
         desc.stride[d] = s.stride;
         desc.dilation[d] = s.dilation;
-        desc.padding[d] = s.kernel / 2;
+        desc.padding[d] = s.padding >= 0 ? s.padding : s.kernel / 2;
     }
     desc.data_type = type.type;
     desc.math = type.math;
@@ -256,6 +257,16 @@ void poisonHoles(Operands& operands, const Shapes& shapes) {
 struct Form {
     bool input_last, output_last, accumulate;
 };
+
+const OwnedDevice& cudaDevice() {
+    static const OwnedDevice device = openDevice("cuda");
+    return device;
+}
+
+const OwnedDevice& cpuDevice() {
+    static const OwnedDevice device = openDevice("cpu");
+    return device;
+}
 
 // What one row makes of the operands; backward where `training`.
 Answers answersOf(PconvDevice device, const char* row, PconvPartialConvDesc desc, const Shapes& shapes,
@@ -345,71 +356,128 @@ void PrintTo(const Case& c, std::ostream* stream) {
     *stream << caseName(c);
 }
 
-class CudaRows : public OnCudaDevice<testing::TestWithParam<Case>> {
-  protected:
-    // Declining is right where the row says that it does; what it must not decline is named here.
-    bool declines(PconvDevice device, PconvPartialConvDesc desc) const {
-        int32_t rows = 0;
-        check(pconvGetImplementationCount(device, &rows));
-        for (int32_t i = 0; i < rows; ++i) {
-            PconvImplementationInfo info = pconvDefaultImplementationInfo();
-            check(pconvGetImplementationInfo(device, i, &desc, &info));
-            if (GetParam().row != info.name) continue;
-            reason_ = info.reason;
-            return info.supported == 0;
-        }
-        reason_ = "there is no such row";
-        return true;
+// "" where the row takes the descriptor, else its reason.
+std::string declines(PconvDevice device, const std::string& row, const PconvPartialConvDesc& desc) {
+    int32_t rows = 0;
+    check(pconvGetImplementationCount(device, &rows));
+    for (int32_t i = 0; i < rows; ++i) {
+        PconvImplementationInfo info = pconvDefaultImplementationInfo();
+        check(pconvGetImplementationInfo(device, i, &desc, &info));
+        if (row == info.name) return info.reason;
     }
-    bool mayDecline() const {
-        const Case& c = GetParam();
-        const bool exact_f32 = c.type.type == PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT;
-        if (c.row == "cuda:igemm") return exact_f32 || c.setting.groups > 1;
-        return c.row == "cuda:cudnn" && c.setting.mask == MaskKind::group_window && !exact_f32;
+    return "there is no such row";
+}
+
+// Declining is right for these alone.
+bool mayDecline(const Case& c) {
+    const bool exact_f32 = c.type.type == PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT;
+    if (c.row == "cuda:igemm") return exact_f32 || c.setting.groups > 1;
+    return c.row == "cuda:cudnn" && c.setting.mask == MaskKind::group_window && !exact_f32;
+}
+
+// False where the row declines, as it may.
+bool expectAgreement(const Case& c, bool training, const Form& form) {
+    const auto& [row, setting, type] = c;
+    const OwnedDevice& cuda = cudaDevice();
+    const OwnedDevice& cpu = cpuDevice();
+    const PconvPartialConvDesc desc = descOf(setting, type, training);
+    if (const std::string reason = declines(cuda.get(), row, desc); !reason.empty()) {
+        EXPECT_TRUE(mayDecline(c)) << reason;
+        return false;
     }
-    mutable std::string reason_;
-};
+    SCOPED_TRACE(std::string(form.input_last ? "channels last" : "contiguous") + " to " +
+                 (form.output_last ? "channels last" : "contiguous") + (form.accumulate ? ", added" : ""));
+    const Shapes shapes = shapesOf(setting, desc);
+    const Operands operands = operandsOf(setting, shapes, type.type);
+    Operands sizes = operands;
+    for (Values* values : {&sizes.input, &sizes.weight, &sizes.bias, &sizes.grad_output, &sizes.old_input,
+                           &sizes.old_weight, &sizes.old_bias})
+        *values = magnitudes(*values);
+    PconvPartialConvDesc reference = desc;
+    reference.data_type = PCONV_DATA_TYPE_F32;
+    reference.math = PCONV_MATH_EXACT;
+    const Form plain{false, false, form.accumulate};
+    const Answers expected = answersOf(cpu.get(), "cpu:reference", reference, shapes, operands, plain);
+    const Answers scale = answersOf(cpu.get(), "cpu:reference", reference, shapes, sizes, plain);
+    Operands poisoned = operands;
+    if (setting.mask == MaskKind::one_plane) poisonHoles(poisoned, shapes);
+    const Answers got = answersOf(cuda.get(), row.c_str(), desc, shapes, poisoned, form);
+    expectWithin("the output", got.output, expected.output, scale.output, type);
+    if (!training) return true;
+    expectWithin("the input's gradient", got.grad_input, expected.grad_input, scale.grad_input, type);
+    expectWithin("the weight's gradient", got.grad_weight, expected.grad_weight, scale.grad_weight, type);
+    expectWithin("the bias's gradient", got.grad_bias, expected.grad_bias, scale.grad_bias, type);
+    return true;
+}
+
+class CudaRows : public OnCudaDevice<testing::TestWithParam<Case>> {};
 
 TEST_P(CudaRows, AgreeWithTheReference) {
-    const auto& [row, setting, type] = GetParam();
-    const OwnedDevice cuda = openDevice("cuda");
-    const OwnedDevice cpu = openDevice("cpu");
-    for (const bool training : {false, true}) {
-        const PconvPartialConvDesc desc = descOf(setting, type, training);
-        if (declines(cuda.get(), desc)) {
-            ASSERT_TRUE(mayDecline()) << reason_;
-            GTEST_SKIP() << reason_;
-        }
-        const Shapes shapes = shapesOf(setting, desc);
-        const Operands operands = operandsOf(setting, shapes, type.type);
-        Operands sizes = operands;
-        for (Values* values : {&sizes.input, &sizes.weight, &sizes.bias, &sizes.grad_output, &sizes.old_input,
-                               &sizes.old_weight, &sizes.old_bias})
-            *values = magnitudes(*values);
-        PconvPartialConvDesc reference = desc;
-        reference.data_type = PCONV_DATA_TYPE_F32;
-        reference.math = PCONV_MATH_EXACT;
+    for (const bool training : {false, true})
         for (const Form& form : {Form{false, false, false}, Form{true, true, false}, Form{true, false, true},
-                                 Form{false, true, true}}) {
-            SCOPED_TRACE(std::string(form.input_last ? "channels last" : "contiguous") + " to " +
-                         (form.output_last ? "channels last" : "contiguous") +
-                         (form.accumulate ? ", added" : ""));
-            const Answers expected = answersOf(cpu.get(), "cpu:reference", reference, shapes, operands,
-                                               {false, false, form.accumulate});
-            const Answers scale = answersOf(cpu.get(), "cpu:reference", reference, shapes, sizes,
-                                            {false, false, form.accumulate});
-            Operands poisoned = operands;
-            if (setting.mask == MaskKind::one_plane) poisonHoles(poisoned, shapes);
-            const Answers got = answersOf(cuda.get(), row.c_str(), desc, shapes, poisoned, form);
-            expectWithin("the output", got.output, expected.output, scale.output, type);
-            if (!training) continue;
-            expectWithin("the input's gradient", got.grad_input, expected.grad_input, scale.grad_input, type);
-            expectWithin("the weight's gradient", got.grad_weight, expected.grad_weight, scale.grad_weight,
-                         type);
-            expectWithin("the bias's gradient", got.grad_bias, expected.grad_bias, scale.grad_bias, type);
-        }
-    }
+                                 Form{false, true, true}})
+            if (!expectAgreement(GetParam(), training, form)) GTEST_SKIP() << "declined";
 }
+
+// Drawn from a number: the same setting everywhere.
+Setting randomSetting(uint32_t number) {
+    std::mt19937 random(number);
+    const auto between = [&](int64_t low, int64_t high) {
+        return low + static_cast<int64_t>(random() % static_cast<uint32_t>(high - low + 1));
+    };
+    Setting s = kSettings[0];
+    s.name = "random";
+    s.dims = static_cast<int>(between(1, 3));
+    s.groups = between(0, 3) == 0 ? between(2, 4) : 1;
+    s.batch = between(1, 3);
+    s.in_channels = s.groups * between(1, s.groups > 1 ? 9 : 20);
+    s.out_channels = s.groups * between(1, s.groups > 1 ? 9 : 20);
+    s.kernel = between(1, s.dims == 3 ? 3 : 5);
+    s.stride = between(1, 3);
+    s.dilation = between(1, 2);
+    s.padding = between(0, 3);
+    s.size =
+        std::max<int64_t>(between(1, s.dims == 3 ? 6 : 12), s.dilation * (s.kernel - 1) + 1 - 2 * s.padding);
+    s.mask = static_cast<MaskKind>(between(0, 5));
+    // The planes of a multi-channel mask here are one for five channels and one for each other.
+    if (s.mask >= MaskKind::channels && s.in_channels < 6) s.mask = MaskKind::one_plane;
+    s.has_bias = between(0, 2) > 0;
+    s.activation = static_cast<PconvActivation>(between(0, 2));
+    s.normalization = between(0, 4) == 0 ? kSum : kWindow;
+    return s;
+}
+
+uint32_t environmentNumber(const char* name, uint32_t otherwise) {
+    const char* text = std::getenv(name);
+    return text != nullptr ? static_cast<uint32_t>(std::strtoul(text, nullptr, 10)) : otherwise;
+}
+
+// PCONV_RANDOM_COUNT configurations from PCONV_RANDOM_SEED on; a failing one names its number.
+class CudaRandom : public OnCudaDevice<testing::TestWithParam<Case>> {};
+
+TEST_P(CudaRandom, ConfigurationsAgreeWithTheReference) {
+    const uint32_t first = environmentNumber("PCONV_RANDOM_SEED", 1);
+    const uint32_t count = environmentNumber("PCONV_RANDOM_COUNT", 30);
+    uint32_t ran = 0;
+    for (uint32_t number = first; number < first + count && !HasFailure(); ++number) {
+        SCOPED_TRACE("PCONV_RANDOM_SEED=" + std::to_string(number) + " PCONV_RANDOM_COUNT=1");
+        const Case c{GetParam().row, randomSetting(number), GetParam().type};
+        const Form form{number % 2 == 0, number % 4 < 2, number % 8 < 4};
+        ran += expectAgreement(c, number % 3 > 0, form) ? 1 : 0;
+    }
+    RecordProperty("configurations", std::to_string(ran));
+    if (ran == 0) GTEST_SKIP() << "declined";
+}
+
+std::vector<Case> allRowsAndTypes() {
+    std::vector<Case> cases;
+    for (const char* row : {"cuda:cudnn", "cuda:igemm", "cuda:direct"})
+        for (const Type& type : kTypes) cases.push_back({row, randomSetting(0), type});
+    return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, CudaRandom, testing::ValuesIn(allRowsAndTypes()),
+                         [](const auto& test) { return caseName(test.param); });
 
 using CudaConversion = OnCudaDevice<testing::Test>;
 
