@@ -19,8 +19,8 @@ struct Keep {
     Vec factor;
 };
 
-template <MaskType type>
-PCONV_INLINE Keep keepOf(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count = kLanes) {
+template <MaskType type, typename Run>
+PCONV_INLINE Keep keepOf(const Run& run, int64_t channel, int64_t pixel, int64_t count = kLanes) {
     Keep keep{};
     const void* plane = type == MaskType::none ? nullptr : run.planes[run.one_plane ? 0 : channel];
     if constexpr (type == MaskType::binary) {
@@ -100,8 +100,8 @@ void loadTransposed(const LoadRun& run) {
     }
 }
 
-template <MaskType type>
-PCONV_INLINE float maskOf(const LoadRun& run, int64_t channel, int64_t pixel) {
+template <MaskType type, typename Run>
+PCONV_INLINE float maskOf(const Run& run, int64_t channel, int64_t pixel) {
     if constexpr (type == MaskType::none) return 1;
     const void* plane = run.planes[run.one_plane ? 0 : channel];
     float value = 0;
@@ -463,9 +463,17 @@ void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
 
 }  // namespace
 
+}  // namespace pconv::cpu
+
+#include "cpu_gradient_kernels.h"
+
+namespace pconv::cpu {
+
 const Passes& PCONV_PASSES() {
     static const Passes all{loadRun,
                             storeRun,
+                            unloadRun,
+                            sumBias,
                             countRows,
                             addCounts,
                             addFractions,

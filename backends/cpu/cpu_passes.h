@@ -47,6 +47,38 @@ struct StoreRun {
 
 inline constexpr size_t kReadSlack = 64;
 
+// A run of an input's gradient, laid out as LoadRun has it, masked into a tensor.
+struct UnloadRun {
+    const float* scratch;  // readable kReadSlack beyond
+    int64_t block;
+    ptrdiff_t block_stride;
+    MaskType mask;
+    const void* const* planes;
+    bool one_plane;
+    bool hole_is_one;
+    bool selects;  // a fraction counts as 1
+    bool accumulate;
+    float* gradient;
+    ptrdiff_t channel_stride;
+    ptrdiff_t pixel_stride;
+    int64_t channels;
+    int64_t pixels;
+};
+
+// A run of an output's gradient, added up for each channel.
+struct BiasRun {
+    const float* source;
+    ptrdiff_t channel_stride;
+    ptrdiff_t pixel_stride;
+    int64_t channels;
+    int64_t pixels;
+    const float* mask;  // null: none
+    bool binary;        // any number of the mask but 0 is 1
+    ptrdiff_t group_stride;
+    int64_t group_channels;
+    double* sums;  // one a channel
+};
+
 // One row of the results of the mask side.
 struct MaskResultRow {
     float* window_sum;
@@ -61,6 +93,8 @@ struct MaskResultRow {
 struct Passes {
     void (*load)(const LoadRun& run);
     void (*store)(const StoreRun& run);
+    void (*unload)(const UnloadRun& run);
+    void (*sumBias)(const BiasRun& run);
     // counts[i]: how many of up to 255 rows are not 0 at i
     void (*countRows)(uint8_t* counts, const uint8_t* rows, ptrdiff_t row_stride, int64_t rows_count,
                       int64_t size);

@@ -8,9 +8,6 @@ using dnnl::memory;
 using Dims = memory::dims;
 using Tag = memory::format_tag;
 
-constexpr ScratchLayout kLayouts[] = {ScratchLayout::channels_last, ScratchLayout::blocked16,
-                                      ScratchLayout::blocked8, ScratchLayout::planar};
-
 Tag tagOf(ScratchLayout layout, bool three_dimensional) {
     switch (layout) {
         case ScratchLayout::channels_last:
@@ -45,12 +42,8 @@ std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::en
                                                                   const PlainConv& conv, bool winograd,
                                                                   const memory::desc& input,
                                                                   const memory::desc& output) {
-    const bool three = conv.threeDimensional();
-    const Dims strides = spatial(three, [&](size_t d) { return conv.window.stride[d]; });
-    const Dims dilates = spatial(three, [&](size_t d) { return conv.window.dilation[d] - 1; });
-    const Dims begin = spatial(three, [&](size_t d) { return conv.spans[d].padding_begin; });
-    const Dims end = spatial(three, [&](size_t d) { return conv.spans[d].padding_end; });
-    const memory::desc weights = dense(conv.weightDims(), Tag::any);
+    const ConvTerms terms(conv);
+    const memory::desc weights = anyDesc(conv.weightDims());
     const auto kind = dnnl::prop_kind::forward_inference;
     const auto algorithm =
         winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
@@ -59,10 +52,11 @@ std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::en
     try {
 #if DNNL_VERSION_MAJOR >= 3
         dnnl::convolution_forward::primitive_desc desc(engine, kind, algorithm, input, weights, output,
-                                                       strides, dilates, begin, end, attributes, true);
+                                                       terms.strides, terms.dilates, terms.begin, terms.end,
+                                                       attributes, true);
 #else
-        const dnnl::convolution_forward::desc operation(kind, algorithm, input, weights, output, strides,
-                                                        dilates, begin, end);
+        const dnnl::convolution_forward::desc operation(kind, algorithm, input, weights, output,
+                                                        terms.strides, terms.dilates, terms.begin, terms.end);
         dnnl::convolution_forward::primitive_desc desc(operation, attributes, engine, true);
 #endif
         if (desc.get(true) != nullptr) return desc;
@@ -72,17 +66,34 @@ std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::en
     return std::nullopt;
 }
 
-bool isSpecialized(const std::string& name) {
-    return name.find("ref") == std::string::npos && name.find("gemm") == std::string::npos;
+}  // namespace
+
+memory::desc scratchDesc(const Dims& dims, ScratchLayout layout) {
+    return dense(dims, tagOf(layout, dims.size() == 5));
 }
 
-std::optional<ScratchLayout> layoutOf(const memory::desc& desc, const Dims& dims, bool three_dimensional) {
+memory::desc anyDesc(const Dims& dims) {
+    return dense(dims, Tag::any);
+}
+
+bool isSpecialized(const std::string& implementation) {
+    return implementation.find("ref") == std::string::npos &&
+           implementation.find("gemm") == std::string::npos;
+}
+
+std::optional<ScratchLayout> layoutOf(const memory::desc& desc, const Dims& dims) {
     for (const ScratchLayout layout : kLayouts)
-        if (desc == dense(dims, tagOf(layout, three_dimensional))) return layout;
+        if (desc == scratchDesc(dims, layout)) return layout;
     return std::nullopt;
 }
 
-}  // namespace
+ConvTerms::ConvTerms(const PlainConv& conv) {
+    const bool three = conv.threeDimensional();
+    strides = spatial(three, [&](size_t d) { return conv.window.stride[d]; });
+    dilates = spatial(three, [&](size_t d) { return conv.window.dilation[d] - 1; });
+    begin = spatial(three, [&](size_t d) { return conv.spans[d].padding_begin; });
+    end = spatial(three, [&](size_t d) { return conv.spans[d].padding_end; });
+}
 
 int64_t blockOf(ScratchLayout layout, int64_t channels) {
     switch (layout) {
@@ -121,21 +132,18 @@ memory::desc PlainConv::userWeights() const {
 
 std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,
                                          ScratchLayout input, ScratchLayout output) {
-    const bool three = conv.threeDimensional();
-    auto desc = describe(engine, conv, winograd, dense(conv.inputDims(), tagOf(input, three)),
-                         dense(conv.outputDims(), tagOf(output, three)));
+    auto desc = describe(engine, conv, winograd, scratchDesc(conv.inputDims(), input),
+                         scratchDesc(conv.outputDims(), output));
     if (!desc) return std::nullopt;
     const bool specialized = isSpecialized(desc->impl_info_str());
     return Primitive{*desc, input, output, specialized, winograd};
 }
 
 std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd) {
-    const bool three = conv.threeDimensional();
-    auto desc = describe(engine, conv, winograd, dense(conv.inputDims(), Tag::any),
-                         dense(conv.outputDims(), Tag::any));
+    auto desc = describe(engine, conv, winograd, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
     if (desc) {
-        const auto input = layoutOf(desc->src_desc(), conv.inputDims(), three);
-        const auto output = layoutOf(desc->dst_desc(), conv.outputDims(), three);
+        const auto input = layoutOf(desc->src_desc(), conv.inputDims());
+        const auto output = layoutOf(desc->dst_desc(), conv.outputDims());
         if (input && output)
             return Primitive{*desc, *input, *output, isSpecialized(desc->impl_info_str()), winograd};
     }

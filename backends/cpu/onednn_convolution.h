@@ -43,10 +43,26 @@ struct PlainConv {
     dnnl::memory::desc userWeights() const;
 };
 
+// The parts of oneDNN's descriptions of it.
+struct ConvTerms {
+    explicit ConvTerms(const PlainConv& conv);
+    dnnl::memory::dims strides, dilates, begin, end;
+};
+
+inline constexpr ScratchLayout kLayouts[] = {ScratchLayout::channels_last, ScratchLayout::blocked16,
+                                             ScratchLayout::blocked8, ScratchLayout::planar};
+
+dnnl::memory::desc scratchDesc(const dnnl::memory::dims& dims, ScratchLayout layout);
+// In whatever layout oneDNN likes.
+dnnl::memory::desc anyDesc(const dnnl::memory::dims& dims);
+std::optional<ScratchLayout> layoutOf(const dnnl::memory::desc& desc, const dnnl::memory::dims& dims);
+// Whether an implementation is written for the machine's vectors, rather than matrix multiplications or
+// loops.
+bool isSpecialized(const std::string& implementation);
+
 struct Primitive {
     dnnl::convolution_forward::primitive_desc desc;
     ScratchLayout input, output;
-    // Written for the machine's vectors, rather than matrix multiplications or loops.
     bool specialized;
     bool winograd;
 };

@@ -1,6 +1,7 @@
 // The forward pass of cpu:onednn.
 #include <algorithm>
 
+#include "cpu_mask_planes.h"
 #include "cpu_parallel.h"
 #include "cpu_passes.h"
 #include "onednn_partial_conv.h"
@@ -13,29 +14,6 @@ namespace {
 // channels may lie in a tile of much larger values, and their ratio lifts the error: they are convolved
 // directly.
 constexpr float kLeastForWinograd = 0.5F;
-
-// planes[i]: where the mask of channel first + i begins at [n, d, h, w].
-void pointAtPlanes(const ForwardCall& call, int64_t first, int64_t channels, const std::array<int64_t, 4>& at,
-                   const void** planes) {
-    const auto& segments = call.update.form().segments;
-    // One plane serves every channel whatever its multiplicity says.
-    PlaneIndex plane = planeOfChannel(call.update.form(), !call.one_plane, first);
-    int64_t left = call.one_plane ? channels : segments[plane.segment].multiplicity;
-    if (!call.one_plane) {
-        int64_t begin = 0;
-        for (size_t i = 0; i < plane.segment; ++i) begin += segments[i].planes * segments[i].multiplicity;
-        left -= (first - begin) % left;
-    }
-    for (int64_t c = 0; c < channels; ++c) {
-        const TensorRef& view = call.update.planes()[plane.segment];
-        const int64_t offset = at[0] * view.strides[0] + plane.plane * view.strides[1] +
-                               at[1] * view.strides[2] + at[2] * view.strides[3] + at[3];
-        planes[c] = pointer<char>(view) + static_cast<size_t>(offset) * sizeOf(view.data_type);
-        if (--left > 0 || c + 1 == channels) continue;
-        if (++plane.plane == segments[plane.segment].planes) plane = {plane.segment + 1, 0};
-        left = segments[plane.segment].multiplicity;
-    }
-}
 
 // Whether a box of a channels-last tensor is laid out as oneDNN's scratch is.
 bool isDense(const std::array<int64_t, 5>& strides, int64_t channels, const Dims3& tensor, const Dims3& box,
@@ -90,8 +68,8 @@ void OneDnnPartialConv::loadRows(const ForwardCall& call, const Box& box, int64_
         const int64_t pixel = (d * box.spans[1].input_size + first + h) * width;
         run.scratch = scratch_begin + n * padded * box.inputPixels() + pixel * block;
         if (call.mask != MaskType::none)
-            pointAtPlanes(call, group * inChannels(), call.one_plane ? 1 : run.channels,
-                          {mask_batch, at[0], at[1] + h, at[2]}, planes);
+            pointAtPlanes(call.update, call.one_plane, group * inChannels(),
+                          call.one_plane ? 1 : run.channels, {mask_batch, at[0], at[1] + h, at[2]}, planes);
         passes().load(run);
     }
 }
@@ -313,10 +291,8 @@ void OneDnnPartialConv::runTogether(Worker& worker, const ForwardCall& call) con
 void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& input,
                                 const TensorRef& output) {
     const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
-    const auto& segments = update.form().segments;
-    const bool one_plane = !desc_.multi_channel || (segments.size() == 1 && segments[0].planes == 1);
     const ForwardCall call{update, input, output, desc_.maskInput() ? desc_.mask_type : MaskType::none,
-                           one_plane};
+                           hasOnePlane(desc_, update.form())};
     const bool margins = !plan_.any_live || plan_.live[0].output_size != desc_.window.output[0] ||
                          plan_.live[1].output_size != desc_.window.output[1] ||
                          plan_.live[2].output_size != desc_.window.output[2];

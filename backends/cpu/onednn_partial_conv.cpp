@@ -28,6 +28,8 @@ void failFrom(const dnnl::error& error) {
 OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
     : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     plan();
+    if (desc.training)
+        backward_ = std::make_unique<OneDnnBackward>(device, desc, plan_.any_live ? &plan_.live : nullptr);
     if (!plan_.any_live) return;
     makeWorkers();
     if (desc.has_bias) bias_.resize(static_cast<size_t>(desc.out_channels));
@@ -171,6 +173,12 @@ void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
         failFrom(error);
     }
     if (bias != nullptr) std::copy_n(pointer<float>(*bias), bias_.size(), bias_.begin());
+    if (backward_) backward_->setWeights(pointer<float>(weight));
+}
+
+void OneDnnPartialConv::backward(const MaskUpdate& update, const TensorRef& input,
+                                 const TensorRef& grad_output, const Gradients& gradients) {
+    backward_->run(static_cast<const CpuMaskUpdate&>(update), input, grad_output, gradients);
 }
 
 namespace {
@@ -178,6 +186,7 @@ namespace {
 class OneDnn final : public Implementation {
   public:
     OneDnn() : Implementation("cpu:onednn") {}
+    bool trains() const override { return true; }
     bool supports(const Device& /*device*/, const PartialConvDesc& desc, std::string& reason) const override {
         if (desc.data_type == DataType::f32) return true;
         reason = "only f32 tensors";

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu_device.h"
+#include "onednn_backward.h"
 #include "onednn_convolution.h"
 
 namespace pconv::cpu {
@@ -58,6 +59,8 @@ class OneDnnPartialConv final : public PartialConv {
 
     void setWeights(const TensorRef& weight, const TensorRef* bias) override;
     void forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) override;
+    void backward(const MaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
+                  const Gradients& gradients) override;
 
   private:
     void plan();
@@ -102,6 +105,7 @@ class OneDnnPartialConv final : public PartialConv {
     std::vector<float> bias_;
     std::vector<Worker> workers_;
     std::shared_ptr<Buffer> scratch_;
+    std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training
 };
 
 }  // namespace pconv::cpu

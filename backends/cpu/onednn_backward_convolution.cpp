@@ -1,0 +1,124 @@
+#include "onednn_backward_convolution.h"
+
+namespace pconv::cpu {
+
+namespace {
+
+using dnnl::memory;
+constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
+
+dnnl::primitive_attr attributes() {
+    dnnl::primitive_attr all;
+    all.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return all;
+}
+
+// Each: the description where oneDNN has one.
+dnnl::convolution_forward::primitive_desc describeForward(const dnnl::engine& engine, const PlainConv& conv) {
+    const ConvTerms t(conv);
+    const auto kind = dnnl::prop_kind::forward_training;
+    const memory::desc input = anyDesc(conv.inputDims());
+    const memory::desc weights = anyDesc(conv.weightDims());
+    const memory::desc output = anyDesc(conv.outputDims());
+#if DNNL_VERSION_MAJOR >= 3
+    return {engine, kind, kAlgorithm, input, weights, output, t.strides, t.dilates, t.begin, t.end};
+#else
+    return {{kind, kAlgorithm, input, weights, output, t.strides, t.dilates, t.begin, t.end}, engine};
+#endif
+}
+
+dnnl::convolution_backward_data::primitive_desc describe(const BackwardData* /*which*/,
+                                                         const dnnl::engine& engine, const PlainConv& conv,
+                                                         const memory::desc& input,
+                                                         const memory::desc& output) {
+    const ConvTerms t(conv);
+    const memory::desc weights = anyDesc(conv.weightDims());
+    const auto forward = describeForward(engine, conv);
+#if DNNL_VERSION_MAJOR >= 3
+    return {engine,    kAlgorithm, input, weights, output,       t.strides,
+            t.dilates, t.begin,    t.end, forward, attributes(), true};
+#else
+    return {{kAlgorithm, input, weights, output, t.strides, t.dilates, t.begin, t.end},
+            attributes(),
+            engine,
+            forward,
+            true};
+#endif
+}
+
+dnnl::convolution_backward_weights::primitive_desc describe(const BackwardWeights* /*which*/,
+                                                            const dnnl::engine& engine, const PlainConv& conv,
+                                                            const memory::desc& input,
+                                                            const memory::desc& output) {
+    const ConvTerms t(conv);
+    const memory::desc weights = anyDesc(conv.weightDims());
+    const auto forward = describeForward(engine, conv);
+#if DNNL_VERSION_MAJOR >= 3
+    return {engine,    kAlgorithm, input, weights, output,       t.strides,
+            t.dilates, t.begin,    t.end, forward, attributes(), true};
+#else
+    return {{kAlgorithm, input, weights, output, t.strides, t.dilates, t.begin, t.end},
+            attributes(),
+            engine,
+            forward,
+            true};
+#endif
+}
+
+memory::desc inputOf(const BackwardData& found) {
+    return found.desc.diff_src_desc();
+}
+
+memory::desc inputOf(const BackwardWeights& found) {
+    return found.desc.src_desc();
+}
+
+template <typename Choice>
+std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, const memory::desc& input,
+                             const memory::desc& output) {
+    Choice found{};
+    try {
+        found.desc = describe(static_cast<const Choice*>(nullptr), engine, conv, input, output);
+    } catch (const dnnl::error& error) {
+        if (error.status == dnnl_out_of_memory) throw;
+        return std::nullopt;
+    }
+    if (found.desc.get(true) == nullptr) return std::nullopt;
+    const auto in = layoutOf(inputOf(found), conv.inputDims());
+    const auto out = layoutOf(found.desc.diff_dst_desc(), conv.outputDims());
+    if (!in || !out) return std::nullopt;
+    found.input = *in;
+    found.output = *out;
+    found.specialized = isSpecialized(found.desc.impl_info_str());
+    return found;
+}
+
+// The layouts oneDNN prefers where they are known here, else the best of equal ones.
+template <typename Choice>
+std::optional<Choice> chooseBest(const dnnl::engine& engine, const PlainConv& conv) {
+    auto found = choose<Choice>(engine, conv, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
+    if (found) return found;
+    for (const ScratchLayout layout : kLayouts) {
+        auto next = choose<Choice>(engine, conv, scratchDesc(conv.inputDims(), layout),
+                                   scratchDesc(conv.outputDims(), layout));
+        if (next && (!found || (next->specialized && !found->specialized))) found = next;
+    }
+    return found;
+}
+
+}  // namespace
+
+std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv) {
+    return chooseBest<BackwardData>(engine, conv);
+}
+
+std::optional<BackwardWeights> chooseBackwardWeights(const dnnl::engine& engine, const PlainConv& conv,
+                                                     ScratchLayout output) {
+    auto best = chooseBest<BackwardWeights>(engine, conv);
+    if (best && best->output == output) return best;
+    auto same = choose<BackwardWeights>(engine, conv, anyDesc(conv.inputDims()),
+                                        scratchDesc(conv.outputDims(), output));
+    return same && (!best || same->specialized || !best->specialized) ? same : best;
+}
+
+}  // namespace pconv::cpu
