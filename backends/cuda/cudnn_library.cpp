@@ -66,7 +66,8 @@ struct Loaded {
 };
 
 const Loaded& loaded() {
-    static const Loaded library;
+    // Never destroyed: devices may be closed while the process ends.
+    static const Loaded& library = *new Loaded;
     return library;
 }
 

@@ -28,7 +28,8 @@ struct Runtime {
 };
 
 Runtime& runtime() {
-    static Runtime only;
+    // Never destroyed: devices may be closed while the process ends.
+    static Runtime& only = *new Runtime;
     return only;
 }
 

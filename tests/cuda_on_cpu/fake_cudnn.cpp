@@ -58,7 +58,7 @@ Descriptor& descriptor(cudnnBackendDescriptor_t handle) {
 }
 
 std::string& lastWords() {
-    static std::string words;
+    static std::string& words = *new std::string;  // never destroyed, as devices may be closed at the end
     return words;
 }
 
@@ -332,7 +332,7 @@ class Execution {
 
 // What plans were written as text: the text names one.
 std::map<std::string, std::shared_ptr<Data>>& writtenPlans() {
-    static std::map<std::string, std::shared_ptr<Data>> plans;
+    static auto& plans = *new std::map<std::string, std::shared_ptr<Data>>;
     return plans;
 }
 
