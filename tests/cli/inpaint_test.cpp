@@ -8,6 +8,7 @@
 #include "command.h"
 #include "image_io.h"
 #include "png_chunks.h"
+#include "support/png_forms.h"
 
 namespace pconv::test {
 namespace {
@@ -112,12 +113,7 @@ class Inpaint : public CommandTest {
     }
 };
 
-struct Form {
-    unsigned channels;
-    unsigned depth;
-};
-
-class InpaintForms : public Inpaint, public ::testing::WithParamInterface<Form> {};
+class InpaintForms : public Inpaint, public ::testing::WithParamInterface<pconv::test::PngForm> {};
 
 TEST_P(InpaintForms, KeepsEverythingOutsideTheHole) {
     Image image = bright(40, 30, GetParam().channels, GetParam().depth);
@@ -147,14 +143,7 @@ TEST_P(InpaintForms, FillsWhatIsTransparent) {
     EXPECT_FALSE(after.has_transparent_colour);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, InpaintForms,
-                         ::testing::Values(Form{1, 1}, Form{1, 2}, Form{1, 4}, Form{1, 8}, Form{1, 16},
-                                           Form{2, 8}, Form{2, 16}, Form{3, 8}, Form{3, 16}, Form{4, 8},
-                                           Form{4, 16}),
-                         [](const auto& form) {
-                             return std::to_string(form.param.channels) + "x" +
-                                    std::to_string(form.param.depth);
-                         });
+INSTANTIATE_TEST_SUITE_P(All, InpaintForms, pconv::test::allPngForms(), pconv::test::nameOfPngForm);
 
 TEST_F(Inpaint, MasksOfEveryKindMeanTheSame) {
     Image image = bright(40, 30, 3, 8);

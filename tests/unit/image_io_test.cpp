@@ -17,6 +17,7 @@
 
 #include "file_error.h"
 #include "png_chunks.h"
+#include "support/png_forms.h"
 
 namespace pconv::app {
 namespace {
@@ -120,12 +121,7 @@ Bytes withSize(Bytes png, std::uint32_t width, std::uint32_t height) {
     return png;
 }
 
-struct Form {
-    unsigned channels;
-    unsigned depth;
-};
-
-class PngForms : public ::testing::TestWithParam<Form> {};
+class PngForms : public ::testing::TestWithParam<pconv::test::PngForm> {};
 
 TEST_P(PngForms, ComesBackBitForBit) {
     for (const std::uint32_t size : {1U, 7U, 8U, 33U, 67U}) {
@@ -140,14 +136,7 @@ TEST_P(PngForms, ComesBackBitForBit) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PngForms,
-                         ::testing::Values(Form{1, 1}, Form{1, 2}, Form{1, 4}, Form{1, 8}, Form{1, 16},
-                                           Form{2, 8}, Form{2, 16}, Form{3, 8}, Form{3, 16}, Form{4, 8},
-                                           Form{4, 16}),
-                         [](const auto& form) {
-                             return std::to_string(form.param.channels) + "x" +
-                                    std::to_string(form.param.depth);
-                         });
+INSTANTIATE_TEST_SUITE_P(All, PngForms, pconv::test::allPngForms(), pconv::test::nameOfPngForm);
 
 TEST(Png, ReadsInterlacedPicturesAsThePlainOnes) {
     for (const std::uint32_t size : {1U, 2U, 5U, 9U, 30U}) {
