@@ -198,7 +198,7 @@ TEST_P(MaskedNorm, RefusesWhatDoesNotFit) {
               std::string::npos);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, MaskedNorm, testing::Values("cpu"),
+INSTANTIATE_TEST_SUITE_P(Devices, MaskedNorm, testing::Values("cpu", "cuda"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
