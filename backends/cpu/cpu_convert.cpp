@@ -16,7 +16,8 @@ void convertRows(const CpuDevice& device, const TensorRef& source, const TensorR
             const Dims3 p{plane % dims[2], h, 0};
             const From* from = pointer<From>(source) + elementIndex(source, n, c, p);
             To* to = pointer<To>(destination) + elementIndex(destination, n, c, p);
-            for (int64_t i = 0; i < dims[4]; ++i) to[i * destination.strides[4]] = value(from[i * source.strides[4]]);
+            for (int64_t i = 0; i < dims[4]; ++i)
+                to[i * destination.strides[4]] = value(from[i * source.strides[4]]);
         }
     });
 }
