@@ -44,6 +44,11 @@ inline int64_t elementIndex(const TensorRef& t, int64_t n, int64_t c, const Dims
            p[2] * t.strides[4];
 }
 
+inline char* elementAt(const TensorRef& tensor, int64_t n, int64_t c, const Dims3& p) {
+    return pointer<char>(tensor) +
+           elementIndex(tensor, n, c, p) * static_cast<int64_t>(sizeOf(tensor.data_type));
+}
+
 template <typename F>
 void forEachPosition(const Dims3& size, const F& f) {
     Dims3 o{};

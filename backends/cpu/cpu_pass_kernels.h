@@ -222,7 +222,10 @@ PCONV_INLINE Scale scaleOf(const StoreRun& run, int64_t channel, int64_t pixel, 
     const ptrdiff_t at =
         (run.group_channels >= run.channels ? 0 : channel / run.group_channels * run.group_stride) + pixel;
     Scale scale{};
-    scale.ratio = count == kLanes ? load(run.ratio + at) : loadPart(run.ratio + at, count);
+    if (run.ratio == nullptr)
+        scale.ratio = Vec{} + 1.0F;
+    else
+        scale.ratio = count == kLanes ? load(run.ratio + at) : loadPart(run.ratio + at, count);
     if constexpr (fractional)
         scale.updated =
             count == kLanes ? load(run.updated_mask + at) : loadPart(run.updated_mask + at, count);
@@ -323,7 +326,7 @@ template <bool fractional>
 PCONV_INLINE Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pixel) {
     const ptrdiff_t at = channel / run.group_channels * run.group_stride + pixel;
     Scale scale{};
-    scale.ratio = scale.ratio + run.ratio[at];
+    scale.ratio = scale.ratio + (run.ratio == nullptr ? 1.0F : run.ratio[at]);
     if constexpr (fractional) scale.updated = scale.updated + run.updated_mask[at];
     scale.valid = (fractional ? scale.updated : scale.ratio) != 0.0F;
     return scale;

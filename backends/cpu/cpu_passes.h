@@ -31,7 +31,7 @@ struct StoreRun {
     const float* scratch;  // may be the output itself where the layouts agree; readable kReadSlack beyond
     int64_t block;
     ptrdiff_t block_stride;
-    const float* ratio;
+    const float* ratio;         // null: 1 everywhere
     const float* updated_mask;  // null for binary masks: 1 where the ratio is not 0
     ptrdiff_t group_stride;     // of ratio and updated_mask
     int64_t group_channels;     // channels that share a ratio

@@ -24,11 +24,6 @@ int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels) {
     return (channels + block - 1) / block * block * pixels;
 }
 
-char* elementAt(const TensorRef& tensor, int64_t n, int64_t c, const Dims3& p) {
-    return pointer<char>(tensor) +
-           elementIndex(tensor, n, c, p) * static_cast<int64_t>(sizeOf(tensor.data_type));
-}
-
 }  // namespace
 
 OneDnnBackward::OneDnnBackward(CpuDevice& device, const PartialConvDesc& desc,

@@ -1,6 +1,8 @@
 // The forward pass of cpu:onednn.
 #include <algorithm>
+#include <cstring>
 
+#include "cpu_element.h"
 #include "cpu_mask_planes.h"
 #include "cpu_parallel.h"
 #include "cpu_passes.h"
@@ -36,8 +38,8 @@ bool isAligned(const void* pointer) {
 
 // Rows [first, first + rows) of depth `d` of the box's input, as counted from the box's beginning.
 void OneDnnPartialConv::loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
-                                 int64_t first, int64_t rows, float* scratch_begin,
-                                 const void** planes) const {
+                                 int64_t first, int64_t rows, float* scratch_begin, const void** planes,
+                                 int thread) const {
     const int64_t width = box.spans[2].input_size;
     const int64_t block = blockOf(input_layout_, inChannels());
     const int64_t padded = (inChannels() + block - 1) / block * block;
@@ -63,19 +65,20 @@ void OneDnnPartialConv::loadRows(const ForwardCall& call, const Box& box, int64_
     run.pixels = joined ? rows * width : width;
     const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
     for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
-        run.source = pointer<float>(call.input) + batch * strides[0] + group * inChannels() * strides[1] +
-                     at[0] * strides[2] + (at[1] + h) * strides[3] + at[2] * strides[4];
         const int64_t pixel = (d * box.spans[1].input_size + first + h) * width;
         run.scratch = scratch_begin + n * padded * box.inputPixels() + pixel * block;
         if (call.mask != MaskType::none)
             pointAtPlanes(call.update, call.one_plane, group * inChannels(),
                           call.one_plane ? 1 : run.channels, {mask_batch, at[0], at[1] + h, at[2]}, planes);
-        passes().load(run);
+        loadTyped(run, planes, call.input.data_type,
+                  elementAt(call.input, batch, group * inChannels(), {at[0], at[1] + h, at[2]}), staging_,
+                  thread);
     }
 }
 
 void OneDnnPartialConv::storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n,
-                                  int64_t d, int64_t first, int64_t rows, const float* scratch_begin) const {
+                                  int64_t d, int64_t first, int64_t rows, const float* scratch_begin,
+                                  int thread) const {
     const Dims3& size = desc_.window.output;
     const int64_t width = box.spans[2].output_size;
     const int64_t block = blockOf(output_layout_, outChannels());
@@ -86,14 +89,13 @@ void OneDnnPartialConv::storeRows(const ForwardCall& call, const Box& box, int64
                    box.spans[2].output_begin};
     const int64_t batch = box.batch_begin + n;
     const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
-    const int64_t group_out = desc_.out_channels / desc_.groups;
 
     StoreRun run{};
     run.block = block;
     run.block_stride = box.outputPixels() * block;
     run.group_stride = volume(size);
-    run.group_channels = desc_.group_window ? group_out : desc_.out_channels;
-    run.bias = desc_.has_bias ? bias_.data() + group * outChannels() : nullptr;
+    run.group_channels = desc_.out_channels / desc_.maskGroups();
+    run.bias = bias_.empty() ? nullptr : bias_.data() + group * outChannels();
     run.activation = desc_.activation;
     run.negative_slope = desc_.negative_slope;
     run.channel_stride = strides[1];
@@ -101,18 +103,18 @@ void OneDnnPartialConv::storeRows(const ForwardCall& call, const Box& box, int64
     run.channels = outChannels();
     const bool joined = width == size[2] && strides[3] == width * strides[4];
     run.pixels = joined ? rows * width : width;
-    const int64_t mask_group = desc_.group_window && separate_groups_ > 1 ? group : 0;
+    const int64_t mask_group = desc_.maskGroupOf(group * outChannels());
     for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
         const int64_t pixel = (d * box.spans[1].output_size + first + h) * width;
         run.scratch = scratch_begin + n * padded * box.outputPixels() + pixel * block;
         const int64_t place =
             ((mask_batch * desc_.maskGroups() + mask_group) * size[0] + at[0]) * size[1] + at[1] + h;
-        run.ratio = pointer<float>(mask.ratio) + place * size[2] + at[2];
+        if (!desc_.maskedConvolution()) run.ratio = pointer<float>(mask.ratio) + place * size[2] + at[2];
         if (mask.updated_mask.data_type == DataType::f32)
             run.updated_mask = pointer<float>(mask.updated_mask) + place * size[2] + at[2];
-        run.output = pointer<float>(call.output) + batch * strides[0] + group * outChannels() * strides[1] +
-                     at[0] * strides[2] + (at[1] + h) * strides[3] + at[2] * strides[4];
-        passes().store(run);
+        storeTyped(run, call.output.data_type,
+                   elementAt(call.output, batch, group * outChannels(), {at[0], at[1] + h, at[2]}), staging_,
+                   thread);
     }
 }
 
@@ -138,8 +140,11 @@ bool OneDnnPartialConv::anyRow(const ForwardCall& call, const Box& box, const Te
 }
 
 bool OneDnnPartialConv::allHoles(const ForwardCall& call, const Box& box) const {
-    return !anyRow(call, box, call.update.results().ratio, [](const float* ratio, int64_t size) {
-        return std::any_of(ratio, ratio + size, [](float r) { return r != 0; });
+    const MaskPlanes& results = call.update.results();
+    if (desc_.maskedConvolution() && desc_.mask_type == MaskType::none) return false;
+    const TensorRef& scale = desc_.maskedConvolution() ? results.updated_mask : results.ratio;
+    return !anyRow(call, box, scale, [](const float* row, int64_t size) {
+        return std::any_of(row, row + size, [](float r) { return r != 0; });
     });
 }
 
@@ -154,23 +159,34 @@ bool OneDnnPartialConv::anySparse(const ForwardCall& call, const Box& box) const
 
 size_t OneDnnPartialConv::formFor(const ForwardCall& call, size_t box) const {
     const size_t form = form_of_box_[box];
-    return forms_[form].direct != form && anySparse(call, plan_.boxes[box]) ? forms_[form].direct : form;
+    if (forms_[form].direct == form || desc_.maskedConvolution()) return form;
+    return anySparse(call, plan_.boxes[box]) ? forms_[form].direct : form;
 }
 
 void OneDnnPartialConv::zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
                                 int64_t end) const {
     if (begin >= end) return;
     const auto& strides = call.output.strides;
-    float* row = pointer<float>(call.output) + n * strides[0] + d * strides[2] + h * strides[3];
+    char* row = elementAt(call.output, n, 0, {d, h, 0});
+    const auto unit = static_cast<int64_t>(sizeOf(call.output.data_type));
+    const auto zero = [&](int64_t at, int64_t count) {
+        std::memset(row + at * unit, 0, static_cast<size_t>(count * unit));
+    };
     if (strides[4] == 1) {
-        for (int64_t c = 0; c < desc_.out_channels; ++c)
-            std::fill(row + c * strides[1] + begin, row + c * strides[1] + end, 0.0F);
+        for (int64_t c = 0; c < desc_.out_channels; ++c) zero(c * strides[1] + begin, end - begin);
         return;
     }
-    for (int64_t w = begin; w < end; ++w) {
-        float* at = row + w * strides[4];
-        for (int64_t c = 0; c < desc_.out_channels; ++c) at[c * strides[1]] = 0;
-    }
+    for (int64_t w = begin; w < end; ++w)
+        for (int64_t c = 0; c < desc_.out_channels; ++c) zero(w * strides[4] + c * strides[1], 1);
+}
+
+void OneDnnPartialConv::finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
+                                     int64_t end) const {
+    if (margin_.empty()) return zeroRow(call, n, d, h, begin, end);
+    for (int64_t c = 0; c < desc_.out_channels; ++c)
+        for (int64_t w = begin; w < end; ++w)
+            store(call.output, elementIndex(call.output, n, c, {d, h, w}),
+                  static_cast<double>(margin_[static_cast<size_t>(c)]));
 }
 
 void OneDnnPartialConv::zeroBox(const ForwardCall& call, const Box& box) const {
@@ -183,7 +199,7 @@ void OneDnnPartialConv::zeroBox(const ForwardCall& call, const Box& box) const {
 }
 
 // The outputs that no box covers.
-void OneDnnPartialConv::zeroMargins(const ForwardCall& call, int64_t n) const {
+void OneDnnPartialConv::finishMargins(const ForwardCall& call, int64_t n) const {
     const Dims3& size = desc_.window.output;
     const auto inside = [](const Span& span, int64_t at) {
         return at >= span.output_begin && at < span.output_begin + span.output_size;
@@ -192,25 +208,26 @@ void OneDnnPartialConv::zeroMargins(const ForwardCall& call, int64_t n) const {
     for (int64_t d = 0; d < size[0]; ++d)
         for (int64_t h = 0; h < size[1]; ++h) {
             if (plan_.any_live && inside(plan_.live[0], d) && inside(plan_.live[1], h)) {
-                zeroRow(call, n, d, h, 0, width.output_begin);
-                zeroRow(call, n, d, h, width.output_begin + width.output_size, size[2]);
+                finishMargin(call, n, d, h, 0, width.output_begin);
+                finishMargin(call, n, d, h, width.output_begin + width.output_size, size[2]);
             } else {
-                zeroRow(call, n, d, h, 0, size[2]);
+                finishMargin(call, n, d, h, 0, size[2]);
             }
         }
 }
 
 bool OneDnnPartialConv::readsInputInPlace(const ForwardCall& call, const Box& box) const {
     const auto& s = box.spans;
-    return call.mask == MaskType::none && input_layout_ == ScratchLayout::channels_last &&
-           separate_groups_ == 1 &&
+    return desc_.data_type == DataType::f32 && call.mask == MaskType::none &&
+           input_layout_ == ScratchLayout::channels_last && separate_groups_ == 1 &&
            isDense(call.input.strides, desc_.in_channels, desc_.window.input,
                    {s[0].input_size, s[1].input_size, s[2].input_size}, box.batch_size);
 }
 
 bool OneDnnPartialConv::writesOutputInPlace(const ForwardCall& call, const Box& box) const {
     const auto& s = box.spans;
-    return output_layout_ == ScratchLayout::channels_last && separate_groups_ == 1 &&
+    return desc_.data_type == DataType::f32 && output_layout_ == ScratchLayout::channels_last &&
+           separate_groups_ == 1 &&
            isDense(call.output.strides, desc_.out_channels, desc_.window.output,
                    {s[0].output_size, s[1].output_size, s[2].output_size}, box.batch_size);
 }
@@ -251,11 +268,12 @@ void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, size_t i
         if (input == worker.input)
             for (int64_t n = 0; n < box.batch_size; ++n)
                 for (int64_t d = 0; d < box.spans[0].input_size; ++d)
-                    loadRows(call, box, group, n, d, 0, box.spans[1].input_size, input, worker.planes.data());
+                    loadRows(call, box, group, n, d, 0, box.spans[1].input_size, input, worker.planes.data(),
+                             worker.thread);
         execute(worker, form, group, input, output);
         for (int64_t n = 0; n < box.batch_size; ++n)
             for (int64_t d = 0; d < box.spans[0].output_size; ++d)
-                storeRows(call, box, group, n, d, 0, box.spans[1].output_size, output);
+                storeRows(call, box, group, n, d, 0, box.spans[1].output_size, output, worker.thread);
     }
 }
 
@@ -278,12 +296,12 @@ void OneDnnPartialConv::runTogether(Worker& worker, const ForwardCall& call) con
         forEachPart(box.spans[0].input_size, box.spans[1].input_size,
                     [&](int thread, int64_t n, int64_t d, int64_t first, int64_t rows) {
                         loadRows(call, box, group, n, d, first, rows, worker.input,
-                                 worker.planes.data() + thread * desc_.in_channels);
+                                 worker.planes.data() + thread * desc_.in_channels, thread);
                     });
         execute(worker, form, group, worker.input, worker.output);
         forEachPart(box.spans[0].output_size, box.spans[1].output_size,
-                    [&](int /*thread*/, int64_t n, int64_t d, int64_t first, int64_t rows) {
-                        storeRows(call, box, group, n, d, first, rows, worker.output);
+                    [&](int thread, int64_t n, int64_t d, int64_t first, int64_t rows) {
+                        storeRows(call, box, group, n, d, first, rows, worker.output, thread);
                     });
     }
 }
@@ -297,7 +315,8 @@ void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
                          plan_.live[1].output_size != desc_.window.output[1] ||
                          plan_.live[2].output_size != desc_.window.output[2];
     if (margins)
-        parallelFor(device_.threads(), desc_.batch, [&](int /*thread*/, int64_t n) { zeroMargins(call, n); });
+        parallelFor(device_.threads(), desc_.batch,
+                    [&](int /*thread*/, int64_t n) { finishMargins(call, n); });
     if (!plan_.any_live) return;
     const OneDnnThreads threads(plan_.together ? device_.threads() : 1);
     if (plan_.together) return runTogether(workers_[0], call);

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 
+#include "cpu_element.h"
+#include "cpu_half_rows.h"
 #include "cpu_mask_window.h"
+#include "cpu_masked_conv_mask.h"
 #include "cpu_passes.h"
 
 namespace pconv::cpu {
@@ -30,9 +33,14 @@ OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& d
     plan();
     if (desc.training)
         backward_ = std::make_unique<OneDnnBackward>(device, desc, plan_.any_live ? &plan_.live : nullptr);
+    const auto channels = static_cast<size_t>(desc.out_channels);
+    if (desc.has_bias || desc.maskedConvolution()) bias_.resize(channels);
+    if (desc.maskedConvolution() && desc.mask_type == MaskType::none) margin_.resize(channels);
     if (!plan_.any_live) return;
     makeWorkers();
-    if (desc.has_bias) bias_.resize(static_cast<size_t>(desc.out_channels));
+    staging_ = Staging(device, desc.data_type, std::max(desc.in_channels, desc.out_channels));
+    if (desc.data_type != DataType::f32)
+        wide_weights_ = device.allocate(static_cast<size_t>(weightCount()) * sizeof(float));
 }
 
 PlainConv OneDnnPartialConv::plainConv(const Box& box) const {
@@ -43,8 +51,7 @@ PlainConv OneDnnPartialConv::plainConv(const Box& box) const {
 void OneDnnPartialConv::plan() {
     Work work{};
     work.threads = device_.threads();
-    work.weight_bytes = desc_.out_channels * desc_.in_channels / desc_.groups * volume(desc_.window.kernel) *
-                        static_cast<int64_t>(sizeof(float));
+    work.weight_bytes = weightCount() * static_cast<int64_t>(sizeof(float));
     plan_ = makePlan(desc_, work);
     if (!plan_.any_live) return;
 
@@ -136,6 +143,7 @@ void OneDnnPartialConv::makeWorkers() {
     auto* at = static_cast<char*>(scratch_->hostPointer());
     for (size_t i = 0; i < count; ++i) {
         Worker worker;
+        worker.thread = static_cast<int>(i);
         worker.stream = dnnl::stream(engine_);
         worker.input = reinterpret_cast<float*>(at);
         worker.output = reinterpret_cast<float*>(at + input);
@@ -157,23 +165,39 @@ void OneDnnPartialConv::makeWorkers() {
     }
 }
 
+void OneDnnPartialConv::setBias(const TensorRef* bias) {
+    if (bias != nullptr)
+        for (size_t c = 0; c < bias_.size(); ++c)
+            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    for (size_t c = 0; c < margin_.size(); ++c) {
+        const float y = bias_[c];
+        const float slope = desc_.activation == Activation::relu ? 0 : desc_.negative_slope;
+        margin_[c] = y >= 0 || desc_.activation == Activation::none ? y : slope * y;
+    }
+}
+
 void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
+    setBias(bias);
     if (!plan_.any_live) return;
     const OneDnnThreads threads(device_.threads());
+    auto* weights = pointer<float>(weight);
+    if (wide_weights_) {
+        weights = static_cast<float*>(wide_weights_->hostPointer());
+        widenRow(weight.data_type, weights, pointer<uint16_t>(weight), weightCount());
+    }
     const Box whole{0, desc_.batch, plan_.live};
     const dnnl::memory::desc user = plainConv(whole).userWeights();
     try {
         for (Packing& packing : packings_)
             for (size_t g = 0; g < packing.weights.size(); ++g) {
-                dnnl::memory from(user, engine_, pointer<char>(weight) + g * user.get_size());
+                dnnl::memory from(user, engine_, weights + g * (user.get_size() / sizeof(float)));
                 packing.reorder.execute(stream_, from, packing.weights[g]);
             }
         stream_.wait();
     } catch (const dnnl::error& error) {
         failFrom(error);
     }
-    if (bias != nullptr) std::copy_n(pointer<float>(*bias), bias_.size(), bias_.begin());
-    if (backward_) backward_->setWeights(pointer<float>(weight));
+    if (backward_) backward_->setWeights(weights);
 }
 
 void OneDnnPartialConv::backward(const MaskUpdate& update, const TensorRef& input,
@@ -187,15 +211,17 @@ class OneDnn final : public Implementation {
   public:
     OneDnn() : Implementation("cpu:onednn") {}
     bool trains() const override { return true; }
-    bool supports(const Device& /*device*/, const PartialConvDesc& desc, std::string& reason) const override {
-        if (desc.data_type == DataType::f32) return true;
-        reason = "only f32 tensors";
-        return false;
+    bool masksConvolutions() const override { return true; }
+    bool supports(const Device& /*device*/, const PartialConvDesc& /*desc*/,
+                  std::string& /*reason*/) const override {
+        return true;
     }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                const MaskForm& form,
                                                const MaskPlanes& results) const override {
-        return std::make_unique<WindowMaskUpdate>(static_cast<CpuDevice&>(device), desc, form, results);
+        auto& cpu = static_cast<CpuDevice&>(device);
+        if (desc.maskedConvolution()) return std::make_unique<MaskedConvMaskUpdate>(cpu, desc, form, results);
+        return std::make_unique<WindowMaskUpdate>(cpu, desc, form, results);
     }
     std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
         try {

@@ -33,6 +33,7 @@ struct Packing {
 
 // What one thread runs with.
 struct Worker {
+    int thread;
     dnnl::stream stream;
     float* input;
     float* output;
@@ -63,6 +64,7 @@ class OneDnnPartialConv final : public PartialConv {
                   const Gradients& gradients) override;
 
   private:
+    void setBias(const TensorRef* bias);
     void plan();
     void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
@@ -73,16 +75,18 @@ class OneDnnPartialConv final : public PartialConv {
     void runTogether(Worker& worker, const ForwardCall& call) const;
     void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
     void loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
-                  int64_t rows, float* scratch_begin, const void** planes) const;
+                  int64_t rows, float* scratch_begin, const void** planes, int thread) const;
     void storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
-                   int64_t first, int64_t rows, const float* scratch_begin) const;
+                   int64_t first, int64_t rows, const float* scratch_begin, int thread) const;
     template <typename Test>
     bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
     bool allHoles(const ForwardCall& call, const Box& box) const;
     bool anySparse(const ForwardCall& call, const Box& box) const;
     size_t formFor(const ForwardCall& call, size_t box) const;
     void zeroBox(const ForwardCall& call, const Box& box) const;
-    void zeroMargins(const ForwardCall& call, int64_t n) const;
+    void finishMargins(const ForwardCall& call, int64_t n) const;
+    void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
+                      int64_t end) const;
     void zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
     bool readsInputInPlace(const ForwardCall& call, const Box& box) const;
     bool writesOutputInPlace(const ForwardCall& call, const Box& box) const;
@@ -90,6 +94,9 @@ class OneDnnPartialConv final : public PartialConv {
     // Of one convolution: of all groups or of one.
     int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
     int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+    int64_t weightCount() const {
+        return desc_.out_channels * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
+    }
 
     CpuDevice& device_;
     PartialConvDesc desc_;
@@ -102,7 +109,11 @@ class OneDnnPartialConv final : public PartialConv {
     std::vector<Form> forms_;
     std::vector<size_t> form_of_box_;
     std::vector<Packing> packings_;
-    std::vector<float> bias_;
+    std::vector<float> bias_;  // zeros for a masked convolution without one
+    // The outputs that no window reaches: a masked convolution without a mask has its bias there.
+    std::vector<float> margin_;
+    std::shared_ptr<Buffer> wide_weights_;  // f32, where the tensors are not
+    Staging staging_;
     std::vector<Worker> workers_;
     std::shared_ptr<Buffer> scratch_;
     std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training
