@@ -145,7 +145,7 @@ step() {
 
 # conformance DEVICE_NUMBER BACKEND: all suites on all rows of one device.
 conformance() {
-    "$bin/pconv" conformance --help >/dev/null 2>&1 &&
+    "$bin/pconv" --help | grep -q '^ *conformance ' &&
         step "pconv conformance: $2" "$bin/pconv" conformance --device "$1" --impl all --profile all --report "$out/$file-$2-conformance.json"
     for suite in cases exact safety settings sizes; do
         step "conformance $2: $suite" "$bin/pconv_conformance.$suite" "--gtest_filter=*d$1_$2_*"
