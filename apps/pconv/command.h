@@ -30,6 +30,7 @@ using Action = std::function<void()>;
 void addDevicesCommand(CLI::App& app, Action& action);
 void addRunCommand(CLI::App& app, Action& action);
 void addInpaintCommand(CLI::App& app, Action& action);
+void addConformanceCommand(CLI::App& app, Action& action);
 
 /// Writes to stdout, and fails where it cannot.
 void print(const std::string& text);

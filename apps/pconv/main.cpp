@@ -28,6 +28,8 @@ Examples:
       list what there is to compute on
   pconv run case.safetensors -o result.safetensors --device vulkan
       compute one partial convolution on tensors from a file
+  pconv conformance --device vulkan --report report.json
+      hold a device to the reference numerics
 
 'pconv COMMAND --help' says more about each.
 
@@ -95,11 +97,12 @@ int runCommand(int argc, char** argv) {
     addInpaintCommand(app, action);
     addRunCommand(app, action);
     addDevicesCommand(app, action);
+    addConformanceCommand(app, action);
     int code = kExitSuccess;
     if (parse(app, argc, argv, code)) {
         if (!action)
             throw CommandError(kExitBadInput,
-                               "no command is given; expected inpaint, run or devices (see 'pconv --help')");
+                               "no command is given; expected inpaint, run, devices or conformance (see 'pconv --help')");
         action();
     }
     return code;

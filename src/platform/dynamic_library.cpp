@@ -5,6 +5,11 @@
 #include <windows.h>
 #else
 #include <dlfcn.h>
+#if defined(__APPLE__)
+#include <mach-o/dyld.h>
+#else
+#include <filesystem>
+#endif
 #endif
 
 namespace pconv::platform {
@@ -45,6 +50,12 @@ std::string ownFolder() {
     return length == 0 || length == MAX_PATH ? std::string() : folderOf(std::string(path, length));
 }
 
+std::string executableFolder() {
+    char path[MAX_PATH];
+    const DWORD length = GetModuleFileNameA(nullptr, path, MAX_PATH);
+    return length == 0 || length == MAX_PATH ? std::string() : folderOf(std::string(path, length));
+}
+
 #else
 
 DynamicLibrary::~DynamicLibrary() {
@@ -75,6 +86,18 @@ std::string ownFolder() {
     Dl_info info{};
     if (dladdr(reinterpret_cast<const void*>(&ownFolder), &info) == 0 || info.dli_fname == nullptr) return {};
     return folderOf(info.dli_fname);
+}
+
+std::string executableFolder() {
+#if defined(__APPLE__)
+    char path[4096];
+    uint32_t size = sizeof path;
+    return _NSGetExecutablePath(path, &size) == 0 ? folderOf(path) : std::string();
+#else
+    std::error_code fault;
+    const auto path = std::filesystem::read_symlink("/proc/self/exe", fault);
+    return fault ? std::string() : folderOf(path.string());
+#endif
 }
 
 #endif

@@ -29,4 +29,7 @@ std::string libraryFileName(const std::string& name);
 // The folder, with a trailing separator, of the library or program that holds this code; "" if unknown.
 std::string ownFolder();
 
+// The folder, with a trailing separator, of the running program; "" if unknown.
+std::string executableFolder();
+
 }  // namespace pconv::platform

@@ -7,15 +7,21 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "platform/dynamic_library.h"
 #include "safetensors.h"
 
 namespace pconv::test {
 
 namespace {
 
-// Where the tests were built, unless they run elsewhere.
-const std::filesystem::path kFolder =
-    std::getenv("PCONV_CASES") != nullptr ? std::getenv("PCONV_CASES") : PCONV_CASES_FOLDER;
+// Beside the programs of a build and of an installation alike.
+std::filesystem::path& casesFolder() {
+    static std::filesystem::path folder =
+        std::getenv("PCONV_CASES") != nullptr
+            ? std::filesystem::path(std::getenv("PCONV_CASES"))
+            : std::filesystem::path(platform::executableFolder()) / ".." / "share" / "pconv" / "cases";
+    return folder;
+}
 
 std::vector<int64_t> numbers(const std::string& text) {
     std::vector<int64_t> result;
@@ -55,7 +61,7 @@ void readMask(SafetensorsReader& file, Problem& problem) {
 }
 
 ReferenceCase load(const std::string& name) {
-    SafetensorsReader file(kFolder / (name + ".safetensors"));
+    SafetensorsReader file(casesFolder() / (name + ".safetensors"));
     const std::map<std::string, std::string>& settings = file.metadata();
     ReferenceCase result;
     Problem& p = result.problem;
@@ -99,9 +105,13 @@ ReferenceCase load(const std::string& name) {
 
 }  // namespace
 
+void setCasesFolder(const std::filesystem::path& folder) {
+    if (!folder.empty()) casesFolder() = folder;
+}
+
 std::vector<std::string> caseNames(const std::string& op) {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+    for (const auto& entry : std::filesystem::directory_iterator(casesFolder())) {
         const SafetensorsReader file(entry.path());
         if (file.metadata().at("op") == op) names.push_back(entry.path().stem().string());
     }

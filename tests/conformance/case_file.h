@@ -1,6 +1,7 @@
 // The reference cases: calls of the reference modules, and what those answered in float64.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct ReferenceCase {
     std::vector<double> grad_input, grad_weight, grad_bias;
     double reference_error = 0;  // of the reference's own float32 run
 };
+
+// Where the cases lie; to be set before any is read. PCONV_CASES goes before it.
+void setCasesFolder(const std::filesystem::path& folder);
 
 // The names of all cases of an operator, sorted.
 std::vector<std::string> caseNames(const std::string& op);

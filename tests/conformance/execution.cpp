@@ -1,5 +1,7 @@
 #include "conformance/execution.h"
 
+#include "half.h"
+
 namespace pconv::test {
 
 namespace {
@@ -8,6 +10,13 @@ namespace {
 constexpr uint32_t kInputPoison = 0x7FC0BEEF;
 // Around planes of U8: what is not read cannot count as valid.
 constexpr uint8_t kPlanePoison = 0xA5;
+// Not a number in both 16-bit types, that no conversion makes: the same two uses.
+constexpr uint16_t kHalfInputPoison = 0x7FEE;
+constexpr uint16_t kHalfPoison = 0x7FDE;
+
+bool isHalf(PconvDataType type) {
+    return type == PCONV_DATA_TYPE_F16 || type == PCONV_DATA_TYPE_BF16;
+}
 
 std::vector<uint32_t> bitsOf(const std::vector<float>& values) {
     std::vector<uint32_t> bits(values.size());
@@ -36,17 +45,17 @@ Execution::Execution(const Row& row, const Problem& problem, const Placement& pl
         return layout == PCONV_LAYOUT_CONTIGUOUS ? last : size_t{1};
     };
     const uint32_t spread = placement.spread;
-    input_ = place(inputDims(problem), unit(placement.input_layout), PCONV_DATA_TYPE_F32, spread);
-    output_ = place(outputDims(problem), unit(placement.output_layout), PCONV_DATA_TYPE_F32, spread);
-    weight_ = place(weightDims(problem), last, PCONV_DATA_TYPE_F32, 0);
-    if (problem.has_bias) bias_ = place({problem.out_channels}, 0, PCONV_DATA_TYPE_F32, 0);
+    input_ = place(inputDims(problem), unit(placement.input_layout), problem.data_type, spread);
+    output_ = place(outputDims(problem), unit(placement.output_layout), problem.data_type, spread);
+    weight_ = place(weightDims(problem), last, problem.data_type, 0);
+    if (problem.has_bias) bias_ = place({problem.out_channels}, 0, problem.data_type, 0);
     const PconvDataType plane_type =
         problem.mask_type == PCONV_MASK_TYPE_BINARY ? PCONV_DATA_TYPE_U8 : PCONV_DATA_TYPE_F32;
     if (!problem.grad_output.empty()) {
-        grad_output_ = place(outputDims(problem), unit(placement.output_layout), PCONV_DATA_TYPE_F32, spread);
-        grad_input_ = place(inputDims(problem), unit(placement.input_layout), PCONV_DATA_TYPE_F32, spread);
-        grad_weight_ = place(weightDims(problem), last, PCONV_DATA_TYPE_F32, 0);
-        if (problem.has_bias) grad_bias_ = place({problem.out_channels}, 0, PCONV_DATA_TYPE_F32, 0);
+        grad_output_ = place(outputDims(problem), unit(placement.output_layout), problem.data_type, spread);
+        grad_input_ = place(inputDims(problem), unit(placement.input_layout), problem.data_type, spread);
+        grad_weight_ = place(weightDims(problem), last, problem.data_type, 0);
+        if (problem.has_bias) grad_bias_ = place({problem.out_channels}, 0, problem.data_type, 0);
         writeFloats(grad_output_, problem.grad_output);
     }
     for (const Segment& segment : problem.segments) {
@@ -71,8 +80,7 @@ Execution::Placed Execution::place(const std::vector<int64_t>& dims, size_t unit
                                    uint32_t spread) {
     Placed placed;
     placed.view = spread == 0 ? denseView(dims, unit) : spreadView(dims, unit, random_);
-    placed.buffer =
-        makeBuffer(device_, static_cast<size_t>(placed.view.total) * (type == PCONV_DATA_TYPE_U8 ? 1 : 4));
+    placed.buffer = makeBuffer(device_, static_cast<size_t>(placed.view.total) * elementSize(type));
     placed.tensor = placed.view.tensor(placed.buffer.get(), type);
     return placed;
 }
@@ -80,6 +88,15 @@ Execution::Placed Execution::place(const std::vector<int64_t>& dims, size_t unit
 void Execution::writeFloats(const Placed& placed, const std::vector<float>& values) {
     if (static_cast<int64_t>(values.size()) != placed.view.count())
         throw std::runtime_error("a problem's tensor has the wrong number of elements");
+    const PconvDataType type = placed.tensor.data_type;
+    if (isHalf(type)) {
+        std::vector<uint16_t> memory(static_cast<size_t>(placed.view.total), kHalfInputPoison);
+        for (size_t i = 0; i < values.size(); ++i)
+            memory[static_cast<size_t>(placed.view.at(static_cast<int64_t>(i)))] =
+                type == PCONV_DATA_TYPE_F16 ? f16FromFloat(values[i]) : bf16FromFloat(values[i]);
+        check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), 2 * memory.size()));
+        return;
+    }
     std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kInputPoison);
     const std::vector<uint32_t> bits = bitsOf(values);
     for (size_t i = 0; i < bits.size(); ++i)
@@ -123,6 +140,11 @@ void Execution::computeMask() {
 }
 
 void Execution::poison(const Placed& placed) {
+    if (isHalf(placed.tensor.data_type)) {
+        const std::vector<uint16_t> memory(static_cast<size_t>(placed.view.total), kHalfPoison);
+        check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), 2 * memory.size()));
+        return;
+    }
     const std::vector<uint32_t> memory(static_cast<size_t>(placed.view.total), kPoison);
     check(pconvWriteBuffer(placed.buffer.get(), 0, memory.data(), 4 * memory.size()));
 }
@@ -156,9 +178,20 @@ std::vector<float> Execution::readView(const PconvTensor& tensor) const {
 }
 
 std::vector<float> Execution::readPlaced(const Placed& placed, const char* name, std::string& damages) const {
-    const std::vector<float> memory =
-        readBuffer<float>(placed.buffer.get(), static_cast<size_t>(placed.view.total));
-    const std::string text = damage(placed.view, bitsOf(memory));
+    const auto total = static_cast<size_t>(placed.view.total);
+    std::vector<float> memory;
+    std::vector<uint32_t> bits;
+    if (isHalf(placed.tensor.data_type)) {
+        const bool f16 = placed.tensor.data_type == PCONV_DATA_TYPE_F16;
+        for (const uint16_t half : readBuffer<uint16_t>(placed.buffer.get(), total)) {
+            memory.push_back(f16 ? floatFromF16(half) : floatFromBf16(half));
+            bits.push_back(half == kHalfPoison ? kPoison : half);
+        }
+    } else {
+        memory = readBuffer<float>(placed.buffer.get(), total);
+        bits = bitsOf(memory);
+    }
+    const std::string text = damage(placed.view, bits);
     if (!text.empty()) damages += std::string(damages.empty() ? "" : "; ") + name + ": " + text;
     std::vector<float> values;
     for (int64_t i = 0; i < placed.view.count(); ++i)

@@ -5,8 +5,8 @@
 
 #include "conformance/problem.h"
 #include "conformance/view.h"
-#include "support/api.h"
 #include "support/devices.h"
+#include "support/handles.h"
 
 namespace pconv::test {
 

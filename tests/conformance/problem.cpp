@@ -1,5 +1,7 @@
 #include "conformance/problem.h"
 
+#include "half.h"
+
 namespace pconv::test {
 
 Problem Problem::ofDims(int dims) {
@@ -76,6 +78,7 @@ PconvPartialConvDesc describe(const Problem& p) {
     desc.has_bias = p.has_bias ? 1 : 0;
     desc.input_is_masked = p.input_is_masked ? 1 : 0;
     desc.training = p.grad_output.empty() ? 0 : 1;
+    desc.data_type = p.data_type;
     desc.math = p.fast_math ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
     return desc;
 }
@@ -95,6 +98,20 @@ double maskValue(const Problem& p, int64_t n, int64_t channel, int64_t position)
         first += segment.planes * multiplicity;
     }
     return 1;
+}
+
+float roundedTo(float value, PconvDataType type) {
+    if (type == PCONV_DATA_TYPE_F16) return floatFromF16(f16FromFloat(value));
+    if (type == PCONV_DATA_TYPE_BF16) return floatFromBf16(bf16FromFloat(value));
+    return value;
+}
+
+Problem inType(const Problem& problem, PconvDataType type) {
+    Problem result = problem;
+    result.data_type = type;
+    for (std::vector<float>* values : {&result.input, &result.weight, &result.bias, &result.grad_output})
+        for (float& value : *values) value = roundedTo(value, type);
+    return result;
 }
 
 Problem withPolarityFlipped(const Problem& problem) {

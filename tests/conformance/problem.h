@@ -33,6 +33,8 @@ struct Problem {
     bool has_bias = true;
     bool input_is_masked = false;
     bool fast_math = false;
+    PconvDataType data_type =
+        PCONV_DATA_TYPE_F32;                 // of all tensors but the mask; the numbers are rounded to it
     std::vector<float> input, weight, bias;  // contiguous, in PyTorch's order
     std::vector<float> grad_output;          // where there is one, the backward pass is run as well
 
@@ -42,6 +44,11 @@ struct Problem {
     bool isMaskedConv() const { return normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE; }
     int dims() const { return static_cast<int>(size.size()); }
 };
+
+// The problem in another type, its numbers rounded to it: device and oracle see the same ones.
+Problem inType(const Problem& problem, PconvDataType type);
+
+float roundedTo(float value, PconvDataType type);
 
 int64_t product(const std::vector<int64_t>& values);
 

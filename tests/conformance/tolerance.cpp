@@ -7,6 +7,17 @@
 
 namespace pconv::test {
 
+Units unitsOf(PconvDataType type) {
+    Units units;
+    if (type == PCONV_DATA_TYPE_F16) {
+        units.output = 0x1p-11;
+        units.smallest = 0x1p-25;
+    } else if (type == PCONV_DATA_TYPE_BF16) {
+        units.output = 0x1p-8;
+    }
+    return units;
+}
+
 std::vector<double> outputBounds(const Problem& p, const Answer& a, const Units& units) {
     // An activation that is steeper than 1 stretches errors.
     const double slope =
@@ -21,7 +32,8 @@ std::vector<double> outputBounds(const Problem& p, const Answer& a, const Units&
             (units.winograd ? 10 : 1) * 16 * kF32Unit * a.magnitude[i] + 8 * units.input * a.norm[i];
         const double linear = a.gain[i] * sums + 4 * kF32Unit * (std::abs(a.linear[i]) + b);
         // Where u is 0 the output is exactly 0, bias or not.
-        bounds.push_back(a.gain[i] == 0 ? 0 : steepness * linear + units.output * std::abs(a.output[i]));
+        bounds.push_back(
+            a.gain[i] == 0 ? 0 : steepness * linear + units.output * std::abs(a.output[i]) + units.smallest);
     }
     return bounds;
 }
@@ -34,11 +46,12 @@ std::vector<double> windowSumBounds(const Problem& p, const Answer& a) {
     return bounds;
 }
 
-std::vector<double> gradientBounds(const std::vector<double>& gradient,
-                                   const std::vector<double>& magnitude) {
+std::vector<double> gradientBounds(const std::vector<double>& gradient, const std::vector<double>& magnitude,
+                                   const Units& units) {
+    const double sums = 16 * kF32Unit + (units.output > kF32Unit ? units.output : 0);
     std::vector<double> bounds;
     for (size_t i = 0; i < gradient.size(); ++i)
-        bounds.push_back(16 * kF32Unit * magnitude[i] + kF32Unit * std::abs(gradient[i]));
+        bounds.push_back(sums * magnitude[i] + units.output * std::abs(gradient[i]) + units.smallest);
     return bounds;
 }
 

@@ -23,8 +23,12 @@ constexpr double kF32Unit = 0x1p-24;
 struct Units {
     double input = 0;          // u_in
     double output = kF32Unit;  // u_out
+    double smallest = 0;       // half the distance of the type's smallest numbers
     bool winograd = false;
 };
+
+// Of tensors whose numbers are already rounded to the type, so that only what is stored is rounded again.
+Units unitsOf(PconvDataType type);
 
 // The worst element of a comparison.
 struct Verdict {
@@ -39,8 +43,9 @@ std::vector<double> outputBounds(const Problem& problem, const Answer& answer, c
 // at most (n + 2) u times the sum of their magnitudes.
 std::vector<double> windowSumBounds(const Problem& problem, const Answer& answer);
 // 16 u times the sum of the magnitudes of what is added up, as for the output, and the rounding of the
-// result.
-std::vector<double> gradientBounds(const std::vector<double>& gradient, const std::vector<double>& magnitude);
+// result. In a 16-bit type, dc may be rounded to it as well: u_out times that sum.
+std::vector<double> gradientBounds(const std::vector<double>& gradient, const std::vector<double>& magnitude,
+                                   const Units& units = {});
 
 // As the window sum's, except that a mask that is 1 by more than that is exactly 1.
 std::vector<double> updatedMaskBounds(const Problem& problem, const Answer& answer);

@@ -24,6 +24,10 @@ int64_t upTo(std::mt19937& random, int64_t most) {
 
 }  // namespace
 
+size_t elementSize(PconvDataType type) {
+    return type == PCONV_DATA_TYPE_U8 ? 1 : type == PCONV_DATA_TYPE_F32 ? 4 : 2;
+}
+
 int64_t View::count() const {
     return product(dims);
 }
@@ -40,7 +44,7 @@ int64_t View::at(int64_t i) const {
 PconvTensor View::tensor(PconvBuffer buffer, PconvDataType type) const {
     PconvTensor tensor{};
     tensor.buffer = buffer;
-    tensor.offset = static_cast<size_t>(offset) * (type == PCONV_DATA_TYPE_U8 ? 1 : 4);
+    tensor.offset = static_cast<size_t>(offset) * elementSize(type);
     tensor.data_type = type;
     tensor.rank = static_cast<int32_t>(dims.size());
     std::copy(dims.begin(), dims.end(), tensor.dims);

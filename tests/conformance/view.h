@@ -11,6 +11,8 @@
 
 namespace pconv::test {
 
+size_t elementSize(PconvDataType type);
+
 struct View {
     std::vector<int64_t> dims;
     std::vector<int64_t> strides;  // elements

@@ -4,7 +4,7 @@
 #include <map>
 #include <ostream>
 
-#include "api.h"
+#include "handles.h"
 
 namespace pconv::test {
 
