@@ -133,7 +133,7 @@ std::string tableText(const Report& report) {
         }
     for (const ReportedRow& row : report.rows)
         for (const ReportedCase& reported : row.cases)
-            if (reported.result.outcome == test::Outcome::failed)
+            if (reported.result.outcome == test::CaseOutcome::failed)
                 text += "FAILED " + row.name + " " + reported.name + ": " + reported.result.message + "\n";
     return text;
 }

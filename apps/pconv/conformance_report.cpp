@@ -19,13 +19,13 @@ constexpr const char* kFormat = "pconv-conformance-1";
 constexpr int kDeepest = 8;
 constexpr std::uintmax_t kLargestReport = 64 << 20;
 
-const char* outcomeName(test::Outcome outcome) {
+const char* outcomeName(test::CaseOutcome outcome) {
     switch (outcome) {
-        case test::Outcome::passed:
+        case test::CaseOutcome::passed:
             return "passed";
-        case test::Outcome::failed:
+        case test::CaseOutcome::failed:
             return "failed";
-        case test::Outcome::not_supported:
+        case test::CaseOutcome::not_supported:
             break;
     }
     return "not supported";
@@ -94,18 +94,18 @@ class ReportReader {
 test::CaseResult readResult(const ReportReader& reader, const nlohmann::json& object) {
     test::CaseResult result;
     const auto outcome = reader.field<std::string>(object, "result");
-    if (outcome == outcomeName(test::Outcome::failed))
-        result.outcome = test::Outcome::failed;
-    else if (outcome == outcomeName(test::Outcome::not_supported))
-        result.outcome = test::Outcome::not_supported;
-    else if (outcome != outcomeName(test::Outcome::passed))
+    if (outcome == outcomeName(test::CaseOutcome::failed))
+        result.outcome = test::CaseOutcome::failed;
+    else if (outcome == outcomeName(test::CaseOutcome::not_supported))
+        result.outcome = test::CaseOutcome::not_supported;
+    else if (outcome != outcomeName(test::CaseOutcome::passed))
         reader.fail("result is " + inQuotes(outcome) + "; expected passed, failed or not supported");
     result.message = reader.field<std::string>(object, "message");
     if (object.at("worst").is_null())  // JSON has no infinity
         result.worst = std::numeric_limits<double>::infinity();
     else
         result.worst = reader.field<double>(object, "worst");
-    if (result.outcome == test::Outcome::passed && !(result.worst >= 0 && result.worst <= 1))
+    if (result.outcome == test::CaseOutcome::passed && !(result.worst >= 0 && result.worst <= 1))
         reader.fail("a case is said to have passed with an error beyond its bound");
     return result;
 }
@@ -146,15 +146,15 @@ Tally tallyOf(const ReportedRow& row, const std::string& profile) {
     for (const ReportedCase& reported : row.cases) {
         if (reported.profile != profile) continue;
         switch (reported.result.outcome) {
-            case test::Outcome::passed:
+            case test::CaseOutcome::passed:
                 ++tally.passed;
                 tally.worst = std::max(tally.worst, reported.result.worst);
                 break;
-            case test::Outcome::failed:
+            case test::CaseOutcome::failed:
                 ++tally.failed;
                 tally.worst = std::max(tally.worst, reported.result.worst);
                 break;
-            case test::Outcome::not_supported:
+            case test::CaseOutcome::not_supported:
                 ++tally.not_supported;
                 break;
         }

@@ -16,7 +16,7 @@ const Placement kContiguous{};
 const Placement kSpread{PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CONTIGUOUS, 17};
 
 CaseResult failure(const std::string& message) {
-    return {Outcome::failed, 0, message};
+    return {CaseOutcome::failed, 0, message};
 }
 
 // Runs `body` where the row takes the problem, and turns what goes wrong into a result.
@@ -24,10 +24,10 @@ template <typename Body>
 CaseResult onRow(const Row& row, const Problem& problem, const Body& body) {
     try {
         std::string reason;
-        if (!supports(row, problem, reason)) return {Outcome::not_supported, 0, reason};
+        if (!supports(row, problem, reason)) return {CaseOutcome::not_supported, 0, reason};
         return body();
     } catch (const CallFailed& error) {
-        if (error.status() == PCONV_ERROR_UNSUPPORTED) return {Outcome::not_supported, 0, error.what()};
+        if (error.status() == PCONV_ERROR_UNSUPPORTED) return {CaseOutcome::not_supported, 0, error.what()};
         return failure(error.what());
     } catch (const std::exception& error) {
         return failure(error.what());
@@ -35,7 +35,7 @@ CaseResult onRow(const Row& row, const Problem& problem, const Body& body) {
 }
 
 CaseResult resultOf(const Verdict& verdict) {
-    return {verdict.within ? Outcome::passed : Outcome::failed, verdict.worst, verdict.message};
+    return {verdict.within ? CaseOutcome::passed : CaseOutcome::failed, verdict.worst, verdict.message};
 }
 
 // In both placements; the worse result.
@@ -45,7 +45,7 @@ CaseResult againstOracle(const Row& row, const Problem& problem) {
         CaseResult result;
         for (const Placement& placement : {kContiguous, kSpread}) {
             const CaseResult next = resultOf(judge(problem, answer, run(row, problem, placement)));
-            if (next.outcome == Outcome::failed) return next;
+            if (next.outcome == CaseOutcome::failed) return next;
             result.worst = std::max(result.worst, next.worst);
         }
         return result;
@@ -100,7 +100,7 @@ CaseResult exactAccumulator(const Row& row, Problem problem) {
                                std::to_string(got.output[i]) + ", expected exactly " +
                                std::to_string(expected));
         }
-        return CaseResult{Outcome::passed, ratio.worst, ""};
+        return CaseResult{CaseOutcome::passed, ratio.worst, ""};
     });
 }
 
@@ -149,7 +149,7 @@ CaseResult oddSizes(const Row& row, int64_t most) {
         fillUniform(p, static_cast<uint32_t>(size));
         addPlane(p, static_cast<uint32_t>(size) + 100, MaskContent::binary, 1);
         const CaseResult next = againstOracle(row, p);
-        if (next.outcome != Outcome::passed)
+        if (next.outcome != CaseOutcome::passed)
             return {next.outcome, next.worst, "size " + std::to_string(size) + ": " + next.message};
         result.worst = std::max(result.worst, next.worst);
     }

@@ -11,10 +11,10 @@
 
 namespace pconv::test {
 
-enum class Outcome { passed, failed, not_supported };
+enum class CaseOutcome { passed, failed, not_supported };
 
 struct CaseResult {
-    Outcome outcome = Outcome::passed;
+    CaseOutcome outcome = CaseOutcome::passed;
     double worst = 0;     // the largest error as a part of its bound
     std::string message;  // what is wrong, or why it is not supported
 };
