@@ -32,6 +32,14 @@ class CudaPartialConv : public PartialConv {
     int channels_per_plane_chunk_ = 1;
 };
 
+// For rows whose operands are 16-bit: null, or why exact math excludes them.
+inline const char* roundsMaskedInput(const PartialConvDesc& desc) {
+    const bool rounds = desc.data_type != DataType::f32 && desc.mask_type == MaskType::fractional &&
+                        desc.maskInput() && !desc.fast_math;
+    return rounds ? "a fractional mask times a 16-bit input is rounded to 16 bits, which exact math excludes"
+                  : nullptr;
+}
+
 inline View view(const TensorRef& tensor) {
     View result{pointer(tensor), {}};
     for (size_t d = 0; d < 5; ++d) result.strides[d] = tensor.strides[d];

@@ -9,9 +9,7 @@ namespace {
 
 // What differs between the two rows.
 struct Direct {
-    static const char* declines(const ConvShape& /*shape*/, DataType /*type*/, bool /*fast_math*/) {
-        return nullptr;
-    }
+    static const char* declines(const PartialConvDesc& /*desc*/) { return nullptr; }
     static size_t weightBytes(const ConvShape& shape, DataType /*type*/, bool backward) {
         return directWeightBytes(shape, backward);
     }
@@ -29,7 +27,10 @@ struct Direct {
 };
 
 struct Igemm {
-    static constexpr auto* declines = igemmDeclines;
+    static const char* declines(const PartialConvDesc& desc) {
+        const char* reason = igemmDeclines(convShape(desc), desc.data_type, desc.fast_math);
+        return reason != nullptr ? reason : roundsMaskedInput(desc);
+    }
     static constexpr auto* weightBytes = igemmWeightBytes;
     static constexpr auto* pack = launchIgemmWeights;
     static constexpr auto* forwardBytes = igemmForwardWorkspaceBytes;
@@ -96,9 +97,8 @@ class KernelRow final : public CudaImplementation {
     using CudaImplementation::CudaImplementation;
     bool masksConvolutions() const override { return true; }
     bool supports(const Device& /*device*/, const PartialConvDesc& desc, std::string& reason) const override {
-        const char* declined = fitsKernels(desc)
-                                   ? Kernels::declines(convShape(desc), desc.data_type, desc.fast_math)
-                                   : "a tensor has more elements than the kernels can count";
+        const char* declined = fitsKernels(desc) ? Kernels::declines(desc)
+                                                 : "a tensor has more elements than the kernels can count";
         if (declined != nullptr) reason = declined;
         return declined == nullptr;
     }

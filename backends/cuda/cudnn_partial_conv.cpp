@@ -295,6 +295,10 @@ class CudnnRow final : public CudaImplementation {
             reason = "a tensor has more elements than the kernels can count";
             return false;
         }
+        if (const char* rounds = roundsMaskedInput(desc); rounds != nullptr) {
+            reason = rounds;
+            return false;
+        }
         if (desc.maskGroups() > 1 && !exactF32(desc)) {
             reason = "a ratio for each group does not fuse";
             return false;

@@ -193,7 +193,7 @@ done
 rows_log=$out/logs/$(echo "rows, every data type, forward and backward" | tr -c 'A-Za-z0-9\n' '_').log
 : >"$work/matrix"
 for row in $cuda_rows; do
-    for type in f32 tf32 f16 bf16; do
+    for type in f32 tf32 f16 bf16 f16fast bf16fast; do
         tally() { grep -c "^\[ *$1 *\] Rows/.*/${row#cuda:}_[a-z_]*_$type\( \|,\)" "$rows_log" 2>/dev/null | head -n 1; }
         # A failed setting is listed twice: when it ends and in the summary, where no time follows.
         ok=$(tally OK) failed=$(grep -c "^\[  FAILED  \] Rows/.*/${row#cuda:}_[a-z_]*_$type.*ms)" "$rows_log" 2>/dev/null)
@@ -225,7 +225,7 @@ date=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     echo
     echo "## By row and data type"
     echo
-    echo "Settings of \`pconv_cuda_rows\`, each forward and backward in four layouts; tf32 is f32 with fast math."
+    echo "Settings of \`pconv_cuda_rows\`, each forward and backward in four layouts; tf32 is f32 with fast math, which 16-bit types have too: it allows rounding a fractional mask times the input."
     echo
     echo "| row | type | passed | failed | declined |"
     echo "| --- | --- | --- | --- | --- |"

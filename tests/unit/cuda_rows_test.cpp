@@ -57,6 +57,8 @@ const Type kTypes[] = {
     {"tf32", PCONV_DATA_TYPE_F32, PCONV_MATH_FAST, std::ldexp(1.0, -11), kF32},
     {"f16", PCONV_DATA_TYPE_F16, PCONV_MATH_EXACT, std::ldexp(1.0, -11), std::ldexp(1.0, -11)},
     {"bf16", PCONV_DATA_TYPE_BF16, PCONV_MATH_EXACT, std::ldexp(1.0, -8), std::ldexp(1.0, -8)},
+    {"f16fast", PCONV_DATA_TYPE_F16, PCONV_MATH_FAST, std::ldexp(1.0, -11), std::ldexp(1.0, -11)},
+    {"bf16fast", PCONV_DATA_TYPE_BF16, PCONV_MATH_FAST, std::ldexp(1.0, -8), std::ldexp(1.0, -8)},
 };
 
 using Values = std::vector<float>;
@@ -371,8 +373,10 @@ std::string declines(PconvDevice device, const std::string& row, const PconvPart
 // Declining is right for these alone.
 bool mayDecline(const Case& c) {
     const bool exact_f32 = c.type.type == PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT;
-    if (c.row == "cuda:igemm") return exact_f32 || c.setting.groups > 1;
-    return c.row == "cuda:cudnn" && c.setting.mask == MaskKind::group_window && !exact_f32;
+    const bool rounds_mask = c.type.type != PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT &&
+                             c.setting.mask == MaskKind::fractional;
+    if (c.row == "cuda:igemm") return exact_f32 || rounds_mask || c.setting.groups > 1;
+    return c.row == "cuda:cudnn" && (rounds_mask || (c.setting.mask == MaskKind::group_window && !exact_f32));
 }
 
 // False where the row declines, as it may.
