@@ -2,13 +2,7 @@
 // every kernel plane, kernel row, input channel and kernel column the block's weights; 0 where there is none.
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#ifdef STORAGE_F16
-#extension GL_EXT_shader_16bit_storage : require
-#define ELEMENT float16_t
-#else
-#define ELEMENT float
-#endif
-
+#include "element.glsl"
 #include "specialization.h"
 
 layout(local_size_x_id = SPEC_LANES) in;
@@ -45,12 +39,12 @@ void main() {
     float value = 0.0;
     if (in_group < push.group_out) {
         if (k < 0) {
-            if (push.has_bias != 0) value = float(bias[push.bias_base + channel]);
+            if (push.has_bias != 0) value = FROM_ELEMENT(bias[push.bias_base + channel]);
         } else if (k < push.taps_dh * push.group_in * push.taps_w) {
             int kx = k % push.taps_w;
             int in_channel = k / push.taps_w % push.group_in;
             int kzy = k / push.taps_w / push.group_in;
-            value = float(weight[push.weight_base +
+            value = FROM_ELEMENT(weight[push.weight_base +
                                  ((channel * push.group_in + in_channel) * push.taps_dh + kzy) * push.taps_w + kx]);
         }
     }

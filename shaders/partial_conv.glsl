@@ -2,13 +2,8 @@
 #ifndef PARTIAL_CONV_GLSL
 #define PARTIAL_CONV_GLSL
 
+#include "element.glsl"
 #include "window.glsl"
-
-#ifdef STORAGE_F16
-#define ELEMENT float16_t
-#else
-#define ELEMENT float
-#endif
 
 layout(binding = 0) restrict readonly buffer Input {
     ELEMENT x[];
@@ -32,7 +27,7 @@ layout(binding = 4) restrict readonly buffer Ratio {
     float ratio[];
 };
 layout(binding = 5) restrict readonly buffer UpdatedMask {
-    float updated_mask[];  // read where the mask is fractional
+    float updated_mask[];  // read where the gain asks for it
 };
 layout(binding = 6) restrict readonly buffer Runs {
     int runs[];  // [channels] the run a channel is in, then for every run: plane, first channel, end
@@ -44,11 +39,11 @@ layout(binding = 8) uniform Params {
     WindowParams p;
     int group_in, group_out, channels;
     int blocks_a_group, block_stride;
-    int ratio_groups;   // 1, or as many as the convolution has
+    int ratio_groups;   // channels of ratio and updated mask: 1, the convolution's groups or its output channels
     int activation;     // 0 none, 1 ReLU, 2 leaky ReLU
     float negative_slope;
-    int has_bias;
-    int u_from_ratio;   // the updated mask is 0 or 1: 1 where the ratio is not 0
+    int applies_mask;   // (c * r + bias) * u, else c * r
+    int gain;           // one of the GAIN_ values
 };
 
 layout(push_constant) uniform Push {
@@ -77,15 +72,25 @@ uint rowBits(int row, int x0) {
     return joinBits(mask_bits[word], mask_bits[word + 1], x0);
 }
 
-int ratioIndex(int n, int group, int od, int oh, int ow) {
-    return ((maskImage(n) * ratio_groups + (ratio_groups > 1 ? group : 0)) * p.output_d + od) * p.output_h *
-               p.output_w + oh * p.output_w + ow;
+int ratioIndex(int n, int group, int channel, int od, int oh, int ow) {
+    int mask_group = ratio_groups == 1 ? 0 : gain == GAIN_CHANNELS ? channel : group;
+    return ((maskImage(n) * ratio_groups + mask_group) * p.output_d + od) * p.output_h * p.output_w +
+           oh * p.output_w + ow;
+}
+
+// Ratio and updated mask of an output.
+vec2 gainAt(int n, int group, int channel, int od, int oh, int ow) {
+    if (gain == GAIN_ONE) return vec2(1.0);
+    int at = ratioIndex(n, group, channel, od, oh, ow);
+    if (gain == GAIN_CHANNELS) return vec2(1.0, updated_mask[push.updated_base + at]);
+    float r = ratio[push.ratio_base + at];
+    return vec2(r, gain == GAIN_RATIO ? (r > 0.0 ? 1.0 : 0.0) : updated_mask[push.updated_base + at]);
 }
 
 // The output from the convolution's sum c: the ratio, the bias, the updated mask, the activation.
-float finish(float c, float r, float u, float b) {
-    float value = has_bias != 0 ? (c * r + b) * u : c * r;
-    value = u > 0.0 ? value : 0.0;
+float finish(float c, vec2 r_u, float b) {
+    float value = applies_mask != 0 ? (c * r_u.x + b) * r_u.y : c * r_u.x;
+    value = r_u.y > 0.0 ? value : 0.0;
     if (activation == 1) value = max(value, 0.0);
     if (activation == 2) value = value < 0.0 ? value * negative_slope : value;
     return value;

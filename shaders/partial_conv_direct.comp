@@ -3,9 +3,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#ifdef STORAGE_F16
-#extension GL_EXT_shader_16bit_storage : require
-#endif
 
 #include "partial_conv.glsl"
 
@@ -25,6 +22,7 @@ float row_mask[kMaskKind == MASK_FRACTIONAL ? kRows * kSpan : 1];
 
 // Whether any tile of this workgroup has a valid output; uniform over the workgroup.
 bool anyValid(int n, int group, int first) {
+    if (gain == GAIN_CHANNELS || gain == GAIN_ONE) return true;
     int base = (maskImage(n) * ratio_groups + (ratio_groups > 1 ? group : 0)) * p.tile_words;
     int last = min(first + int(gl_WorkGroupSize.x), push.end) - 1;
     uint any = 0u;
@@ -67,7 +65,7 @@ void loadInput(int at) {
     [[unroll]] for (int r = 0; r < kRows; ++r)
         [[unroll]] for (int i = 0; i < kSpan; ++i) {
             bool ok = (row_bits[r] >> uint(i) & 1u) != 0u;
-            float value = float(x[ok ? at + r * p.stride_h * push.x_stride_h + i * push.x_stride_w : 0]);
+            float value = FROM_ELEMENT(x[ok ? at + r * p.stride_h * push.x_stride_h + i * push.x_stride_w : 0]);
             if (kMaskKind == MASK_FRACTIONAL) value *= row_mask[r * kSpan + i];
             values[r * kSpan + i] = ok ? value : 0.0;
         }
@@ -97,19 +95,17 @@ void accumulate(int weight_at) {
 
 // Loops over channels with the tile picked by comparison: unrolled stores would make most of the shader's code.
 void store(int n, int block, int group, int od, int oh0, int ow0) {
-    float r[kTile];
-    float u[kTile];
-    [[unroll]] for (int j = 0; j < kTile; ++j) {
-        int oh = min(oh0 + j / kPixels, p.output_h - 1);
-        int ow = min(ow0 + j % kPixels, p.output_w - 1);
-        int at = ratioIndex(n, group, od, oh, ow);
-        r[j] = ratio[push.ratio_base + at];
-        u[j] = u_from_ratio != 0 ? (r[j] > 0.0 ? 1.0 : 0.0) : updated_mask[push.updated_base + at];
-    }
+    vec2 gains[kTile];
     int first = block % blocks_a_group * kChannels;
     int weight_block = (block - push.block0) * block_stride;
     int count = min(kChannels, group_out - first);
     for (int c = 0; c < count; ++c) {
+        if (c == 0 || gain == GAIN_CHANNELS)
+            [[unroll]] for (int j = 0; j < kTile; ++j) {
+                int oh = min(oh0 + j / kPixels, p.output_h - 1);
+                int ow = min(ow0 + j % kPixels, p.output_w - 1);
+                gains[j] = gainAt(n, group, group * group_out + first + c, od, oh, ow);
+            }
         float b = weights[weight_block + c];
         int at = push.y_base + n * push.y_stride_n + (group * group_out + first + c) * push.y_stride_c +
                  od * push.y_stride_d;
@@ -119,7 +115,7 @@ void store(int n, int block, int group, int od, int oh0, int ow0) {
             int oh = oh0 + j / kPixels;
             int ow = ow0 + j % kPixels;
             if (oh < p.output_h && ow < p.output_w)
-                y[at + oh * push.y_stride_h + ow * push.y_stride_w] = ELEMENT(finish(sum, r[j], u[j], b));
+                y[at + oh * push.y_stride_h + ow * push.y_stride_w] = TO_ELEMENT(finish(sum, gains[j], b));
         }
     }
 }

@@ -3,9 +3,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#ifdef STORAGE_F16
-#extension GL_EXT_shader_16bit_storage : require
-#endif
 
 #include "partial_conv.glsl"
 
@@ -67,7 +64,7 @@ float loadMasked(Tap tap, bool wanted, int n, int origin, int z0, int y0, int x0
             ok = ok && m != 0.0;
         }
     }
-    float value = float(x[ok ? origin + tap.x_offset : 0]);
+    float value = FROM_ELEMENT(x[ok ? origin + tap.x_offset : 0]);
     if (kMaskKind == MASK_FRACTIONAL) value *= m;
     return ok ? value : 0.0;
 }
@@ -96,7 +93,7 @@ void main() {
     if (lane == 0) any_valid = 0u;
     for (int row = lane; row < kBlockK; row += kLanes) decodeTap(0, row, row, group);
     barrier();
-    if (wanted && ratio[push.ratio_base + ratioIndex(n, group, od, oh, ow)] > 0.0) atomicOr(any_valid, 1u);
+    if (wanted && (gain == GAIN_CHANNELS || gainAt(n, group, 0, od, oh, ow).x > 0.0)) atomicOr(any_valid, 1u);
     barrier();
     int depth = p.kernel_d * p.kernel_h * group_in * p.kernel_w;
     if (any_valid == 0u) depth = 0;
@@ -133,15 +130,16 @@ void main() {
             int w = at % p.output_w;
             int h = at / p.output_w % p.output_h;
             int d = at / p.output_w / p.output_h;
-            int index = ratioIndex(n, group, d, h, w);
-            float r = ratio[push.ratio_base + index];
-            float u = u_from_ratio != 0 ? (r > 0.0 ? 1.0 : 0.0) : updated_mask[push.updated_base + index];
+            vec2 r_u = gainAt(n, group, group * group_out, d, h, w);
             [[unroll]] for (int i = 0; i < kThreadM; ++i) {
                 int in_group = block % blocks_a_group * kBlockM + row_m + i;
-                if (in_group < group_out)
-                    y[push.y_base + n * push.y_stride_n + (group * group_out + in_group) * push.y_stride_c +
+                if (in_group < group_out) {
+                    int channel = group * group_out + in_group;
+                    if (gain == GAIN_CHANNELS) r_u = gainAt(n, group, channel, d, h, w);
+                    y[push.y_base + n * push.y_stride_n + channel * push.y_stride_c +
                       d * push.y_stride_d + h * push.y_stride_h + w * push.y_stride_w] =
-                        ELEMENT(finish(acc[i * kThreadN + j], r, u, weights[weight_block + row_m + i]));
+                        TO_ELEMENT(finish(acc[i * kThreadN + j], r_u, weights[weight_block + row_m + i]));
+                }
             }
         }
     }

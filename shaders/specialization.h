@@ -6,7 +6,7 @@
 #define SPEC_MASK_KIND 1   // one of the MASK_ values below
 #define SPEC_MASK_MULTI 2  // 1: channels look their plane up; 0: one plane serves all
 
-// partial_conv_direct: an invocation's tile of outputs, channels x rows x pixels
+// partial_conv_direct and the gradients: an invocation's tile of outputs, channels x rows x pixels
 #define SPEC_CHANNELS 3
 #define SPEC_ROWS 4
 #define SPEC_PIXELS 5
@@ -24,6 +24,12 @@
 #define MASK_NONE 0        // nothing to mask: only the input's border counts
 #define MASK_BITS 1        // bit planes
 #define MASK_FRACTIONAL 2  // f32 planes
+
+// What an output is multiplied by
+#define GAIN_RATIO 0       // a ratio; the updated mask is 1 where that is not 0
+#define GAIN_FRACTIONAL 1  // a ratio and an updated mask
+#define GAIN_CHANNELS 2    // an updated mask of its channel
+#define GAIN_ONE 3         // 1
 
 // A row of a bit plane has this many words of zeros before and after it, so that windows may reach out of it.
 #define MASK_MARGIN_WORDS 2

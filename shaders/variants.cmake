@@ -3,11 +3,27 @@
 set(PCONV_SHADERS
   "mask_pack            mask_pack.comp           2  no"
   "mask_window          mask_window.comp         6  yes"
-  "pack_weights_f32     pack_weights.comp        3  no"
-  "pack_weights_f16     pack_weights.comp        3  no   STORAGE_F16"
-  "partial_conv_direct_f32  partial_conv_direct.comp  8  yes"
-  "partial_conv_direct_f16  partial_conv_direct.comp  8  yes  STORAGE_F16"
-  "partial_conv_gemm_f32    partial_conv_gemm.comp    8  yes"
-  "partial_conv_gemm_f16    partial_conv_gemm.comp    8  yes  STORAGE_F16"
+  "channel_mask         channel_mask.comp        4  yes"
+  "convert_32           convert.comp             2  no"
+  "convert_16           convert.comp             2  no   STORAGE_16"
 )
-set(PCONV_SHADER_INCLUDES specialization.h window.glsl partial_conv.glsl)
+# Those that read or write tensors: once for each data type.
+foreach(line
+    "pack_weights         pack_weights.comp         3  no"
+    "weight_magnitude     weight_magnitude.comp     2  no"
+    "partial_conv_direct  partial_conv_direct.comp  8  yes"
+    "partial_conv_gemm    partial_conv_gemm.comp    8  yes"
+    "turn_weights         turn_weights.comp         2  no"
+    "grad_sum             grad_sum.comp             4  yes"
+    "grad_bias            grad_bias.comp            4  yes"
+    "grad_input           grad_input.comp           5  yes"
+    "grad_weight          grad_weight.comp          5  yes"
+    "give_gradient        give_gradient.comp        2  no")
+  foreach(type f32 f16 bf16)
+    string(TOUPPER "STORAGE_${type}" define)
+    string(REGEX REPLACE "^([a-z_]+) (.*)" "\\1_${type} \\2 ${define}" variant "${line}")
+    list(APPEND PCONV_SHADERS "${variant}")
+  endforeach()
+endforeach()
+set(PCONV_SHADER_INCLUDES specialization.h element.glsl window.glsl partial_conv.glsl gradient.glsl
+  output_gradient.glsl sum.glsl)

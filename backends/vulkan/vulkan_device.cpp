@@ -100,6 +100,15 @@ Binding VulkanDevice::bind(const VulkanBuffer& buffer, size_t offset, int64_t be
     return {&buffer, static_cast<size_t>(start), static_cast<size_t>(stop - start)};
 }
 
+PlanLimits VulkanDevice::limits() const {
+    PlanLimits limits;
+    limits.max_range = static_cast<int64_t>(capabilities().max_range);
+    limits.alignment = static_cast<int64_t>(std::max<size_t>(capabilities().binding_alignment, 16));
+    limits.max_work = capabilities().max_work;
+    std::copy_n(capabilities().properties.limits.maxComputeWorkGroupCount, 3, limits.max_groups.begin());
+    return limits;
+}
+
 Binding VulkanDevice::bindWhole(const VulkanBuffer& buffer) const {
     return {&buffer, buffer.base(), std::min(buffer.extent(), capabilities().max_range)};
 }

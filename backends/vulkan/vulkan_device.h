@@ -2,6 +2,7 @@
 #pragma once
 
 #include "vulkan_pipelines.h"
+#include "vulkan_plan.h"
 #include "vulkan_stream.h"
 
 namespace pconv::vulkan {
@@ -18,6 +19,8 @@ class VulkanDevice final : public Device {
     void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
     void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
     void wait() override;
+    void convert(const TensorRef& source, const TensorRef& destination,
+                 const std::array<int64_t, 5>& dims) override;
 
     std::shared_ptr<VulkanBuffer> createBuffer(size_t bytes);
     // A buffer with these contents.
@@ -31,12 +34,17 @@ class VulkanDevice final : public Device {
     const Capabilities& capabilities() const { return context_.capabilities(); }
     Pipelines& pipelines() { return pipelines_; }
     Stream& stream() { return stream_; }
+    PlanLimits limits() const;
     const MemoryAllocator& memory() const { return memory_; }
 
     // What a binding sees of `span` bytes of a tensor at `offset`; `origin` gets where the tensor's element 0
     // lies, in elements from the binding's start.
     Binding bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end, size_t element,
                  int32_t& origin) const;
+    Binding bind(const VulkanBuffer& buffer, size_t offset, const Span& bytes, size_t element,
+                 int32_t& origin) const {
+        return bind(buffer, offset, bytes.begin, bytes.end, element, origin);
+    }
     Binding bindWhole(const VulkanBuffer& buffer) const;
 
   private:

@@ -54,6 +54,9 @@ class Direct final : public Implementation {
   public:
     Direct() : Implementation("vulkan:direct") {}
 
+    bool trains() const override { return true; }
+    bool masksConvolutions() const override { return true; }
+
     bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
         reason = commonObjection(static_cast<const VulkanDevice&>(device), desc);
         return reason.empty();

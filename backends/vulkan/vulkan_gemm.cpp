@@ -39,6 +39,9 @@ class Gemm final : public Implementation {
   public:
     Gemm() : Implementation("vulkan:gemm") {}
 
+    bool trains() const override { return true; }
+    bool masksConvolutions() const override { return true; }
+
     bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
         const auto& own = static_cast<const VulkanDevice&>(device);
         reason = commonObjection(own, desc);

@@ -70,7 +70,14 @@ VulkanMaskUpdate::VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& 
       results_(results),
       window_(makeWindowParams(desc.window, desc.mask_type)) {
     const Specialization constants{{SPEC_LANES, kLanes}, {SPEC_MASK_KIND, maskKind(desc.mask_type)}};
-    window_pipeline_ = &device.pipelines().get("mask_window", constants);
+    const bool of_channels = desc.maskedConvolution();
+    window_pipeline_ = &device.pipelines().get(of_channels ? "channel_mask" : "mask_window", constants);
+    if (of_channels) {
+        magnitude_pipeline_ = &device.pipelines().get(
+            std::string("weight_magnitude") + suffix(desc.data_type), {{SPEC_LANES, kLanes}});
+        magnitude_ = device.createBuffer(
+            static_cast<size_t>(desc.out_channels * (desc.in_channels / desc.groups)) * sizeof(float));
+    }
     for (const MaskSegmentForm& segment : form_.segments) planes_ += segment.planes;
     if (planes_ > 0) {
         pack_pipeline_ = &device.pipelines().get("mask_pack", constants);
@@ -78,8 +85,9 @@ VulkanMaskUpdate::VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& 
         packed_ = device.createBuffer(static_cast<size_t>(form_.batch * image_words_) * sizeof(uint32_t));
     }
     params_ = device.createTable(std::vector<WindowParams>{window_});
-    tiles_ = device.createBuffer(static_cast<size_t>(form_.batch * desc.maskGroups() * window_.tile_words) *
-                                 sizeof(uint32_t));
+    // A masked convolution skips no tiles.
+    const int64_t flags = of_channels ? 1 : form_.batch * desc.maskGroups() * window_.tile_words;
+    tiles_ = device.createBuffer(static_cast<size_t>(flags) * sizeof(uint32_t));
     makeTables();
 }
 
@@ -110,15 +118,31 @@ void VulkanMaskUpdate::makeTables() {
     runs_ = device_.createTable(run_of_channel);
 }
 
+int64_t VulkanMaskUpdate::planeOf(int64_t channel) const {
+    int64_t plane = 0;
+    for (const MaskSegmentForm& segment : form_.segments) {
+        if (channel < segment.planes * segment.multiplicity) return plane + channel / segment.multiplicity;
+        channel -= segment.planes * segment.multiplicity;
+        plane += segment.planes;
+    }
+    return 0;
+}
+
 void VulkanMaskUpdate::compute(const std::vector<TensorRef>& planes) {
     Stream& stream = device_.stream();
     stream.beginOperation();
     for (const TensorRef& segment : planes) stream.use(memoryOf(segment));
-    for (const auto& buffer : {packed_, counts_, runs_, tiles_, params_})
+    for (const auto& buffer : {packed_, counts_, runs_, tiles_, params_, magnitude_})
         if (buffer != nullptr) stream.use(*buffer);
     for (const TensorRef* result : {&results_.window_sum, &results_.updated_mask, &results_.ratio})
-        stream.use(memoryOf(*result));
+        if (result->buffer != nullptr) stream.use(memoryOf(*result));
 
+    if (desc_.maskedConvolution() && planes.empty()) {
+        const VulkanBuffer& updated = memoryOf(results_.updated_mask);
+        stream.fill(updated, updated.extent(), 0x01010101);  // bytes, all valid
+        stream.endOperation();
+        return;
+    }
     stream.fill(*tiles_, tiles_->extent(), 0);
     int64_t first_plane = 0;
     for (size_t i = 0; i < planes.size(); ++i) {
@@ -126,7 +150,10 @@ void VulkanMaskUpdate::compute(const std::vector<TensorRef>& planes) {
         first_plane += form_.segments[i].planes;
     }
     stream.barrier();
-    windows(0, form_.batch * imageOutputs());
+    if (desc_.maskedConvolution())
+        channelMasks();
+    else
+        windows(0, form_.batch * imageOutputs());
     stream.endOperation();
 }
 

@@ -12,11 +12,13 @@ class VulkanMaskUpdate final : public MaskUpdate {
     VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& desc, MaskForm form,
                      const MaskPlanes& results);
     void compute(const std::vector<TensorRef>& planes) override;
+    void setWeights(const TensorRef& weight) override;
 
     // What the convolutions read of it.
     const MaskForm& form() const { return form_; }
     const MaskPlanes& results() const { return results_; }
     int64_t planes() const { return planes_; }
+    int64_t planeOf(int64_t channel) const;                                  // of a multi-channel mask
     int64_t imageWords() const { return image_words_; }                      // of the packed planes
     const std::shared_ptr<VulkanBuffer>& packed() const { return packed_; }  // null where there is no mask
     const std::shared_ptr<VulkanBuffer>& runs() const { return runs_; }      // null in single-channel mode
@@ -31,6 +33,7 @@ class VulkanMaskUpdate final : public MaskUpdate {
     };
     WordRange wordsBehind(int64_t begin, int64_t end) const;
     void windows(int64_t begin, int64_t end);
+    void channelMasks();
     int64_t imageOutputs() const { return desc_.maskGroups() * volume(desc_.window.output); }
 
     VulkanDevice& device_;
@@ -42,7 +45,9 @@ class VulkanMaskUpdate final : public MaskUpdate {
     int64_t image_words_ = 0;
     const Pipeline* pack_pipeline_ = nullptr;
     const Pipeline* window_pipeline_ = nullptr;
+    const Pipeline* magnitude_pipeline_ = nullptr;
     std::shared_ptr<VulkanBuffer> packed_, counts_, runs_, tiles_, params_;
+    std::shared_ptr<VulkanBuffer> magnitude_;  // [output channels, channels of a group], f32
 };
 
 }  // namespace pconv::vulkan

@@ -17,8 +17,8 @@ struct ConvParams {
     int32_t ratio_groups;
     int32_t activation;
     float negative_slope;
-    int32_t has_bias;
-    int32_t u_from_ratio;
+    int32_t applies_mask;
+    int32_t gain;
 };
 
 // As in shaders/partial_conv.glsl.
@@ -51,17 +51,11 @@ int32_t narrow(int64_t value) {
     return static_cast<int32_t>(value);
 }
 
-const char* suffix(DataType type) {
-    return type == DataType::f16 ? "_f16" : "_f32";
-}
-
 }  // namespace
 
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc) {
-    if (desc.data_type == DataType::f16 && !device.capabilities().storage_f16)
-        return "the device has no 16-bit storage buffers, which f16 needs";
-    if (desc.data_type != DataType::f32 && desc.data_type != DataType::f16)
-        return "only f32 and f16 are implemented";
+    if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
+        return "the device has no 16-bit storage buffers, which f16 and bf16 need";
     // Kernels count outputs, rows and depth with 32-bit integers; offsets into tensors may go beyond.
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 8;
     const Window& w = desc.window;
@@ -86,6 +80,7 @@ VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc
     const int64_t blocks = choice_.plan.blocks_a_group * desc.groups;
     weights_ = device.createBuffer(static_cast<size_t>(blocks * choice_.plan.block_bytes));
     makeParams();
+    if (desc.training) backward_ = std::make_unique<VulkanBackward>(device, desc);
 }
 
 void VulkanPartialConv::makeParams() {
@@ -101,19 +96,9 @@ void VulkanPartialConv::makeParams() {
                         : desc_.activation == Activation::relu ? 1
                                                                : 2;
     params.negative_slope = desc_.negative_slope;
-    params.has_bias = desc_.has_bias ? 1 : 0;
-    params.u_from_ratio = desc_.mask_type != MaskType::fractional ? 1 : 0;
+    params.applies_mask = desc_.has_bias || desc_.maskedConvolution() ? 1 : 0;
+    params.gain = gainOf(desc_);
     params_ = device_.createTable(std::vector<ConvParams>{params});
-}
-
-PlanLimits VulkanPartialConv::limits() const {
-    const Capabilities& capabilities = device_.capabilities();
-    PlanLimits limits;
-    limits.max_range = static_cast<int64_t>(capabilities.max_range);
-    limits.alignment = static_cast<int64_t>(std::max<size_t>(capabilities.binding_alignment, 16));
-    limits.max_work = capabilities.max_work;
-    std::copy_n(capabilities.properties.limits.maxComputeWorkGroupCount, 3, limits.max_groups.begin());
-    return limits;
 }
 
 void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
@@ -138,7 +123,7 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
     if (bias != nullptr) stream.use(memoryOf(*bias));
     stream.use(*weights_);
     // As many blocks a dispatch as its grid and ranges take.
-    const PlanLimits most = limits();
+    const PlanLimits most = device_.limits();
     const int64_t lanes = static_cast<int64_t>(most.max_groups[0]) * kPackLanes;
     const int64_t bytes = most.max_range - 2 * most.alignment;
     const int64_t blocks = plan.blocks_a_group * desc_.groups;
@@ -169,6 +154,7 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
         stream.dispatch(*pack_, {from, with, to}, &push, sizeof push,
                         {ceilDiv(invocations, kPackLanes), 1, 1}, invocations);
     }
+    if (backward_ != nullptr) backward_->setWeights(weight);
     stream.endOperation();
 }
 
@@ -181,7 +167,7 @@ void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef
     mask.planes = reads_mask_ ? update.planes() : 0;
     mask.row_bytes = makeWindowParams(desc_.window, desc_.mask_type).row_words * 4;
     mask.ratio_groups = desc_.maskGroups();
-    plan_ = planPartialConv(desc_, input.strides, output.strides, choice_.plan, mask, limits());
+    plan_ = planPartialConv(desc_, input.strides, output.strides, choice_.plan, mask, device_.limits());
     const auto scratch = [&](int64_t bytes) {
         return bytes > 0 ? device_.createBuffer(static_cast<size_t>(bytes)) : nullptr;
     };
@@ -198,12 +184,17 @@ void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
     stream.beginOperation();
     stream.use(memoryOf(input));
     stream.use(memoryOf(output));
-    stream.use(memoryOf(update.results().ratio));
+    stream.use(memoryOf(update.results().updated_mask));
     for (const auto& buffer :
          {weights_, params_, input_scratch_, output_scratch_, update.packed(), update.runs(), update.tiles()})
         if (buffer != nullptr) stream.use(*buffer);
     for (const Chunk& chunk : plan_.chunks) dispatch(chunk, update, input, output);
     stream.endOperation();
+}
+
+void VulkanPartialConv::backward(const MaskUpdate& update, const TensorRef& input,
+                                 const TensorRef& grad_output, const Gradients& gradients) {
+    backward_->run(static_cast<const VulkanMaskUpdate&>(update), input, grad_output, gradients);
 }
 
 void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& update, const TensorRef& input,
@@ -238,14 +229,18 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
         bindTensor(output, chunk.output_detour, output_scratch_, chunk.output, push.output_base);
     int32_t ignored = 0;  // weights are counted from the dispatch's first block
     const Binding weights = device_.bind(*weights_, 0, chunk.weights.begin, chunk.weights.end, 4, ignored);
+    // What is not read is bound to something that is.
     const TensorRef& ratio = update.results().ratio;
-    const Binding ratios =
-        device_.bind(memoryOf(ratio), ratio.offset, chunk.ratio.begin, chunk.ratio.end, 4, push.ratio_base);
     const TensorRef& updated = update.results().updated_mask;
-    const Binding updateds = updated.data_type != DataType::f32
-                                 ? ratios
-                                 : device_.bind(memoryOf(updated), updated.offset, chunk.ratio.begin,
-                                                chunk.ratio.end, 4, push.updated_base);
+    const bool has_ratio = ratio.buffer != nullptr;
+    const bool has_updated = updated.data_type == DataType::f32;
+    const Binding ratios =
+        has_ratio     ? device_.bind(memoryOf(ratio), ratio.offset, chunk.ratio, 4, push.ratio_base)
+        : has_updated ? device_.bind(memoryOf(updated), updated.offset, chunk.ratio, 4, push.updated_base)
+                      : from;
+    const Binding updateds = has_ratio && has_updated ? device_.bind(memoryOf(updated), updated.offset,
+                                                                     chunk.ratio, 4, push.updated_base)
+                                                      : ratios;
     const Binding mask =
         reads_mask_ ? device_.bind(*update.packed(), 0, chunk.mask.begin, chunk.mask.end, 4, push.mask_base)
                     : ratios;

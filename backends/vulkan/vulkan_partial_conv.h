@@ -1,6 +1,7 @@
 // The convolution: what vulkan:direct and vulkan:gemm share on the host. They differ in shader and tiling.
 #pragma once
 
+#include "vulkan_backward.h"
 #include "vulkan_mask_update.h"
 #include "vulkan_plan.h"
 
@@ -18,6 +19,8 @@ class VulkanPartialConv final : public PartialConv {
     VulkanPartialConv(VulkanDevice& device, const PartialConvDesc& desc, KernelChoice choice);
     void setWeights(const TensorRef& weight, const TensorRef* bias) override;
     void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) override;
+    void backward(const MaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
+                  const Gradients& gradients) override;
 
   private:
     void makePlan(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& output);
@@ -26,7 +29,6 @@ class VulkanPartialConv final : public PartialConv {
                     bool to_scratch);
     void dispatch(const Chunk& chunk, const VulkanMaskUpdate& update, const TensorRef& input,
                   const TensorRef& output);
-    PlanLimits limits() const;
 
     VulkanDevice& device_;
     PartialConvDesc desc_;
@@ -35,6 +37,8 @@ class VulkanPartialConv final : public PartialConv {
     const Pipeline* conv_ = nullptr;
     const Pipeline* pack_ = nullptr;
     std::shared_ptr<VulkanBuffer> weights_, params_, input_scratch_, output_scratch_;
+
+    std::unique_ptr<VulkanBackward> backward_;  // where training is asked for
 
     // The plan of the last shapes and strides seen, usually the only ones.
     struct PlanKey {

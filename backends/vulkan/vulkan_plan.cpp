@@ -2,16 +2,12 @@
 
 #include <algorithm>
 
+#include "vulkan_split.h"
 #include "vulkan_window.h"
 
 namespace pconv::vulkan {
 
 namespace {
-
-struct Range {
-    int64_t begin = 0, end = 0;
-    int64_t size() const { return end - begin; }
-};
 
 // Copies are kept below this where rows can be cut.
 constexpr int64_t kScratchWish = int64_t{64} << 20;
@@ -97,7 +93,9 @@ class Planner {
 
     Span ratioSpan(const Piece& p) const {
         const Dims3& o = desc_.window.output;
-        const Range g = mask_.ratio_groups > 1 ? groups(p) : Range{0, 1};
+        const Range g = mask_.ratio_groups == 1              ? Range{0, 1}
+                        : mask_.ratio_groups == desc_.groups ? groups(p)
+                                                             : outputBox(p)[1];
         return span({maskImages(p), g, outputDepth(p), outputRows(p), Range{0, o[2]}},
                     {mask_.ratio_groups * volume(o), volume(o), o[1] * o[2], o[2], 1}, sizeof(float));
     }

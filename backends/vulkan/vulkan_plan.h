@@ -36,7 +36,7 @@ struct PlanKernel {
 struct PlanMask {
     int64_t batch = 1, planes = 0;  // planes 0: the mask is not read
     int64_t row_bytes = 0;          // of a packed plane's row
-    int64_t ratio_groups = 1;
+    int64_t ratio_groups = 1;       // 1, the convolution's groups or its output channels
 };
 
 struct CopyRegion {

@@ -14,6 +14,15 @@ uint32_t maskKind(MaskType type) {
     return type == MaskType::none ? MASK_NONE : type == MaskType::binary ? MASK_BITS : MASK_FRACTIONAL;
 }
 
+const char* suffix(DataType type) {
+    return type == DataType::f16 ? "_f16" : type == DataType::bf16 ? "_bf16" : "_f32";
+}
+
+int32_t gainOf(const PartialConvDesc& desc) {
+    if (desc.maskedConvolution()) return desc.mask_type == MaskType::none ? GAIN_ONE : GAIN_CHANNELS;
+    return desc.mask_type == MaskType::fractional ? GAIN_FRACTIONAL : GAIN_RATIO;
+}
+
 int32_t tileHeight(const Window& window) {
     return window.output[1] >= 4 ? 4 : window.output[1] >= 2 ? 2 : 1;
 }

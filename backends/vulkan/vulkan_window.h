@@ -16,6 +16,12 @@ struct alignas(16) WindowParams {
 // MASK_NONE, MASK_BITS or MASK_FRACTIONAL.
 uint32_t maskKind(MaskType type);
 
+// One of the GAIN_ values.
+int32_t gainOf(const PartialConvDesc& desc);
+
+// What the names of shaders end with that read or write such tensors.
+const char* suffix(DataType type);
+
 WindowParams makeWindowParams(const Window& window, MaskType mask);
 
 // What an invocation of partial_conv_direct makes at once, and one flag of the mask update stands for.
