@@ -101,8 +101,9 @@ int runCommand(int argc, char** argv) {
     int code = kExitSuccess;
     if (parse(app, argc, argv, code)) {
         if (!action)
-            throw CommandError(kExitBadInput,
-                               "no command is given; expected inpaint, run, devices or conformance (see 'pconv --help')");
+            throw CommandError(
+                kExitBadInput,
+                "no command is given; expected inpaint, run, devices or conformance (see 'pconv --help')");
         action();
     }
     return code;
