@@ -4,6 +4,7 @@ set(PCONV_SHADERS
   "mask_pack            mask_pack.comp           2  no"
   "mask_window          mask_window.comp         6  yes"
   "channel_mask         channel_mask.comp        4  yes"
+  "norm_statistics      norm_statistics.comp     6  no"
   "convert_32           convert.comp             2  no"
   "convert_16           convert.comp             2  no   STORAGE_16"
 )
@@ -18,7 +19,10 @@ foreach(line
     "grad_bias            grad_bias.comp            4  yes"
     "grad_input           grad_input.comp           5  yes"
     "grad_weight          grad_weight.comp          5  yes"
-    "give_gradient        give_gradient.comp        2  no")
+    "give_gradient        give_gradient.comp        2  no"
+    "masked_sums          masked_sums.comp          5  no"
+    "norm_apply           norm_apply.comp           5  no"
+    "spatial_mean         spatial_mean.comp         3  no")
   foreach(type f32 f16 bf16)
     string(TOUPPER "STORAGE_${type}" define)
     string(REGEX REPLACE "^([a-z_]+) (.*)" "\\1_${type} \\2 ${define}" variant "${line}")
@@ -26,4 +30,4 @@ foreach(line
   endforeach()
 endforeach()
 set(PCONV_SHADER_INCLUDES specialization.h element.glsl window.glsl partial_conv.glsl gradient.glsl
-  output_gradient.glsl sum.glsl)
+  masked_rows.glsl output_gradient.glsl sum.glsl)

@@ -96,14 +96,8 @@ void storeStrides(const TensorRef& tensor, Push& push) {
     for (size_t i = 0; i < 5; ++i) push.strides[i] = narrow(tensor.strides[i]);
 }
 
-// The planes and rows that rows of D * H lie in.
-struct RowBox {
-    Range d, h;
-};
-RowBox rowBox(const Range& rows, int64_t height) {
-    const Range d{rows.begin / height, (rows.end - 1) / height + 1};
-    if (d.size() > 1) return {d, {0, height}};
-    return {d, {rows.begin % height, (rows.end - 1) % height + 1}};
+std::function<void(const Piece&)> emitUnless(bool rehearsal, const std::function<void(const Piece&)>& emit) {
+    return rehearsal ? nullptr : emit;
 }
 
 int64_t floorDiv(int64_t a, int64_t b) {
@@ -133,6 +127,7 @@ struct VulkanBackward::Call {
     const TensorRef& grad_output;
     const Gradients& gradients;
     PlanLimits limits;
+    bool rehearsal = false;  // only finds out whether everything binds
 };
 
 VulkanBackward::VulkanBackward(VulkanDevice& device, const PartialConvDesc& desc)
@@ -196,19 +191,6 @@ Span VulkanBackward::gradSumSpan(const Range& n, const Range& rows, const Range&
                   sizeof(float));
 }
 
-// Of the packed planes that some input channels have.
-Span VulkanBackward::maskSpan(const Call& call, const Range& n, const Range& channels, const Range& d,
-                              const Range& h) const {
-    if (!reads_mask_) return {};
-    const Dims3& in = desc_.window.input;
-    const int64_t row = makeWindowParams(desc_.window, desc_.mask_type).row_words;
-    Range planes{0, 1};
-    if (desc_.multi_channel)
-        planes = {call.update.planeOf(channels.begin), call.update.planeOf(channels.end - 1) + 1};
-    return spanOf({call.update.form().batch == 1 ? kOne : n, planes, d, h, Range{0, row}},
-                  {call.update.imageWords(), in[0] * in[1] * row, in[1] * row, row, 1}, sizeof(uint32_t));
-}
-
 void VulkanBackward::setWeights(const TensorRef& weight) {
     const int64_t of_group = groupOut() * groupIn() * taps();
     const size_t element = sizeOf(desc_.data_type);
@@ -223,12 +205,12 @@ void VulkanBackward::setWeights(const TensorRef& weight) {
     const auto turnedSpan = [&](const Range& blocks) {
         return Span{blocks.begin * block_stride_ * 4, blocks.end * block_stride_ * 4};
     };
-    const auto excess = [&](const Piece& piece) {
+    const auto fits = [&](const Piece& piece) {
         Fit fit(limits);
         fit.bytes(weightSpan(piece[0]));
         fit.bytes(turnedSpan(piece[0]));
         fit.grid(0, ceilDiv<int64_t>(piece[0].size() * block_stride_, kLanes));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& piece) {
         const Range& blocks = piece[0];
@@ -251,33 +233,42 @@ void VulkanBackward::setWeights(const TensorRef& weight) {
                                   static_cast<uint64_t>(invocations));
     };
     device_.stream().use(*turned_);
-    splitPiece({Range{0, in_blocks_ * desc_.groups}, kOne, kOne, kOne, kOne}, excess, emit);
+    splitPiece({Range{0, in_blocks_ * desc_.groups}, kOne, kOne, kOne, kOne}, fits, emit);
 }
 
 void VulkanBackward::run(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
                          const Gradients& gradients) {
-    const Call call{update, input, grad_output, gradients, device_.limits()};
+    Call call{update, input, grad_output, gradients, device_.limits()};
+    // A fault must leave no gradient half made.
+    call.rehearsal = true;
+    makeAll(call);
+    call.rehearsal = false;
+
     Stream& stream = device_.stream();
     stream.beginOperation();
     for (const TensorRef* tensor :
          {&input, &grad_output, &update.results().ratio, &update.results().updated_mask, gradients.input,
           gradients.weight, gradients.bias})
         if (tensor != nullptr && tensor->buffer != nullptr) stream.use(memoryOf(*tensor));
-    for (const auto& buffer :
-         {params_, turned_, sums_, weight_sums_, bias_sums_, update.packed(), update.runs()})
+    for (const auto& buffer : {params_, turned_, sums_, weight_sums_, bias_sums_, update.planes().packed(),
+                               update.planes().runs()})
         if (buffer != nullptr) stream.use(*buffer);
-    const bool needs_sums = gradients.input != nullptr || gradients.weight != nullptr;
-    if (needs_sums) overOutputs(call, *grad_sum_, false);
-    if (gradients.bias != nullptr) overOutputs(call, *grad_bias_, true);
-    stream.barrier();
-    if (gradients.input != nullptr) gradInput(call);
-    if (gradients.weight != nullptr) gradWeight(call);
+    makeAll(call);
     stream.barrier();
     if (gradients.weight != nullptr)
         give(*weight_sums_, desc_.out_channels * groupIn() * taps(), *gradients.weight, gradients.accumulate);
     if (gradients.bias != nullptr)
         give(*bias_sums_, desc_.out_channels, *gradients.bias, gradients.accumulate);
     stream.endOperation();
+}
+
+void VulkanBackward::makeAll(const Call& call) {
+    const Gradients& gradients = call.gradients;
+    if (gradients.input != nullptr || gradients.weight != nullptr) overOutputs(call, *grad_sum_, false);
+    if (gradients.bias != nullptr) overOutputs(call, *grad_bias_, true);
+    if (!call.rehearsal) device_.stream().barrier();
+    if (gradients.input != nullptr) gradInput(call);
+    if (gradients.weight != nullptr) gradWeight(call);
 }
 
 // The kernels that read the output's gradient: over images, rows and channels.
@@ -301,14 +292,14 @@ void VulkanBackward::overOutputs(const Call& call, const Pipeline& pipeline, boo
     const auto workgroups = [&](const Piece& p) {
         return sum_up ? p[2].size() : ceilDiv<int64_t>(elements(p), kLanes);
     };
-    const auto excess = [&](const Piece& p) {
+    const auto fits = [&](const Piece& p) {
         Fit fit(call.limits);
         fit.bytes(gradSpan(p));
         fit.bytes(resultSpan(p));
         fit.bytes(gainSpan(p));
         fit.grid(0, workgroups(p));
         fit.work(elements(p));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& p) {
         OutputPush push{};
@@ -341,7 +332,8 @@ void VulkanBackward::overOutputs(const Call& call, const Pipeline& pipeline, boo
                                   &push, sizeof push, {static_cast<uint32_t>(workgroups(p)), 1, 1},
                                   static_cast<uint64_t>(elements(p)));
     };
-    splitPiece({Range{0, desc_.batch}, {0, outputRows()}, {0, desc_.out_channels}, kOne, kOne}, excess, emit);
+    splitPiece({Range{0, desc_.batch}, {0, outputRows()}, {0, desc_.out_channels}, kOne, kOne}, fits,
+               emitUnless(call.rehearsal, emit));
 }
 
 // Over images, rows of inputs and input channels.
@@ -374,14 +366,14 @@ void VulkanBackward::gradInput(const Call& call) {
     };
     const auto maskBytes = [&](const Piece& p) {
         const RowBox rows = rowBox(p[1], w.input[1]);
-        return maskSpan(call, p[0], p[2], rows.d, rows.h);
+        return reads_mask_ ? call.update.planes().span(p[0], p[2], rows.d, rows.h) : Span{};
     };
     const auto groups_x = [&](const Piece& p) { return ceilDiv<int64_t>(p[1].size() * units_a_row, lanes_); };
     const auto work = [&](const Piece& p) {
         return p[0].size() * blocks(p[2]).size() * in_block_ * p[1].size() * units_a_row * kPixels *
                groupOut() * taps();
     };
-    const auto excess = [&](const Piece& p) {
+    const auto fits = [&](const Piece& p) {
         Fit fit(call.limits);
         fit.bytes(gradSpan(p));
         fit.bytes(sumSpan(p));
@@ -391,12 +383,12 @@ void VulkanBackward::gradInput(const Call& call) {
         fit.grid(1, blocks(p[2]).size());
         fit.grid(2, p[0].size());
         fit.work(work(p));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& p) {
         InputPush push{};
         storeStrides(gradient, push);
-        push.mask_stride_n = call.update.form().batch > 1 ? narrow(call.update.imageWords()) : 0;
+        push.mask_stride_n = narrow(call.update.planes().imageStride());
         push.n0 = narrow(p[0].begin);
         push.row0 = narrow(p[1].begin);
         push.rows = narrow(p[1].size());
@@ -412,8 +404,10 @@ void VulkanBackward::gradInput(const Call& call) {
         const Binding grad =
             device_.bind(memoryOf(gradient), gradient.offset, gradSpan(p), element, push.grad_base);
         const Binding mask =
-            reads_mask_ ? device_.bind(*call.update.packed(), 0, maskBytes(p), 4, push.mask_base) : sums;
-        const Binding runs = call.update.runs() != nullptr ? device_.bindWhole(*call.update.runs()) : sums;
+            reads_mask_ ? device_.bind(*call.update.planes().packed(), 0, maskBytes(p), 4, push.mask_base)
+                        : sums;
+        const Binding runs =
+            call.update.planes().runs() != nullptr ? device_.bindWhole(*call.update.planes().runs()) : sums;
         device_.stream().dispatch(
             *grad_input_, {sums, turned, grad, mask, runs, device_.bindWhole(*params_)}, &push, sizeof push,
             {static_cast<uint32_t>(groups_x(p)), static_cast<uint32_t>(blocks(p[2]).size()),
@@ -421,7 +415,7 @@ void VulkanBackward::gradInput(const Call& call) {
             static_cast<uint64_t>(work(p)));
     };
     splitPiece({Range{0, desc_.batch}, {0, w.input[0] * w.input[1]}, {0, desc_.in_channels}, kOne, kOne},
-               excess, emit);
+               fits, emitUnless(call.rehearsal, emit));
 }
 
 // Over images, rows of outputs, output channels and a group's input channels.
@@ -451,7 +445,7 @@ void VulkanBackward::gradWeight(const Call& call) {
     };
     const auto maskBytes = [&](const Piece& p) {
         const Reach r = reach(p);
-        return maskSpan(call, p[0], r.channels, r.d, r.h);
+        return reads_mask_ ? call.update.planes().span(p[0], r.channels, r.d, r.h) : Span{};
     };
     const auto weightSpan = [&](const Piece& p) {
         return spanOf({p[2], p[3], Range{0, taps()}, kOne, kOne}, {groupIn() * taps(), taps(), 1, 0, 0},
@@ -462,7 +456,7 @@ void VulkanBackward::gradWeight(const Call& call) {
         return p[0].size() * p[1].size() * w.output[2] * blocks(p[2]).size() * out_block_ * groups_x(p) *
                kPairs;
     };
-    const auto excess = [&](const Piece& p) {
+    const auto fits = [&](const Piece& p) {
         Fit fit(call.limits);
         fit.bytes(inputSpan(p));
         fit.bytes(gradSumSpan(p[0], p[1], p[2]));
@@ -471,12 +465,12 @@ void VulkanBackward::gradWeight(const Call& call) {
         fit.grid(0, groups_x(p));
         fit.grid(1, blocks(p[2]).size());
         fit.work(work(p));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& p) {
         WeightPush push{};
         storeStrides(call.input, push);
-        push.mask_stride_n = call.update.form().batch > 1 ? narrow(call.update.imageWords()) : 0;
+        push.mask_stride_n = narrow(call.update.planes().imageStride());
         push.n0 = narrow(p[0].begin);
         push.images = narrow(p[0].size());
         push.row0 = narrow(p[1].begin);
@@ -495,26 +489,28 @@ void VulkanBackward::gradWeight(const Call& call) {
             device_.bind(*sums_, 0, gradSumSpan(p[0], p[1], p[2]), sizeof(float), push.sum_base);
         const Binding to = device_.bind(*weight_sums_, 0, weightSpan(p), sizeof(float), push.weight_base);
         const Binding mask =
-            reads_mask_ ? device_.bind(*call.update.packed(), 0, maskBytes(p), 4, push.mask_base) : sums;
-        const Binding runs = call.update.runs() != nullptr ? device_.bindWhole(*call.update.runs()) : sums;
+            reads_mask_ ? device_.bind(*call.update.planes().packed(), 0, maskBytes(p), 4, push.mask_base)
+                        : sums;
+        const Binding runs =
+            call.update.planes().runs() != nullptr ? device_.bindWhole(*call.update.planes().runs()) : sums;
         device_.stream().dispatch(
             *grad_weight_, {from, sums, to, mask, runs, device_.bindWhole(*params_)}, &push, sizeof push,
             {static_cast<uint32_t>(groups_x(p)), static_cast<uint32_t>(blocks(p[2]).size()), 1},
             static_cast<uint64_t>(work(p)));
     };
     splitPiece({Range{0, desc_.batch}, {0, outputRows()}, {0, desc_.out_channels}, {0, groupIn()}, kOne},
-               excess, emit);
+               fits, emitUnless(call.rehearsal, emit));
 }
 
 void VulkanBackward::give(const VulkanBuffer& sums, int64_t count, const TensorRef& gradient,
                           bool accumulate) {
     const auto element = static_cast<int64_t>(sizeOf(desc_.data_type));
     const PlanLimits limits = device_.limits();
-    const auto excess = [&](const Piece& p) {
+    const auto fits = [&](const Piece& p) {
         Fit fit(limits);
         fit.bytes({0, p[0].size() * 4});
         fit.grid(0, ceilDiv<int64_t>(p[0].size(), kLanes));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& p) {
         GivePush push{};
@@ -528,7 +524,7 @@ void VulkanBackward::give(const VulkanBuffer& sums, int64_t count, const TensorR
                                   {static_cast<uint32_t>(ceilDiv<int64_t>(p[0].size(), kLanes)), 1, 1},
                                   static_cast<uint64_t>(p[0].size()));
     };
-    splitPiece({Range{0, count}, kOne, kOne, kOne, kOne}, excess, emit);
+    splitPiece({Range{0, count}, kOne, kOne, kOne, kOne}, fits, emit);
 }
 
 }  // namespace pconv::vulkan

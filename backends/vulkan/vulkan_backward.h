@@ -17,6 +17,7 @@ class VulkanBackward {
 
   private:
     struct Call;
+    void makeAll(const Call& call);
     void gradInput(const Call& call);
     void gradWeight(const Call& call);
     void give(const VulkanBuffer& sums, int64_t count, const TensorRef& gradient, bool accumulate);
@@ -27,8 +28,6 @@ class VulkanBackward {
     int64_t taps() const { return volume(desc_.window.kernel); }
     int64_t outputRows() const { return desc_.window.output[0] * desc_.window.output[1]; }
     Span gradSumSpan(const Range& n, const Range& rows, const Range& channels) const;
-    Span maskSpan(const Call& call, const Range& n, const Range& channels, const Range& d,
-                  const Range& h) const;
 
     VulkanDevice& device_;
     PartialConvDesc desc_;

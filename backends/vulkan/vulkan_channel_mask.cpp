@@ -34,12 +34,12 @@ void VulkanMaskUpdate::setWeights(const TensorRef& weight) {
     const int64_t taps = volume(desc_.window.kernel);
     const size_t element = sizeOf(weight.data_type);
     const PlanLimits most = device_.limits();
-    const auto excess = [&](const Piece& piece) {
+    const auto fits = [&](const Piece& piece) {
         Fit fit(most);
         fit.bytes({0, piece[0].size() * taps * static_cast<int64_t>(element)});
         fit.grid(0, ceilDiv<int64_t>(piece[0].size(), kLanes));
         fit.work(piece[0].size() * taps);
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& piece) {
         const Range& pairs = piece[0];
@@ -65,7 +65,7 @@ void VulkanMaskUpdate::setWeights(const TensorRef& weight) {
     stream.use(*magnitude_);
     splitPiece(
         {Range{0, desc_.out_channels * desc_.in_channels / desc_.groups}, {0, 1}, {0, 1}, {0, 1}, {0, 1}},
-        excess, emit);
+        fits, emit);
     stream.endOperation();
 }
 
@@ -78,7 +78,7 @@ void VulkanMaskUpdate::channelMasks() {
         if (at.begin / imageOutputs() != (at.end - 1) / imageOutputs()) return Range{0, desc_.out_channels};
         return Range{at.begin % imageOutputs() / outputs, (at.end - 1) % imageOutputs() / outputs + 1};
     };
-    const auto excess = [&](const Piece& piece) {
+    const auto fits = [&](const Piece& piece) {
         Fit fit(most);
         const WordRange words = wordsBehind(piece[0].begin, piece[0].end);
         fit.bytes({words.begin * 4, words.end * 4});
@@ -86,14 +86,14 @@ void VulkanMaskUpdate::channelMasks() {
         fit.bytes({0, piece[0].size() * 4});
         fit.grid(0, ceilDiv<int64_t>(piece[0].size(), kLanes));
         fit.work(piece[0].size() * group_in);
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& piece) {
         const Range& at = piece[0];
         ChannelPush push{};
         push.first = narrow(at.begin);
         push.end = narrow(at.end);
-        push.mask_stride_n = narrow(image_words_);
+        push.mask_stride_n = narrow(planes_.imageWords());
         push.in_channels = narrow(desc_.in_channels);
         push.out_channels = narrow(desc_.out_channels);
         push.group_in = narrow(group_in);
@@ -101,7 +101,8 @@ void VulkanMaskUpdate::channelMasks() {
         push.eps = desc_.eps;
         const WordRange words = wordsBehind(at.begin, at.end);
         const Range weighed = channels(at);
-        const Binding mask = device_.bind(*packed_, 0, {words.begin * 4, words.end * 4}, 4, push.mask_base);
+        const Binding mask =
+            device_.bind(*planes_.packed(), 0, {words.begin * 4, words.end * 4}, 4, push.mask_base);
         const Binding magnitude =
             device_.bind(*magnitude_, 0, {weighed.begin * group_in * 4, weighed.end * group_in * 4}, 4,
                          push.magnitude_base);
@@ -109,11 +110,12 @@ void VulkanMaskUpdate::channelMasks() {
         const Binding out = device_.bind(static_cast<VulkanBuffer&>(*updated.buffer), updated.offset,
                                          {at.begin * 4, at.end * 4}, 4, push.updated_base);
         device_.stream().dispatch(
-            *window_pipeline_, {mask, magnitude, device_.bindWhole(*runs_), out, device_.bindWhole(*params_)},
-            &push, sizeof push, {static_cast<uint32_t>(ceilDiv<int64_t>(at.size(), kLanes)), 1, 1},
+            *window_pipeline_,
+            {mask, magnitude, device_.bindWhole(*planes_.runs()), out, device_.bindWhole(*params_)}, &push,
+            sizeof push, {static_cast<uint32_t>(ceilDiv<int64_t>(at.size(), kLanes)), 1, 1},
             static_cast<uint64_t>(at.size() * group_in));
     };
-    splitPiece({Range{0, form_.batch * imageOutputs()}, {0, 1}, {0, 1}, {0, 1}, {0, 1}}, excess, emit);
+    splitPiece({Range{0, form_.batch * imageOutputs()}, {0, 1}, {0, 1}, {0, 1}, {0, 1}}, fits, emit);
 }
 
 }  // namespace pconv::vulkan

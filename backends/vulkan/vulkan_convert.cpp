@@ -42,12 +42,12 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
         for (const Range& range : box) count *= range.size();
         return count;
     };
-    const auto excess = [&](const Piece& box) {
+    const auto fits = [&](const Piece& box) {
         Fit fit(most);
         fit.bytes(spanOf(box, source.strides, from_size));
         fit.bytes(spanOf(box, destination.strides, to_size));
         fit.grid(0, ceilDiv<int64_t>(elements(box), kLanes));
-        return fit.excess();
+        return fit;
     };
     const auto emit = [&](const Piece& box) {
         ConvertPush push{};
@@ -71,7 +71,7 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
     stream_.beginOperation();
     stream_.use(from);
     stream_.use(to);
-    splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, dims[4]}}, excess, emit);
+    splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, dims[4]}}, fits, emit);
     stream_.endOperation();
 }
 

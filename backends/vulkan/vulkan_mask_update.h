@@ -2,8 +2,7 @@
 // valid.
 #pragma once
 
-#include "vulkan_device.h"
-#include "vulkan_window.h"
+#include "vulkan_planes.h"
 
 namespace pconv::vulkan {
 
@@ -17,17 +16,11 @@ class VulkanMaskUpdate final : public MaskUpdate {
     // What the convolutions read of it.
     const MaskForm& form() const { return form_; }
     const MaskPlanes& results() const { return results_; }
-    int64_t planes() const { return planes_; }
-    int64_t planeOf(int64_t channel) const;                                  // of a multi-channel mask
-    int64_t imageWords() const { return image_words_; }                      // of the packed planes
-    const std::shared_ptr<VulkanBuffer>& packed() const { return packed_; }  // null where there is no mask
-    const std::shared_ptr<VulkanBuffer>& runs() const { return runs_; }      // null in single-channel mode
+    const VulkanPlanes& planes() const { return planes_; }
     const std::shared_ptr<VulkanBuffer>& tiles() const { return tiles_; }
 
   private:
-    void makeTables();
-    void pack(const TensorRef& source, int64_t count, int64_t first_plane);
-    void packRows(const TensorRef& source, int64_t count, int64_t first_plane, int64_t begin, int64_t end);
+    void makeCounts();
     struct WordRange {
         int64_t begin, end;
     };
@@ -41,12 +34,10 @@ class VulkanMaskUpdate final : public MaskUpdate {
     MaskForm form_;
     MaskPlanes results_;
     WindowParams window_;
-    int64_t planes_ = 0;
-    int64_t image_words_ = 0;
-    const Pipeline* pack_pipeline_ = nullptr;
+    VulkanPlanes planes_;
     const Pipeline* window_pipeline_ = nullptr;
     const Pipeline* magnitude_pipeline_ = nullptr;
-    std::shared_ptr<VulkanBuffer> packed_, counts_, runs_, tiles_, params_;
+    std::shared_ptr<VulkanBuffer> counts_, tiles_, params_;
     std::shared_ptr<VulkanBuffer> magnitude_;  // [output channels, channels of a group], f32
 };
 

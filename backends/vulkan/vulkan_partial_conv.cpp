@@ -160,11 +160,11 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
 
 void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef& input,
                                  const TensorRef& output) {
-    const PlanKey key{input.strides, output.strides, update.form().batch, update.planes()};
+    const PlanKey key{input.strides, output.strides, update.form().batch, update.planes().count()};
     if (key == planned_) return;
     PlanMask mask;
     mask.batch = update.form().batch;
-    mask.planes = reads_mask_ ? update.planes() : 0;
+    mask.planes = reads_mask_ ? update.planes().count() : 0;
     mask.row_bytes = makeWindowParams(desc_.window, desc_.mask_type).row_words * 4;
     mask.ratio_groups = desc_.maskGroups();
     plan_ = planPartialConv(desc_, input.strides, output.strides, choice_.plan, mask, device_.limits());
@@ -185,8 +185,8 @@ void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
     stream.use(memoryOf(input));
     stream.use(memoryOf(output));
     stream.use(memoryOf(update.results().updated_mask));
-    for (const auto& buffer :
-         {weights_, params_, input_scratch_, output_scratch_, update.packed(), update.runs(), update.tiles()})
+    for (const auto& buffer : {weights_, params_, input_scratch_, output_scratch_, update.planes().packed(),
+                               update.planes().runs(), update.tiles()})
         if (buffer != nullptr) stream.use(*buffer);
     for (const Chunk& chunk : plan_.chunks) dispatch(chunk, update, input, output);
     stream.endOperation();
@@ -241,12 +241,12 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
     const Binding updateds = has_ratio && has_updated ? device_.bind(memoryOf(updated), updated.offset,
                                                                      chunk.ratio, 4, push.updated_base)
                                                       : ratios;
-    const Binding mask =
-        reads_mask_ ? device_.bind(*update.packed(), 0, chunk.mask.begin, chunk.mask.end, 4, push.mask_base)
-                    : ratios;
-    push.mask_stride_n = narrow(update.imageWords());
+    const Binding mask = reads_mask_ ? device_.bind(*update.planes().packed(), 0, chunk.mask.begin,
+                                                    chunk.mask.end, 4, push.mask_base)
+                                     : ratios;
+    push.mask_stride_n = narrow(update.planes().imageWords());
     push.mask_batched = update.form().batch > 1 ? 1 : 0;
-    push.planes = narrow(update.planes());
+    push.planes = narrow(update.planes().count());
     push.n0 = narrow(chunk.n0);
     push.block0 = narrow(chunk.b0);
     push.first = narrow(chunk.q0 * kernel.units_a_row);
@@ -254,7 +254,7 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
     const int64_t units = (chunk.q1 - chunk.q0) * kernel.units_a_row;
     stream.dispatch(*conv_,
                     {from, weights, to, mask, ratios, updateds,
-                     update.runs() != nullptr ? device_.bindWhole(*update.runs()) : ratios,
+                     update.planes().runs() != nullptr ? device_.bindWhole(*update.planes().runs()) : ratios,
                      device_.bindWhole(*update.tiles()), device_.bindWhole(*params_)},
                     &push, sizeof push,
                     {static_cast<uint32_t>(ceilDiv(units, kernel.units_a_workgroup)),

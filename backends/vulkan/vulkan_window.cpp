@@ -32,6 +32,11 @@ int32_t tileWidth(const Window& window) {
     return window.stride[2] <= 8 ? 4 : 1;
 }
 
+int32_t maskRowWords(int64_t width, MaskType type) {
+    const auto columns = static_cast<int32_t>(width);
+    return type == MaskType::fractional ? columns : ceilDiv(columns, 32) + 2 * MASK_MARGIN_WORDS;
+}
+
 WindowParams makeWindowParams(const Window& window, MaskType mask) {
     WindowParams p{};
     store(p.input, window.input);
@@ -45,7 +50,7 @@ WindowParams makeWindowParams(const Window& window, MaskType mask) {
     p.tile_rows = ceilDiv(p.output[1], p.tile_h);
     p.tile_columns = ceilDiv(p.output[2], p.tile_w);
     p.tile_words = ceilDiv(p.output[0] * p.tile_rows * p.tile_columns, 32);
-    p.row_words = mask == MaskType::fractional ? p.input[2] : ceilDiv(p.input[2], 32) + 2 * MASK_MARGIN_WORDS;
+    p.row_words = maskRowWords(window.input[2], mask);
     return p;
 }
 

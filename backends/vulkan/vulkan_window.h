@@ -22,6 +22,9 @@ int32_t gainOf(const PartialConvDesc& desc);
 // What the names of shaders end with that read or write such tensors.
 const char* suffix(DataType type);
 
+// 32-bit words of a packed plane's row.
+int32_t maskRowWords(int64_t width, MaskType type);
+
 WindowParams makeWindowParams(const Window& window, MaskType mask);
 
 // What an invocation of partial_conv_direct makes at once, and one flag of the mask update stands for.

@@ -198,7 +198,7 @@ TEST_P(MaskedNorm, RefusesWhatDoesNotFit) {
               std::string::npos);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, MaskedNorm, testing::Values("cpu", "cuda"),
+INSTANTIATE_TEST_SUITE_P(Devices, MaskedNorm, testing::Values("cpu", "cuda", "vulkan"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
