@@ -60,7 +60,7 @@ PCONV_INLINE void loadFullTile(const LoadRun& run, int64_t channel, int64_t pixe
 }
 
 // Fewer channels or pixels than lanes. `width` of the channels belong into the tile's place in the scratch: a
-// narrow tile's stores spill into the next pixel, which is written after it; the last pixel's must not.
+// narrow tile's stores spill into the next pixels, which are written after it; beyond the last they must not.
 template <MaskType type>
 void loadPartTile(const LoadRun& run, int64_t channel, int64_t pixel, int64_t count, int64_t width,
                   float* to) {
@@ -74,8 +74,13 @@ void loadPartTile(const LoadRun& run, int64_t channel, int64_t pixel, int64_t co
                                keepOf<type>(run, c, pixel, count));
     }
     transpose(rows);
-    for (int64_t i = 0; i + 1 < count; ++i) store(to + i * run.block, rows[i]);
-    storePart(to + (count - 1) * run.block, rows[count - 1], width);
+    for (int64_t i = 0; i < count; ++i) {
+        const bool room = (count - i) * run.block - channel % run.block >= kLanes;
+        if (room)
+            store(to + i * run.block, rows[i]);
+        else
+            storePart(to + i * run.block, rows[i], width);
+    }
 }
 
 template <MaskType type, bool one_plane>
