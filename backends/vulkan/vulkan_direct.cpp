@@ -58,7 +58,8 @@ class Direct final : public Implementation {
     bool masksConvolutions() const override { return true; }
 
     bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
-        reason = commonObjection(static_cast<const VulkanDevice&>(device), desc);
+        reason = commonObjection(static_cast<const VulkanDevice&>(device), desc,
+                                 blockChannels(desc.out_channels / desc.groups));
         return reason.empty();
     }
 

@@ -44,7 +44,7 @@ class Gemm final : public Implementation {
 
     bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
         const auto& own = static_cast<const VulkanDevice&>(device);
-        reason = commonObjection(own, desc);
+        reason = commonObjection(own, desc, blockChannels(desc.out_channels / desc.groups));
         // Where it comes first, it leaves to vulkan:direct what would run most of its lanes empty.
         if (reason.empty() && own.info().type != DeviceType::software && desc.out_channels / desc.groups < 8)
             reason = "fewer than 8 output channels a group leave its tiles empty";

@@ -53,7 +53,7 @@ int32_t narrow(int64_t value) {
 
 }  // namespace
 
-std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc) {
+std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
         return "the device has no 16-bit storage buffers, which f16 and bf16 need";
     // Kernels count outputs, rows and depth with 32-bit integers; offsets into tensors may go beyond.
@@ -67,6 +67,11 @@ std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& d
     for (size_t d = 0; d < 3; ++d)
         if (w.padding[d] > kMost || w.stride[d] > kMost || w.dilation[d] > kMost / w.kernel[d])
             return "a window beyond what 32-bit indices reach";
+    const PlanLimits limits = device.limits();
+    if (desc.maskedConvolution() && desc.mask_type != MaskType::none &&
+        std::min(block_channels, desc.out_channels / desc.groups) * volume(w.output) * 4 + limits.alignment >
+            limits.max_range)
+        return "the updated masks of a block of output channels are more than the device can bind at once";
     return "";
 }
 

@@ -54,7 +54,8 @@ class VulkanPartialConv final : public PartialConv {
     std::vector<VkBufferCopy> regions_;
 };
 
-// Why no row of this backend takes `desc`; "" where nothing stands in the way.
-std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc);
+// Why a row that makes blocks of so many output channels does not take `desc`; "" where nothing stands in the
+// way.
+std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels);
 
 }  // namespace pconv::vulkan

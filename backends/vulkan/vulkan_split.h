@@ -25,11 +25,14 @@ class Fit {
         add(size, limits_.max_range);
         binds_ = binds_ && size <= limits_.max_range;
     }
-    void grid(size_t dimension, int64_t groups) { add(groups, limits_.max_groups.at(dimension)); }
+    void grid(size_t dimension, int64_t groups) {
+        add(groups, limits_.max_groups.at(dimension));
+        binds_ = binds_ && groups <= limits_.max_groups.at(dimension);
+    }
     void work(int64_t multiplications) { add(multiplications, static_cast<int64_t>(limits_.max_work)); }
     // How far beyond, 0 where it fits.
     double excess() const { return excess_; }
-    // Whether all bytes do: a dispatch may be longer than wanted, but reaches no further than a binding.
+    // Whether all but the work does: a dispatch may take longer than wanted.
     bool binds() const { return binds_; }
     int64_t range() const { return limits_.max_range; }
 
