@@ -93,30 +93,17 @@ std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, 
     return found;
 }
 
-// Whether a layout fills blocks of channels up, which takes memory that the gradients themselves do not.
-bool isPadded(ScratchLayout layout, int64_t channels) {
-    return channels % blockOf(layout, channels) != 0;
-}
-
-// The layouts oneDNN prefers where they are known here and hold no more than the tensors do, else the best of
-// equal ones.
+// The layouts oneDNN prefers where they are known here, else the best of equal ones.
 template <typename Choice>
 std::optional<Choice> chooseBest(const dnnl::engine& engine, const PlainConv& conv) {
-    const auto rank = [&](const std::optional<Choice>& choice) {
-        if (!choice) return 0;
-        const bool padded =
-            isPadded(choice->input, conv.in_channels) || isPadded(choice->output, conv.out_channels);
-        return 1 + (choice->specialized ? 2 : 0) + (padded ? 0 : 1);
-    };
-    auto best = choose<Choice>(engine, conv, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
+    auto found = choose<Choice>(engine, conv, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
+    if (found) return found;
     for (const ScratchLayout layout : kLayouts) {
-        // For groups oneDNN's own choice is kept: in channels-last two threads once gave a wrong gradient.
-        if (rank(best) == 4 || (best && conv.groups > 1)) break;
         auto next = choose<Choice>(engine, conv, scratchDesc(conv.inputDims(), layout),
                                    scratchDesc(conv.outputDims(), layout));
-        if (rank(next) > rank(best)) best = next;
+        if (next && (!found || (next->specialized && !found->specialized))) found = next;
     }
-    return best;
+    return found;
 }
 
 }  // namespace
