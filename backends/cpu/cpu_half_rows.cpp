@@ -3,6 +3,7 @@
 #include "half.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
 #include <immintrin.h>
 #define PCONV_HALF_X86
 #endif
@@ -15,8 +16,13 @@ namespace {
 
 bool hasHalfInstructions() {
     static const bool has = [] {
+        // Clang's __builtin_cpu_supports does not know f16c.
+        unsigned int a = 0;
+        unsigned int b = 0;
+        unsigned int c = 0;
+        unsigned int d = 0;
         __builtin_cpu_init();
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+        return __builtin_cpu_supports("avx2") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
     }();
     return has;
 }
