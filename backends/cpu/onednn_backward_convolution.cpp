@@ -73,6 +73,19 @@ memory::desc inputOf(const BackwardWeights& found) {
     return found.desc.src_desc();
 }
 
+// Vector kernels for gradients, as oneDNN 2.6 has them, are not always right where channels of channels-last
+// tensors do not fill whole vectors, and where a window is wider than the input.
+template <typename Choice>
+bool isTrusted(const Choice& found, const PlainConv& conv) {
+    constexpr int64_t kVector = 16;
+    const bool channels_last =
+        found.input == ScratchLayout::channels_last || found.output == ScratchLayout::channels_last;
+    const bool whole =
+        conv.in_channels / conv.groups % kVector == 0 && conv.out_channels / conv.groups % kVector == 0;
+    const int64_t reach = conv.window.dilation[2] * (conv.window.kernel[2] - 1) + 1;
+    return !found.specialized || ((!channels_last || whole) && reach <= conv.spans[2].input_size);
+}
+
 template <typename Choice>
 std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, const memory::desc& input,
                              const memory::desc& output) {
@@ -90,6 +103,7 @@ std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, 
     found.input = *in;
     found.output = *out;
     found.specialized = isSpecialized(found.desc.impl_info_str());
+    if (!isTrusted(found, conv)) return std::nullopt;
     return found;
 }
 
