@@ -76,8 +76,9 @@ void measure(benchmark::State& state, const pconv::Device& device, const ConvSha
         state.SkipWithError(error.what());
         return;
     }
-    const auto work = static_cast<double>(2 * ConvShape::count(shape.outputDims()) *
-                                          ConvShape::count(shape.weightDims()) / shape.out_channels);
+    const int64_t products =
+        ConvShape::count(shape.outputDims()) * (ConvShape::count(shape.weightDims()) / shape.out_channels);
+    const auto work = static_cast<double>(2 * products);
     state.counters["FLOP/s"] = benchmark::Counter(work, benchmark::Counter::kIsIterationInvariantRate);
 }
 
