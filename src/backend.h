@@ -23,7 +23,7 @@ namespace pconv {
 enum class DataType { f32, f16, bf16, u8 };
 enum class Layout { contiguous, channels_last };
 enum class Normalization { window_ratio, mask_sum, weight_magnitude };
-enum class Activation { none, relu, leaky_relu };
+enum class Activation { none, relu, leaky_relu, gelu };
 enum class MaskType { none, binary, fractional };
 
 inline size_t sizeOf(DataType type) {
@@ -243,6 +243,31 @@ class MaskedSpatialMean {
                          const TensorRef& output, const TensorRef& output_mask) = 0;
 };
 
+// Work kept to be submitted any number of times.
+class Recording {
+  public:
+    Recording() = default;
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+    virtual ~Recording() = default;
+    // Enqueues all of it.
+    virtual void submit() = 0;
+};
+
+// Time between two points of a device's queue.
+class Timer {
+  public:
+    Timer() = default;
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+    virtual ~Timer() = default;
+    // Enqueue marks; a later pair replaces an earlier one.
+    virtual void start() = 0;
+    virtual void stop() = 0;
+    // Waits for the second mark.
+    virtual double seconds() = 0;
+};
+
 enum class DeviceType { cpu, discrete_gpu, integrated_gpu, software, other };
 
 struct DeviceInfo {
@@ -294,6 +319,19 @@ class Device {
                          const std::array<int64_t, 5>& /*dims*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device does not convert tensors");
     }
+    // Enqueues y[n, c, o] = x[n, c, o / factor]: each element repeated in every spatial dimension. Elements
+    // of any type, views of any strides; `dims` are those of the source.
+    virtual void upsample(const TensorRef& /*source*/, const TensorRef& /*destination*/,
+                          const std::array<int64_t, 5>& /*dims*/, const Dims3& /*factor*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device does not upsample");
+    }
+    // The layout in which its convolutions run fastest one after another.
+    virtual Layout preferredLayout() const { return Layout::contiguous; }
+    // Keeps what `enqueue` enqueues (mask updates, convolutions, upsampling) in place of running it. What it
+    // uses outlives the recording and is given no new weights meanwhile. By default `enqueue` runs at submit.
+    virtual std::unique_ptr<Recording> record(std::function<void()> enqueue);
+    // Null: the host's clock serves.
+    virtual std::unique_ptr<Timer> makeTimer() { return nullptr; }
     virtual std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& /*desc*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no masked batch normalization");
     }
@@ -301,6 +339,19 @@ class Device {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no masked spatial mean");
     }
 };
+
+class RepeatedCalls final : public Recording {
+  public:
+    explicit RepeatedCalls(std::function<void()> enqueue) : enqueue_(std::move(enqueue)) {}
+    void submit() override { enqueue_(); }
+
+  private:
+    std::function<void()> enqueue_;
+};
+
+inline std::unique_ptr<Recording> Device::record(std::function<void()> enqueue) {
+    return std::make_unique<RepeatedCalls>(std::move(enqueue));
+}
 
 // The host's own device, by the handles of its interface; those of other backends are null.
 struct NativeDevice {
@@ -326,7 +377,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-2 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-3 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

@@ -45,6 +45,14 @@ struct PconvBuffer_T {
     pconv::BufferState state;
 };
 
+struct PconvTimer_T {
+    std::shared_ptr<pconv::DeviceState> device;
+    std::unique_ptr<pconv::Timer> timer;
+    bool started = false;
+    bool stopped = false;
+    ~PconvTimer_T();
+};
+
 struct PconvMaskUpdate_T {
     std::shared_ptr<pconv::DeviceState> device;
     pconv::PartialConvDesc desc;

@@ -189,6 +189,18 @@ PCONV_API void pconvReleaseDevice(PconvDevice device);
 /* Returns when all work enqueued on the device has finished; a failure of that work is reported here. */
 PCONV_API PconvStatus pconvWait(PconvDevice device);
 
+/*
+ * The time between two points of a device's queue, on the device's own clock where it has one.
+ * pconvStartTimer and pconvStopTimer enqueue marks; pconvGetTimerSeconds waits for the second one. A timer
+ * may be used again; reading one that was not started and stopped is invalid.
+ */
+typedef struct PconvTimer_T* PconvTimer;
+PCONV_API PconvStatus pconvCreateTimer(PconvDevice device, PconvTimer* timer);
+PCONV_API void pconvReleaseTimer(PconvTimer timer);
+PCONV_API PconvStatus pconvStartTimer(PconvTimer timer);
+PCONV_API PconvStatus pconvStopTimer(PconvTimer timer);
+PCONV_API PconvStatus pconvGetTimerSeconds(PconvTimer timer, double* seconds);
+
 /* ---- Buffers and tensors --------------------------------------------------------------------------------
  */
 
@@ -296,7 +308,8 @@ typedef enum PconvNormalization {
 typedef enum PconvActivation {
     PCONV_ACTIVATION_NONE = 0,
     PCONV_ACTIVATION_RELU = 1,
-    PCONV_ACTIVATION_LEAKY_RELU = 2 /* y < 0 ? negative_slope * y : y */
+    PCONV_ACTIVATION_LEAKY_RELU = 2, /* y < 0 ? negative_slope * y : y */
+    PCONV_ACTIVATION_GELU = 3        /* y * (1 + erf(y / sqrt(2))) / 2; Hendrycks and Gimpel, 2016 */
 } PconvActivation;
 
 typedef enum PconvMath {
