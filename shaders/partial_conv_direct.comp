@@ -11,8 +11,9 @@ layout(constant_id = SPEC_ROWS) const int kRows = 4;
 layout(constant_id = SPEC_PIXELS) const int kPixels = 4;
 layout(constant_id = SPEC_TAPS) const int kTaps = 3;
 layout(constant_id = SPEC_STRIDE_W) const int kStrideW = 1;
-layout(constant_id = SPEC_DILATION_W) const int kDilationW = 1;
-const int kSpan = (kPixels - 1) * kStrideW + (kTaps - 1) * kDilationW + 1;  // input columns of a row; at most 32
+const bool kUnrolled = kTaps > 1;
+// Values of a row of the tile: all of its input columns, or where taps are looped over, one for each pixel.
+const int kSpan = kUnrolled ? (kPixels - 1) * kStrideW + kTaps : kPixels;
 const int kTile = kRows * kPixels;
 
 float acc[kChannels * kTile];
@@ -35,6 +36,11 @@ bool anyValid(int n, int group, int first) {
     return any != 0u;
 }
 
+// Where value i of a row lies, in input columns from the first; below 32.
+int column(int i) {
+    return kUnrolled ? i : i * p.stride_w;
+}
+
 // For each row of the tile, which columns from x0 on are inside the input and valid.
 void loadMask(int n, int plane, int z, int y0, int x0) {
     bool z_inside = z >= 0 && z < p.input_d;
@@ -49,10 +55,10 @@ void loadMask(int n, int plane, int z, int y0, int x0) {
                 bits = rowBits(row, x0);
             } else {
                 [[unroll]] for (int i = 0; i < kSpan; ++i) {
-                    bool ok = (inside >> uint(i) & 1u) != 0u;
-                    float m = mask_values[row + (ok ? x0 + i : 0)];
+                    bool ok = (inside >> uint(column(i)) & 1u) != 0u;
+                    float m = mask_values[row + (ok ? x0 + column(i) : 0)];
                     row_mask[r * kSpan + i] = m;
-                    if (m == 0.0) bits &= ~(1u << uint(i));
+                    if (m == 0.0) bits &= ~(1u << uint(column(i)));
                 }
             }
         }
@@ -64,8 +70,9 @@ void loadMask(int n, int plane, int z, int y0, int x0) {
 void loadInput(int at) {
     [[unroll]] for (int r = 0; r < kRows; ++r)
         [[unroll]] for (int i = 0; i < kSpan; ++i) {
-            bool ok = (row_bits[r] >> uint(i) & 1u) != 0u;
-            float value = FROM_ELEMENT(x[ok ? at + r * p.stride_h * push.x_stride_h + i * push.x_stride_w : 0]);
+            bool ok = (row_bits[r] >> uint(column(i)) & 1u) != 0u;
+            float value =
+                FROM_ELEMENT(x[ok ? at + r * p.stride_h * push.x_stride_h + column(i) * push.x_stride_w : 0]);
             if (kMaskKind == MASK_FRACTIONAL) value *= row_mask[r * kSpan + i];
             values[r * kSpan + i] = ok ? value : 0.0;
         }
@@ -74,7 +81,7 @@ void loadInput(int at) {
 void multiply(int k, float w, int channel) {
     [[unroll]] for (int r = 0; r < kRows; ++r)
         [[unroll]] for (int i = 0; i < kPixels; ++i)
-            acc[channel * kTile + r * kPixels + i] += w * values[r * kSpan + k * kDilationW + i * kStrideW];
+            acc[channel * kTile + r * kPixels + i] += w * values[r * kSpan + (kUnrolled ? k + i * kStrideW : i)];
 }
 
 void accumulate(int weight_at) {
@@ -139,7 +146,7 @@ void main() {
             int y0 = oh0 * p.stride_h - p.padding_h + ky * p.dilation_h;
             int weight_row = weight_block + (kz * p.kernel_h + ky) * group_in * p.kernel_w * kChannels;
             for (int kx = 0; kx < p.kernel_w; kx += kTaps) {
-                int x0 = ow0 * kStrideW - p.padding_w + kx * kDilationW;
+                int x0 = ow0 * p.stride_w - p.padding_w + kx * p.dilation_w;
                 int at = push.x_base + n * push.x_stride_n + group * group_in * push.x_stride_c +
                          z * push.x_stride_d + y0 * push.x_stride_h + x0 * push.x_stride_w;
                 for (int c = 0; c < group_in;) {

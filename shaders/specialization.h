@@ -10,9 +10,8 @@
 #define SPEC_CHANNELS 3
 #define SPEC_ROWS 4
 #define SPEC_PIXELS 5
-#define SPEC_TAPS 6  // kernel columns unrolled: all of them, or 1
-#define SPEC_STRIDE_W 7
-#define SPEC_DILATION_W 8
+#define SPEC_TAPS 6      // kernel columns, unrolled for an undilated window; 1: looped over, for any window
+#define SPEC_STRIDE_W 7  // where they are unrolled
 
 // partial_conv_gemm: a workgroup's tile, channels x pixels, in steps of depth; an invocation's part of it
 #define SPEC_BLOCK_M 3

@@ -8,9 +8,11 @@ namespace pconv::vulkan {
 
 namespace {
 
-// Unrolled multiplications a tap costs are limited: compiling them takes longer than they save.
-constexpr int64_t kMaxUnrolledTaps = 9;
-constexpr int64_t kMaxColumns = 32;
+// Every window unrolled is a pipeline to compile, which pays for the usual ones only: others share one that
+// loops.
+bool unrolls(const Window& w) {
+    return (w.kernel[2] == 3 || w.kernel[2] == 5) && w.dilation[2] == 1 && w.stride[2] <= 2;
+}
 
 uint32_t blockChannels(int64_t group_out) {
     uint32_t channels = 1;
@@ -23,8 +25,7 @@ KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) {
     const int64_t group_out = desc.out_channels / desc.groups;
     const uint32_t channels = blockChannels(group_out);
     const int64_t tile_w = tileWidth(w);
-    const int64_t all_taps = (tile_w - 1) * w.stride[2] + (w.kernel[2] - 1) * w.dilation[2] + 1;
-    const bool unroll = w.kernel[2] <= kMaxUnrolledTaps && all_taps <= kMaxColumns;
+    const bool unroll = unrolls(w);
     // Wider workgroups gain a software device nothing, and a GPU wants at least one full subgroup.
     const bool software = device.info().type == DeviceType::software;
     const uint32_t lanes = software ? device.capabilities().subgroup_size : 64;
@@ -36,8 +37,7 @@ KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) {
                         {SPEC_ROWS, static_cast<uint32_t>(tileHeight(w))},
                         {SPEC_PIXELS, static_cast<uint32_t>(tile_w)},
                         {SPEC_TAPS, unroll ? static_cast<uint32_t>(w.kernel[2]) : 1},
-                        {SPEC_STRIDE_W, static_cast<uint32_t>(w.stride[2])},
-                        {SPEC_DILATION_W, static_cast<uint32_t>(w.dilation[2])}};
+                        {SPEC_STRIDE_W, unroll ? static_cast<uint32_t>(w.stride[2]) : 1}};
     PlanKernel& plan = choice.plan;
     plan.block_channels = channels;
     plan.blocks_a_group = ceilDiv<int64_t>(group_out, channels);
