@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -15,13 +16,35 @@ namespace {
 using namespace pconv::test;
 
 constexpr const char* kUsage =
-    "Usage: pconv_fuzz [--seed N] [--count N] [--seconds T] [--row ROW] [--work N]\n\n"
+    "Usage: pconv_fuzz [--seed N] [--count N] [--seconds T] [--row ROW] [--work N] [--type TYPE] "
+    "[--backward]\n\n"
     "Runs random configurations N, N + 1, ... on every row, or on one, each against the float64 oracle.\n\n"
     "  --seed N     the first configuration (1)\n"
     "  --count N    how many on each row; PCONV_FUZZ_COUNT, else as many as fit\n"
     "  --seconds T  for how long in all, where no count is given; PCONV_FUZZ_SECONDS, else 60\n"
     "  --row ROW    only rows of this name, such as cpu:onednn\n"
-    "  --work N     the largest number of multiply-adds of a configuration (2000000)\n";
+    "  --work N     the largest number of multiply-adds of a configuration (2000000)\n"
+    "  --type TYPE  f32, f16 or bf16 tensors only; else drawn as well\n"
+    "  --backward   a backward pass in every configuration\n";
+
+struct TypeName {
+    PconvDataType type;
+    const char* name;
+};
+constexpr TypeName kTypes[] = {
+    {PCONV_DATA_TYPE_F32, "f32"}, {PCONV_DATA_TYPE_F16, "f16"}, {PCONV_DATA_TYPE_BF16, "bf16"}};
+
+const char* nameOf(PconvDataType type) {
+    for (const TypeName& known : kTypes)
+        if (known.type == type) return known.name;
+    return "";
+}
+
+PconvDataType typeOf(const std::string& name) {
+    for (const TypeName& known : kTypes)
+        if (name == known.name) return known.type;
+    throw std::invalid_argument("--type is '" + name + "'; expected f32, f16 or bf16");
+}
 
 struct Options {
     uint32_t seed = 1;
@@ -29,6 +52,8 @@ struct Options {
     double seconds = 60;
     std::string row;
     int64_t work = 2'000'000;
+    std::optional<PconvDataType> type;
+    Passes passes = Passes::drawn;
 };
 
 // A whole number or a number of seconds; throws where it is neither.
@@ -55,10 +80,14 @@ Options parse(int argc, char** argv) {
         options.count = wholeNumber("PCONV_FUZZ_COUNT", text);
     if (const char* text = std::getenv("PCONV_FUZZ_SECONDS"))
         options.seconds = number("PCONV_FUZZ_SECONDS", text, 1e9);
-    for (int i = 1; i < argc; i += 2) {
-        const std::string name = argv[i];
-        if (i + 1 >= argc) throw std::invalid_argument(name + " needs a value");
-        const std::string value = argv[i + 1];
+    for (int i = 1; i < argc;) {
+        const std::string name = argv[i++];
+        if (name == "--backward") {
+            options.passes = Passes::backward;
+            continue;
+        }
+        if (i == argc) throw std::invalid_argument(name + " needs a value");
+        const std::string value = argv[i++];
         if (name == "--seed")
             options.seed = wholeNumber(name, value);
         else if (name == "--count")
@@ -69,15 +98,23 @@ Options parse(int argc, char** argv) {
             options.row = value;
         else if (name == "--work")
             options.work = wholeNumber(name, value);
+        else if (name == "--type")
+            options.type = typeOf(value);
         else
             throw std::invalid_argument("unknown option " + name);
     }
     return options;
 }
 
-// Whether a row may decline: the forward pass of a partial convolution is what every row does.
+// Whether a row may decline: the forward pass of a partial convolution in f32 is what every row does.
 bool mayDecline(const Problem& problem) {
-    return problem.isMaskedConv() || !problem.grad_output.empty();
+    return problem.isMaskedConv() || !problem.grad_output.empty() || problem.data_type != PCONV_DATA_TYPE_F32;
+}
+
+RandomCase draw(uint32_t seed, const Options& options) {
+    RandomCase random = randomCase(seed, options.work, options.passes);
+    random.problem = inType(random.problem, options.type.value_or(randomType(seed)));
+    return random;
 }
 
 // "" where the configuration conforms.
@@ -104,7 +141,7 @@ Tally fuzz(const Row& row, const Options& options, double seconds) {
     while (options.count > 0 ? tally.ran < options.count
                              : std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
         const uint32_t seed = options.seed + tally.ran;
-        const RandomCase random = randomCase(seed, options.work);
+        const RandomCase random = draw(seed, options);
         ++tally.ran;
         std::string reason;
         if (mayDecline(random.problem) && !supports(row, random.problem, reason)) {
@@ -115,7 +152,9 @@ Tally fuzz(const Row& row, const Options& options, double seconds) {
         if (text.empty()) continue;
         ++tally.failed;
         std::cout << "pconv_fuzz --row " << row.name << " --seed " << seed << " --count 1 --work "
-                  << options.work << "  # " << text << " (" << describeCase(random) << ")" << std::endl;
+                  << options.work << " --type " << nameOf(random.problem.data_type)
+                  << (options.passes == Passes::backward ? " --backward" : "") << "  # " << text << " ("
+                  << describeCase(random) << ")" << std::endl;
     }
     return tally;
 }

@@ -103,7 +103,13 @@ void drawSettings(Problem& p, Dice& dice) {
 
 }  // namespace
 
-RandomCase randomCase(uint32_t number, int64_t most_work) {
+PconvDataType randomType(uint32_t number) {
+    // Another stream than the case's: the type says nothing about the shape.
+    return Dice(~number).oneOf<PconvDataType>(
+        {PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F16, PCONV_DATA_TYPE_BF16});
+}
+
+RandomCase randomCase(uint32_t number, int64_t most_work, Passes passes) {
     RandomCase random;
     // Where a drawn shape is too much work, the next one of the same number is drawn.
     for (uint32_t attempt = 0;; ++attempt) {
@@ -115,10 +121,11 @@ RandomCase randomCase(uint32_t number, int64_t most_work) {
         drawWindow(p, dice);
         if (work(p) > most_work) continue;
         drawSettings(p, dice);
+        if (passes == Passes::backward) p.activation = PCONV_ACTIVATION_NONE;
         drawMask(p, dice);
         if (dice.oneIn(10)) makeMaskedConv(p, dice);
         fillUniform(p, dice.seed());
-        if (p.activation == PCONV_ACTIVATION_NONE && dice.oneIn(4)) {
+        if (p.activation == PCONV_ACTIVATION_NONE && (dice.oneIn(4) || passes == Passes::backward)) {
             p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
             for (float& dy : p.grad_output) dy = static_cast<float>(dice.between(-1000, 1000)) / 1024;
         }

@@ -10,8 +10,14 @@ struct RandomCase {
     Placement placement;
 };
 
-// The same case for the same number, on every machine. `most_work` caps the multiply-adds.
-RandomCase randomCase(uint32_t number, int64_t most_work);
+enum class Passes { drawn, backward };
+
+// The same case for the same number, on every machine, in f32. `most_work` caps the multiply-adds; where the
+// backward pass is asked for there always is one.
+RandomCase randomCase(uint32_t number, int64_t most_work, Passes passes = Passes::drawn);
+
+// The type a number stands for: f32 as often as the two others together.
+PconvDataType randomType(uint32_t number);
 
 // One line that names all settings.
 std::string describeCase(const RandomCase& random);
