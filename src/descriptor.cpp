@@ -113,7 +113,7 @@ PartialConvDesc parsePartialConvDesc(const PconvPartialConvDesc* caller) {
     if (!std::isfinite(desc.eps) || desc.eps < 0) invalid("eps is not a finite number of at least 0");
     result.eps = static_cast<float>(desc.eps);
     if (!std::isfinite(result.eps)) invalid("eps is larger than a float can hold");
-    result.activation = oneOf<Activation>(desc.activation, 3, "activation");
+    result.activation = oneOf<Activation>(desc.activation, 4, "activation");
     if (!std::isfinite(desc.negative_slope)) invalid("negative_slope is not a finite number");
     result.negative_slope = desc.negative_slope;
     result.fast_math = oneOf<int>(desc.math, 2, "math") == PCONV_MATH_FAST;
