@@ -62,6 +62,10 @@ def parse(words):
                         help="how long each runs in each round; default: 20")
     parser.add_argument("--cache", type=positive, metavar="MB",
                         help="size of the last cache; default: the CPU's own, 128 on CUDA")
+    parser.add_argument("--malloc", choices=["keep", "system"], default="keep",
+                        help="keep: the process keeps what is freed, so that PyTorch's results on the CPU are not charged for "
+                        "fresh pages; system: glibc's own rule, by which large ones are until one as large has been freed, so "
+                        "that a row depends on those before it: run them one by one; default: keep")
     parser.add_argument("--check", action="store_true",
                         help="time nothing; hold pconv to the eager module in float64, and that one to the reference cases "
                         "under tests/; how far PyTorch's own results are is told")
@@ -86,7 +90,7 @@ def last_cache_bytes():
 
 
 def keep_freed_memory():
-    """glibc gives large blocks back to the system, and PyTorch's results on the CPU would pay for fresh pages each call."""
+    """As any program can ask of glibc, and as allocators that are used with PyTorch do."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         trim_threshold, mmap_max = -1, -4
@@ -262,7 +266,8 @@ def check_cases():
 
 
 def run(arguments):
-    keep_freed_memory()
+    if arguments.malloc == "keep":
+        keep_freed_memory()
     torch = import_torch()
     import pconv_ctypes as pconv
     rows = chosen_rows(arguments)
