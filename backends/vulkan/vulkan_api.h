@@ -73,7 +73,12 @@
     X(GetFenceStatus)                    \
     X(ResetFences)                       \
     X(WaitForFences)                     \
-    X(QueueSubmit)
+    X(QueueSubmit)                       \
+    X(CreateQueryPool)                   \
+    X(DestroyQueryPool)                  \
+    X(GetQueryPoolResults)               \
+    X(CmdResetQueryPool)                 \
+    X(CmdWriteTimestamp)
 
 namespace pconv::vulkan {
 

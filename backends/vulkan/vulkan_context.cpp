@@ -85,6 +85,14 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     capabilities.portability_subset = has("VK_KHR_portability_subset");
 }
 
+uint32_t timestampBitsOf(const InstanceApi& api, VkPhysicalDevice device, uint32_t family) {
+    uint32_t count = 0;
+    api.GetPhysicalDeviceQueueFamilyProperties(device, &count, nullptr);
+    std::vector<VkQueueFamilyProperties> families(count);
+    api.GetPhysicalDeviceQueueFamilyProperties(device, &count, families.data());
+    return families.at(family).timestampValidBits;
+}
+
 }  // namespace
 
 Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) {
@@ -132,6 +140,7 @@ Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, 
     const InstanceApi& api = instance_->api();
     api.GetPhysicalDeviceMemoryProperties(physical, &memory_);
     queue_family_ = static_cast<uint32_t>(computeQueueFamily(api, physical));
+    timestamp_bits_ = timestampBitsOf(api, physical, queue_family_);
 
     std::vector<const char*> extensions;
     if (capabilities_.portability_subset) extensions.push_back("VK_KHR_portability_subset");

@@ -42,6 +42,8 @@ class Context {
     VkDevice device() const { return device_; }
     VkQueue queue() const { return queue_; }
     uint32_t queueFamily() const { return queue_family_; }
+    // Of the queue's timestamps; 0 where it has none.
+    uint32_t timestampBits() const { return timestamp_bits_; }
     const Instance& instance() const { return *instance_; }
 
   private:
@@ -53,6 +55,7 @@ class Context {
     VkDevice device_ = VK_NULL_HANDLE;
     VkQueue queue_ = VK_NULL_HANDLE;
     uint32_t queue_family_ = 0;
+    uint32_t timestamp_bits_ = 0;
 };
 
 }  // namespace pconv::vulkan

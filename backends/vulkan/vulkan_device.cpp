@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vulkan_recording.h"
+#include "vulkan_timer.h"
+
 namespace pconv::vulkan {
 
 namespace {
@@ -40,6 +43,7 @@ std::shared_ptr<Buffer> VulkanDevice::importHost(void* memory, size_t bytes) {
 }
 
 void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {
+    stream_.refuseInRecording("writing a buffer");
     VulkanBuffer& to = own(buffer);
     if (to.mapped() != nullptr && stream_.completed(to.lastUse())) {
         std::memcpy(static_cast<char*>(to.mapped()) + offset, source, bytes);
@@ -60,6 +64,7 @@ void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size
 }
 
 void VulkanDevice::read(Buffer& buffer, size_t offset, void* destination, size_t bytes) {
+    stream_.refuseInRecording("reading a buffer");
     VulkanBuffer& from = own(buffer);
     if (from.mapped() != nullptr) {
         stream_.wait(from.lastUse());
@@ -84,8 +89,18 @@ void VulkanDevice::read(Buffer& buffer, size_t offset, void* destination, size_t
 }
 
 void VulkanDevice::wait() {
+    stream_.refuseInRecording("waiting");
     stream_.waitAll();
     context_.instance().checkValidation();
+}
+
+std::unique_ptr<Recording> VulkanDevice::record(std::function<void()> enqueue) {
+    return std::make_unique<VulkanRecording>(stream_, enqueue);
+}
+
+std::unique_ptr<Timer> VulkanDevice::makeTimer() {
+    if (context_.timestampBits() == 0) return nullptr;
+    return std::make_unique<VulkanTimer>(context_, stream_);
 }
 
 Binding VulkanDevice::bind(const VulkanBuffer& buffer, size_t offset, int64_t begin, int64_t end,

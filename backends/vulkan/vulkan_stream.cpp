@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "vulkan_pipelines.h"
+#include "vulkan_recording.h"
 
 namespace pconv::vulkan {
 
@@ -18,6 +19,19 @@ constexpr VkAccessFlags kReads =
     VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_UNIFORM_READ_BIT;
 
 }  // namespace
+
+VkDescriptorPool createDescriptorPool(Context& context, uint32_t sets) {
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, sets * kMaxStorageBindings},
+                                          {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, sets}};
+    auto info = structure<VkDescriptorPoolCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO);
+    info.maxSets = sets;
+    info.poolSizeCount = 2;
+    info.pPoolSizes = sizes;
+    VkDescriptorPool pool = VK_NULL_HANDLE;
+    check(context.api().CreateDescriptorPool(context.device(), &info, nullptr, &pool),
+          "vkCreateDescriptorPool");
+    return pool;
+}
 
 Stream::Stream(Context& context, MemoryAllocator& allocator) : context_(context), allocator_(allocator) {
     try {
@@ -59,15 +73,7 @@ void Stream::create(Submission& submission) {
     commands.commandBufferCount = 1;
     check(api.AllocateCommandBuffers(context_.device(), &commands, &submission.commands),
           "vkAllocateCommandBuffers");
-    const VkDescriptorPoolSize sizes[] = {
-        {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kSetsPerSubmission * kMaxStorageBindings},
-        {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER, kSetsPerSubmission}};
-    auto descriptors = structure<VkDescriptorPoolCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO);
-    descriptors.maxSets = kSetsPerSubmission;
-    descriptors.poolSizeCount = 2;
-    descriptors.pPoolSizes = sizes;
-    check(api.CreateDescriptorPool(context_.device(), &descriptors, nullptr, &submission.descriptors),
-          "vkCreateDescriptorPool");
+    submission.descriptors = createDescriptorPool(context_, kSetsPerSubmission);
     const auto fence = structure<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
     check(api.CreateFence(context_.device(), &fence, nullptr, &submission.fence), "vkCreateFence");
 }
@@ -97,11 +103,21 @@ void Stream::retire(bool wait_for_oldest) {
     }
 }
 
-Stream::Submission& Stream::open() {
-    if (current_ != nullptr) return *current_;
+Stream::Submission& Stream::takeIdle() {
     retire(false);
     if (idle_.empty()) retire(true);
-    Submission& submission = *idle_.back();
+    return *idle_.back();
+}
+
+Stream::Submission& Stream::open() {
+    if (current_ != nullptr) return *current_;
+    if (recording_ != nullptr) {
+        recorded_.commands = recording_->addCommands();
+        recorded_.work = 0;
+        current_ = &recorded_;
+        return recorded_;
+    }
+    Submission& submission = takeIdle();
     auto begin = structure<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
     check(context_.api().BeginCommandBuffer(submission.commands, &begin), "vkBeginCommandBuffer");
@@ -132,13 +148,17 @@ void Stream::beginOperation() {
 void Stream::endOperation() {
     operation_kept_.clear();
     operation_buffers_.clear();
-    if (current_ == nullptr) return;
+    if (current_ == nullptr || recording_ != nullptr) return;
     ++current_->operations;
     retire(false);
     if (pending_.empty() || current_->operations >= kOperationsPerSubmission) flush();
 }
 
 void Stream::use(VulkanBuffer& buffer) {
+    if (recording_ != nullptr) {
+        recording_->use(buffer);
+        return;
+    }
     auto shared = buffer.shared_from_this();
     buffer.setLastUse(open().serial);
     keep(shared);
@@ -146,11 +166,16 @@ void Stream::use(VulkanBuffer& buffer) {
 }
 
 void Stream::keep(std::shared_ptr<const void> object) {
+    if (recording_ != nullptr) {
+        recording_->keep(std::move(object));
+        return;
+    }
     open().kept.push_back(object);
     operation_kept_.push_back(std::move(object));
 }
 
 VkDescriptorSet Stream::allocateSet(Submission& submission, VkDescriptorSetLayout layout) {
+    if (recording_ != nullptr) return recording_->addSet(layout);
     auto info = structure<VkDescriptorSetAllocateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO);
     info.descriptorPool = submission.descriptors;
     info.descriptorSetCount = 1;
@@ -165,7 +190,7 @@ void Stream::dispatch(const Pipeline& pipeline, const std::vector<Binding>& bind
                       size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work) {
     const DeviceApi& api = context_.api();
     if (current_ != nullptr &&
-        (current_->sets >= kSetsPerSubmission ||
+        ((recording_ == nullptr && current_->sets >= kSetsPerSubmission) ||
          (current_->work > 0 && current_->work + work > context_.capabilities().max_work)))
         flush();
     Submission& submission = open();
@@ -203,6 +228,15 @@ void Stream::fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value) {
     context_.api().CmdFillBuffer(open().commands, buffer.handle(), buffer.base(), bytes, value);
 }
 
+uint64_t Stream::timestamp(VkQueryPool queries, uint32_t index) {
+    refuseInRecording("a timer's mark");
+    const Submission& submission = open();
+    const DeviceApi& api = context_.api();
+    api.CmdResetQueryPool(submission.commands, queries, index, 1);
+    api.CmdWriteTimestamp(submission.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, queries, index);
+    return submission.serial;
+}
+
 Stream::Staging Stream::stage(size_t bytes) {
     if (staging_ == nullptr)
         staging_ = std::make_shared<VulkanBuffer>(context_, allocator_, kStagingSize, MemoryKind::staging);
@@ -230,10 +264,65 @@ void Stream::flush() {
     api.CmdPipelineBarrier(submission.commands, kWork, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0, nullptr,
                            0, nullptr);
     check(api.EndCommandBuffer(submission.commands), "vkEndCommandBuffer");
-    auto info = structure<VkSubmitInfo>(VK_STRUCTURE_TYPE_SUBMIT_INFO);
-    info.commandBufferCount = 1;
-    info.pCommandBuffers = &submission.commands;
-    check(api.QueueSubmit(context_.queue(), 1, &info, submission.fence), "vkQueueSubmit");
+    if (recording_ != nullptr) return;
+    submitAll({submission.commands}, submission.fence);
+    pending_.push_back(&submission);
+    ++submission_count_;
+}
+
+// One after another, as a driver's watchdog looks at each by itself.
+void Stream::submitAll(const std::vector<VkCommandBuffer>& commands, VkFence fence) {
+    for (const VkCommandBuffer& buffer : commands) {
+        auto info = structure<VkSubmitInfo>(VK_STRUCTURE_TYPE_SUBMIT_INFO);
+        info.commandBufferCount = 1;
+        info.pCommandBuffers = &buffer;
+        const bool last = &buffer == &commands.back();
+        const VkResult status =
+            context_.api().QueueSubmit(context_.queue(), 1, &info, last ? fence : nullptr);
+        if (status >= 0) continue;
+        // No fence will tell when those before have run.
+        if (&buffer != &commands.front()) context_.api().DeviceWaitIdle(context_.device());
+        check(status, "vkQueueSubmit");
+    }
+}
+
+void Stream::refuseInRecording(const char* what) const {
+    if (recording_ != nullptr) fail(PCONV_ERROR_UNSUPPORTED, std::string(what) + " cannot be recorded");
+}
+
+void Stream::beginRecording() {
+    refuseInRecording("a recording within another");
+    flush();
+    recording_ = std::make_shared<RecordedWork>(context_);
+}
+
+std::shared_ptr<RecordedWork> Stream::endRecording() {
+    flush();
+    return std::move(recording_);
+}
+
+void Stream::cancelRecording() noexcept {
+    operation_kept_.clear();
+    operation_buffers_.clear();
+    current_ = nullptr;
+    recording_.reset();
+}
+
+void Stream::submit(const std::shared_ptr<RecordedWork>& work) {
+    refuseInRecording("a recording within another");
+    flush();
+    if (work->commands().empty()) return;
+    Submission& submission = takeIdle();
+    submission.kept = {work};
+    try {
+        submitAll(work->commands(), submission.fence);
+    } catch (...) {
+        submission.kept.clear();
+        throw;
+    }
+    idle_.pop_back();
+    submission.serial = next_serial_++;
+    work->setLastUse(submission.serial);
     pending_.push_back(&submission);
     ++submission_count_;
 }

@@ -13,6 +13,10 @@ namespace pconv::vulkan {
 
 // A pipeline with what binding it needs; see vulkan_pipelines.h.
 struct Pipeline;
+class RecordedWork;
+
+// For this many sets of any pipeline's layout.
+VkDescriptorPool createDescriptorPool(Context& context, uint32_t sets);
 
 // What a binding of a dispatch sees. `offset` must keep binding_alignment.
 struct Binding {
@@ -43,6 +47,16 @@ class Stream {
     void fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value);
     // Between commands of one operation where the later need the earlier's results.
     void barrier();
+    // Has the queue's clock written to a query once all before has run; returns the submission's serial.
+    uint64_t timestamp(VkQueryPool queries, uint32_t index);
+
+    // From here on operations are kept in place of running, until the work is taken or given up. What needs
+    // the host at a certain time, copies and waits, is refused meanwhile.
+    void beginRecording();
+    std::shared_ptr<RecordedWork> endRecording();
+    void cancelRecording() noexcept;
+    void refuseInRecording(const char* what) const;
+    void submit(const std::shared_ptr<RecordedWork>& work);
 
     // Host memory for a copy, valid until the operation's commands have run; at most kStagingPiece bytes.
     struct Staging {
@@ -75,6 +89,8 @@ class Stream {
     void create(Submission& submission);
     Submission& open();
     void retire(bool wait_for_oldest);
+    Submission& takeIdle();
+    void submitAll(const std::vector<VkCommandBuffer>& commands, VkFence fence);
     VkDescriptorSet allocateSet(Submission& submission, VkDescriptorSetLayout layout);
 
     Context& context_;
@@ -89,6 +105,8 @@ class Stream {
     uint64_t next_serial_ = 1;
     uint64_t completed_serial_ = 0;
     size_t submission_count_ = 0;
+    std::shared_ptr<RecordedWork> recording_;
+    Submission recorded_;  // what of it is being recorded
 
     std::shared_ptr<VulkanBuffer> staging_;
     size_t staging_head_ = 0;
