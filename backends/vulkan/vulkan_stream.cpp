@@ -324,7 +324,7 @@ void Stream::submit(const std::shared_ptr<RecordedWork>& work) {
     submission.serial = next_serial_++;
     work->setLastUse(submission.serial);
     pending_.push_back(&submission);
-    ++submission_count_;
+    submission_count_ += work->commands().size();
 }
 
 bool Stream::completed(uint64_t serial) {
