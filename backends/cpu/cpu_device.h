@@ -34,6 +34,8 @@ class CpuDevice final : public Device {
     void wait() override {}
     void convert(const TensorRef& source, const TensorRef& destination,
                  const std::array<int64_t, 5>& dims) override;
+    void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
+                  const Dims3& factor) override;
     std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
     Host& host() const { return host_; }

@@ -2,6 +2,8 @@
 // with.
 #pragma once
 
+#include <cmath>
+
 #include "cpu_device.h"
 #include "half.h"
 
@@ -65,6 +67,13 @@ inline double maskAt(const MaskForm& form, const std::vector<TensorRef>& planes,
     const TensorRef& view = planes[at.segment];
     const double value = load(view, elementIndex(view, form.batch == 1 ? 0 : n, at.plane, p));
     return form.hole_is_one ? 1 - value : value;
+}
+
+inline double activate(double y, const PartialConvDesc& desc) {
+    // 1 + erf(x) is erfc(-x), which keeps its digits where y is far below 0.
+    if (desc.activation == Activation::gelu) return y * std::erfc(-y / std::sqrt(2.0)) / 2;
+    if (y >= 0 || desc.activation == Activation::none) return y;
+    return desc.activation == Activation::relu ? 0 : static_cast<double>(desc.negative_slope) * y;
 }
 
 }  // namespace pconv::cpu

@@ -2,6 +2,7 @@
 // that returns them.
 #pragma once
 
+#include "cpu_gelu.h"
 #include "cpu_passes.h"
 #include "cpu_vector.h"
 
@@ -209,6 +210,7 @@ void loadRun(const LoadRun& run) {
 template <Activation activation>
 PCONV_INLINE Vec activate(Vec y, float negative_slope) {
     if constexpr (activation == Activation::none) return y;
+    if constexpr (activation == Activation::gelu) return gelu(y);
     const Bits negative = y < 0.0F;
     if constexpr (activation == Activation::relu) return select(y, ~negative);
     return reinterpret_cast<Vec>((reinterpret_cast<Bits>(y) & ~negative) |
@@ -386,6 +388,7 @@ template <bool fractional>
 void storeActivated(const StoreRun& run) {
     if (run.activation == Activation::none) return storeFinished<fractional, Activation::none>(run);
     if (run.activation == Activation::relu) return storeFinished<fractional, Activation::relu>(run);
+    if (run.activation == Activation::gelu) return storeFinished<fractional, Activation::gelu>(run);
     storeFinished<fractional, Activation::leaky_relu>(run);
 }
 

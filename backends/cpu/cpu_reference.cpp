@@ -113,11 +113,6 @@ class ReferenceMaskedConvMask final : public CpuMaskUpdate {
     std::vector<double> magnitude_;
 };
 
-double activate(double y, const PartialConvDesc& desc) {
-    if (y >= 0 || desc.activation == Activation::none) return y;
-    return desc.activation == Activation::relu ? 0 : static_cast<double>(desc.negative_slope) * y;
-}
-
 class ReferencePartialConv final : public PartialConv {
   public:
     explicit ReferencePartialConv(const PartialConvDesc& desc) : desc_(desc) {}

@@ -169,11 +169,8 @@ void OneDnnPartialConv::setBias(const TensorRef* bias) {
     if (bias != nullptr)
         for (size_t c = 0; c < bias_.size(); ++c)
             bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
-    for (size_t c = 0; c < margin_.size(); ++c) {
-        const float y = bias_[c];
-        const float slope = desc_.activation == Activation::relu ? 0 : desc_.negative_slope;
-        margin_[c] = y >= 0 || desc_.activation == Activation::none ? y : slope * y;
-    }
+    for (size_t c = 0; c < margin_.size(); ++c)
+        margin_[c] = static_cast<float>(activate(static_cast<double>(bias_[c]), desc_));
 }
 
 void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {

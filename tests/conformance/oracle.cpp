@@ -238,6 +238,8 @@ class Solver {
     }
 
     double activate(double y) const {
+        // 1 + erf(x) as erfc(-x), which keeps its digits where y is far below 0.
+        if (p_.activation == PCONV_ACTIVATION_GELU) return y * std::erfc(-y / std::sqrt(2.0)) / 2;
         if (y >= 0 || p_.activation == PCONV_ACTIVATION_NONE) return y;
         return p_.activation == PCONV_ACTIVATION_RELU ? 0 : static_cast<double>(p_.negative_slope) * y;
     }

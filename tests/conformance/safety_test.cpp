@@ -119,11 +119,13 @@ TEST_P(Safety, ANanInValidDataStaysInItsWindows) {
 TEST_P(Safety, AnAllHoleMaskGivesExactlyZero) {
     for (const PconvNormalization normalization :
          {PCONV_NORMALIZATION_WINDOW_RATIO, PCONV_NORMALIZATION_MASK_SUM})
-        for (const double eps : {0.0, 1e-8}) {
+        for (const auto& [eps, activation] : {std::pair{0.0, PCONV_ACTIVATION_LEAKY_RELU},
+                                              {1e-8, PCONV_ACTIVATION_LEAKY_RELU},
+                                              {1e-8, PCONV_ACTIVATION_GELU}}) {
             Problem p = makeProblem(2, 4, 5, {10, 11}, 3, 1, 1);
             p.normalization = normalization;
             p.eps = eps;
-            p.activation = PCONV_ACTIVATION_LEAKY_RELU;
+            p.activation = activation;
             fillUniform(p, 17);
             addPlane(p, 18, MaskContent::binary, 1);
             p.segments[0].values.assign(110, 0);

@@ -1,4 +1,7 @@
 // Every setting of the operator, and the ways to use its objects again.
+#include <cmath>
+#include <limits>
+
 #include "conformance/builder.h"
 #include "conformance/verify.h"
 
@@ -52,11 +55,59 @@ TEST_P(Settings, Activations) {
         p.negative_slope = slope;
         expectConforms(p);
     }
-    Problem p = plain(8);
-    p.activation = PCONV_ACTIVATION_RELU;
-    expectConforms(p);
+    for (const PconvActivation activation : {PCONV_ACTIVATION_RELU, PCONV_ACTIVATION_GELU}) {
+        Problem p = plain(8);
+        p.activation = activation;
+        expectConforms(p);
+        p.has_bias = false;
+        expectConforms(p);
+        p = plain(7, MaskContent::fractions);
+        p.activation = activation;
+        expectConforms(p);
+    }
+}
+
+// Copies its input, and applies GELU: a masked convolution without a mask, so that there is no ratio.
+Problem geluAlone(std::vector<float> input) {
+    Problem p = makeProblem(1, 1, 1, {static_cast<int64_t>(input.size())}, 1);
+    removeMask(p);
+    p.multi_channel = true;
+    p.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
     p.has_bias = false;
-    expectConforms(p);
+    p.activation = PCONV_ACTIVATION_GELU;
+    p.weight = {1};
+    p.input = std::move(input);
+    return p;
+}
+
+// All of the error is GELU's: relative to a result however small.
+TEST_P(Settings, GeluKeepsItsDigits) {
+    std::vector<float> input;
+    for (int i = 0; i < 4096; ++i) input.push_back(static_cast<float>(i - 3072) / 256 * 0.99999F);
+    const Problem p = geluAlone(input);
+    std::string reason;
+    if (!supports(GetParam(), p, reason)) GTEST_SKIP() << reason;
+    const Answer answer = solve(p);
+    std::vector<double> bounds;
+    for (const double y : answer.output) bounds.push_back((kGeluUnits + 1) * kF32Unit * std::abs(y));
+    const Verdict verdict = compare("output", answer.output, bounds, run(GetParam(), p).output);
+    EXPECT_TRUE(verdict.within) << verdict.message;
+}
+
+// As in PyTorch.
+TEST_P(Settings, GeluOfWhatIsNotFinite) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const Problem p =
+        geluAlone({kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(), 1e30F, -1e30F, 0});
+    std::string reason;
+    if (!supports(GetParam(), p, reason)) GTEST_SKIP() << reason;
+    const std::vector<float> got = run(GetParam(), p).output;
+    EXPECT_EQ(got[0], kInfinity);
+    EXPECT_TRUE(std::isnan(got[1]));
+    EXPECT_TRUE(std::isnan(got[2]));
+    EXPECT_EQ(got[3], 1e30F);
+    EXPECT_EQ(got[4], 0);
+    EXPECT_EQ(got[5], 0);
 }
 
 TEST_P(Settings, NoBias) {

@@ -19,10 +19,14 @@ Units unitsOf(PconvDataType type) {
 }
 
 std::vector<double> outputBounds(const Problem& p, const Answer& a, const Units& units) {
-    // An activation that is steeper than 1 stretches errors.
-    const double slope =
-        p.activation == PCONV_ACTIVATION_LEAKY_RELU ? std::abs(static_cast<double>(p.negative_slope)) : 0;
+    // An activation that is steeper than 1 stretches errors; GELU is 1.129 at most, where y is the root of 2.
+    const bool gelu = p.activation == PCONV_ACTIVATION_GELU;
+    const double slope = gelu ? 1.13
+                         : p.activation == PCONV_ACTIVATION_LEAKY_RELU
+                             ? std::abs(static_cast<double>(p.negative_slope))
+                             : 0;
     const double steepness = std::max(1.0, slope);
+    const double own = gelu ? kGeluUnits * kF32Unit : 0;
     const size_t positions = a.output.size() / static_cast<size_t>(p.batch * p.out_channels);
     std::vector<double> bounds;
     for (size_t i = 0; i < a.output.size(); ++i) {
@@ -32,8 +36,9 @@ std::vector<double> outputBounds(const Problem& p, const Answer& a, const Units&
             (units.winograd ? 10 : 1) * 16 * kF32Unit * a.magnitude[i] + 8 * units.input * a.norm[i];
         const double linear = a.gain[i] * sums + 4 * kF32Unit * (std::abs(a.linear[i]) + b);
         // Where u is 0 the output is exactly 0, bias or not.
-        bounds.push_back(
-            a.gain[i] == 0 ? 0 : steepness * linear + units.output * std::abs(a.output[i]) + units.smallest);
+        bounds.push_back(a.gain[i] == 0 ? 0
+                                        : steepness * linear + (own + units.output) * std::abs(a.output[i]) +
+                                              units.smallest);
     }
     return bounds;
 }

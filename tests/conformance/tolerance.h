@@ -8,7 +8,8 @@
 // 16 u S1 is for the products and the f32 accumulation, and for the ratio, which multiplies all of it;
 // Winograd transforms get ten times that. 8 u_in S2 is for inputs and weights that the device rounds and the
 // oracle does not: u_in is 2^-11 for TF32 and f16 and 2^-8 for bf16, and 0 for exact f32 math, where both see
-// the same numbers. The rest is for the epilogue and for storing y.
+// the same numbers. The rest is for the epilogue and for storing y. An activation multiplies all of it but
+// the last term by its steepest slope, and GELU adds 16 u |y| for its own arithmetic, y now being its result.
 #pragma once
 
 #include <string>
@@ -19,6 +20,7 @@
 namespace pconv::test {
 
 constexpr double kF32Unit = 0x1p-24;
+constexpr double kGeluUnits = 16;
 
 struct Units {
     double input = 0;          // u_in

@@ -96,8 +96,9 @@ void drawSettings(Problem& p, Dice& dice) {
     p.has_bias = !dice.oneIn(3);
     p.eps = dice.oneOf<double>({1e-8, 1e-8, 1e-6, 0, 0.25});
     if (dice.oneIn(5)) p.normalization = PCONV_NORMALIZATION_MASK_SUM;
-    p.activation = dice.oneOf<PconvActivation>(
-        {PCONV_ACTIVATION_NONE, PCONV_ACTIVATION_NONE, PCONV_ACTIVATION_RELU, PCONV_ACTIVATION_LEAKY_RELU});
+    p.activation = dice.oneOf<PconvActivation>({PCONV_ACTIVATION_NONE, PCONV_ACTIVATION_NONE,
+                                                PCONV_ACTIVATION_NONE, PCONV_ACTIVATION_RELU,
+                                                PCONV_ACTIVATION_LEAKY_RELU, PCONV_ACTIVATION_GELU});
     p.negative_slope = dice.oneOf<float>({0.01F, 0.2F, 0.0F, 2.0F});
 }
 

@@ -76,7 +76,7 @@ const WrongSetting kWrongSettings[] = {
     {"MaskMode", [](auto& d) { setEnum(d.mask_mode, 2); }, "mask_mode is 2"},
     {"MaskWindow", [](auto& d) { setEnum(d.mask_window, 2); }, "mask_window is 2"},
     {"Normalization", [](auto& d) { setEnum(d.normalization, 3); }, "normalization is 3"},
-    {"Activation", [](auto& d) { setEnum(d.activation, 3); }, "activation is 3"},
+    {"Activation", [](auto& d) { setEnum(d.activation, 4); }, "activation is 4; expected 0 to 3"},
     {"Math", [](auto& d) { setEnum(d.math, 2); }, "math is 2"},
     {"NegativeEnum", [](auto& d) { setEnum(d.math, -1); }, "math is"},
     {"EpsNegative", [](auto& d) { d.eps = -1e-8; }, "eps is not a finite number of at least 0"},
