@@ -3,7 +3,10 @@
 #define PARTIAL_CONV_GLSL
 
 #include "element.glsl"
+#include "gelu.glsl"
 #include "window.glsl"
+
+layout(constant_id = SPEC_GELU) const int kGelu = 0;
 
 layout(binding = 0) restrict readonly buffer Input {
     ELEMENT x[];
@@ -40,7 +43,7 @@ layout(binding = 8) uniform Params {
     int group_in, group_out, channels;
     int blocks_a_group, block_stride;
     int ratio_groups;   // channels of ratio and updated mask: 1, the convolution's groups or its output channels
-    int activation;     // 0 none, 1 ReLU, 2 leaky ReLU
+    int activation;     // 0 none, 1 ReLU, 2 leaky ReLU; GELU is a constant
     float negative_slope;
     int applies_mask;   // (c * r + bias) * u, else c * r
     int gain;           // one of the GAIN_ values
@@ -93,6 +96,7 @@ float finish(float c, vec2 r_u, float b) {
     value = r_u.y > 0.0 ? value : 0.0;
     if (activation == 1) value = max(value, 0.0);
     if (activation == 2) value = value < 0.0 ? value * negative_slope : value;
+    if (kGelu != 0) value = gelu(value);
     return value;
 }
 

@@ -13,6 +13,8 @@
 #define SPEC_TAPS 6      // kernel columns, unrolled for an undilated window; 1: looped over, for any window
 #define SPEC_STRIDE_W 7  // where they are unrolled
 
+#define SPEC_GELU 8  // of both convolutions: 1 where GELU follows, for it makes the code much longer
+
 // partial_conv_gemm: a workgroup's tile, channels x pixels, in steps of depth; an invocation's part of it
 #define SPEC_BLOCK_M 3
 #define SPEC_BLOCK_N 4

@@ -29,5 +29,5 @@ foreach(line
     list(APPEND PCONV_SHADERS "${variant}")
   endforeach()
 endforeach()
-set(PCONV_SHADER_INCLUDES specialization.h element.glsl window.glsl partial_conv.glsl gradient.glsl
+set(PCONV_SHADER_INCLUDES specialization.h element.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
   masked_rows.glsl output_gradient.glsl sum.glsl)

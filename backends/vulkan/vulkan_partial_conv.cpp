@@ -79,6 +79,7 @@ VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc
     : device_(device), desc_(desc), choice_(std::move(choice)), reads_mask_(desc.maskInput()) {
     choice_.constants[SPEC_MASK_KIND] = reads_mask_ ? maskKind(desc.mask_type) : MASK_NONE;
     choice_.constants[SPEC_MASK_MULTI] = reads_mask_ && desc.multi_channel ? 1 : 0;
+    choice_.constants[SPEC_GELU] = desc.activation == Activation::gelu ? 1 : 0;
     conv_ = &device.pipelines().get(choice_.shader + suffix(desc.data_type), choice_.constants);
     pack_ = &device.pipelines().get(std::string("pack_weights") + suffix(desc.data_type),
                                     {{SPEC_LANES, kPackLanes}});
@@ -97,9 +98,9 @@ void VulkanPartialConv::makeParams() {
     params.blocks_a_group = narrow(choice_.plan.blocks_a_group);
     params.block_stride = narrow(choice_.plan.block_bytes / 4);
     params.ratio_groups = narrow(desc_.maskGroups());
-    params.activation = desc_.activation == Activation::none   ? 0
-                        : desc_.activation == Activation::relu ? 1
-                                                               : 2;
+    params.activation = desc_.activation == Activation::relu         ? 1
+                        : desc_.activation == Activation::leaky_relu ? 2
+                                                                     : 0;
     params.negative_slope = desc_.negative_slope;
     params.applies_mask = desc_.has_bias || desc_.maskedConvolution() ? 1 : 0;
     params.gain = gainOf(desc_);
