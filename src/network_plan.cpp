@@ -266,7 +266,8 @@ class Planner {
     }
 
     static TravelingMask updated(const TravelingMask& mask, const PartialConvDesc& conv, size_t index) {
-        if (mask.parts.empty() && everyWindowTouchesInput(conv.window)) return {};
+        if (mask.parts.empty() && (conv.maskedConvolution() || everyWindowTouchesInput(conv.window)))
+            return {};
         const int64_t planes = conv.maskGroups();
         const bool fractional =
             mask.type == MaskType::fractional || (conv.maskedConvolution() && mask.type != MaskType::none);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "pconv/network.h"
 #include "pconv/pconv.h"
 
 namespace pconv {
@@ -136,6 +137,19 @@ class Device : public detail::Owner<PconvDevice, pconvReleaseDevice> {
 
   private:
     explicit Device(PconvDevice handle) : Owner(handle) {}
+};
+
+// Time on the device's own clock between two points of its queue.
+class Timer : public detail::Owner<PconvTimer, pconvReleaseTimer> {
+  public:
+    explicit Timer(const Device& device) { detail::check(pconvCreateTimer(device.get(), &handle_)); }
+    void start() const { detail::check(pconvStartTimer(handle_)); }
+    void stop() const { detail::check(pconvStopTimer(handle_)); }
+    double seconds() const {
+        double seconds = 0;
+        detail::check(pconvGetTimerSeconds(handle_, &seconds));
+        return seconds;
+    }
 };
 
 class Buffer : public detail::Owner<PconvBuffer, pconvReleaseBuffer> {
@@ -347,6 +361,46 @@ class PartialConv : public detail::Owner<PconvPartialConv, pconvReleasePartialCo
     std::string implementation() const {
         const char* name = nullptr;
         detail::check(pconvGetPartialConvImplementation(handle_, &name));
+        return name;
+    }
+};
+
+// Layers of partial convolutions as one submission; see network.h.
+class Network : public detail::Owner<PconvNetwork, pconvReleaseNetwork> {
+  public:
+    Network(const Device& device, const PconvNetworkDesc& desc) {
+        detail::check(pconvCreateNetwork(device.get(), &desc, &handle_));
+    }
+    // `prefix` stands before every name in the file.
+    void loadWeights(const std::string& path, const std::string& prefix = {}) const {
+        detail::check(pconvLoadNetworkWeights(handle_, path.c_str(), prefix.c_str()));
+    }
+    // `bias` is null where the layer has none.
+    void setWeights(int32_t layer, const PconvTensor& weight, const PconvTensor* bias) const {
+        detail::check(pconvSetNetworkWeights(handle_, layer, &weight, bias));
+    }
+    void forward(const PconvTensor& input, const PconvTensor& mask, const PconvTensor& output) const {
+        detail::check(pconvForwardNetwork(handle_, &input, &mask, &output));
+    }
+    // With the mask of the call before, or for a network without one.
+    void forward(const PconvTensor& input, const PconvTensor& output) const {
+        detail::check(pconvForwardNetwork(handle_, &input, nullptr, &output));
+    }
+    std::vector<int64_t> outputDims() const {
+        int64_t dims[PCONV_MAX_DIMS];
+        detail::check(pconvGetNetworkOutputDims(handle_, dims));
+        return {dims, dims + PCONV_MAX_DIMS};
+    }
+    std::vector<PconvMaskSegment> outputMask() const {
+        int32_t count = 0;
+        detail::check(pconvGetNetworkOutputMask(handle_, 0, nullptr, &count));
+        std::vector<PconvMaskSegment> segments(static_cast<size_t>(count));
+        detail::check(pconvGetNetworkOutputMask(handle_, count, segments.data(), &count));
+        return segments;
+    }
+    std::string implementation(int32_t layer) const {
+        const char* name = nullptr;
+        detail::check(pconvGetNetworkImplementation(handle_, layer, &name));
         return name;
     }
 };

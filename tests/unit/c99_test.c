@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pconv/inpaint.h"
+#include "pconv/network.h"
 #include "pconv/pconv.h"
 
 static int failures = 0;

@@ -1,0 +1,133 @@
+// Random networks against the oracle, layer by layer.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <iostream>
+
+#include "network/network_case.h"
+#include "support/devices.h"
+
+namespace pconv::test {
+namespace {
+
+// Rounding, through a few layers: far below what any wrong tap, mask or slice would make.
+double bound(PconvDataType type) {
+    return type == PCONV_DATA_TYPE_F32 ? 1e-4 : type == PCONV_DATA_TYPE_F16 ? 0.02 : 0.15;
+}
+
+void expectClose(const std::vector<float>& values, const std::vector<float>& expected, double tolerance,
+                 const char* what) {
+    ASSERT_EQ(values.size(), expected.size()) << what;
+    double largest = 0.01;
+    for (const float e : expected) largest = std::max(largest, std::abs(static_cast<double>(e)));
+    for (size_t i = 0; i < values.size(); ++i)
+        ASSERT_LE(std::abs(static_cast<double>(values[i]) - static_cast<double>(expected[i])),
+                  tolerance * largest)
+            << what << " " << i << " is " << values[i] << "; expected " << expected[i];
+}
+
+void expectAnswer(const NetworkCase& network, const Feature& expected, PconvDataType type, size_t set = 0) {
+    expectClose(network.output(set), expected.values, bound(type), "output");
+    const auto mask = network.outputMask();
+    ASSERT_EQ(mask.size(), expected.mask.size());
+    for (size_t i = 0; i < mask.size(); ++i) {
+        EXPECT_EQ(mask[i].planes, expected.mask[i].planes);
+        EXPECT_EQ(mask[i].multiplicity, expected.mask[i].multiplicity);
+        // The mask of the caller comes back as it was given.
+        if (expected.mask_type == PCONV_MASK_TYPE_BINARY)
+            EXPECT_EQ(mask[i].values, expected.mask[i].values);
+        else
+            expectClose(mask[i].values, expected.mask[i].values, 1e-5, "output mask");
+    }
+}
+
+class RandomNetworks : public ::testing::TestWithParam<std::string> {
+  protected:
+    void SetUp() override {
+        for (const Row& row : allRows())
+            if (row.backend == GetParam() && device_ == nullptr) {
+                device_ = sharedDevice(row.device_index);
+                software_ = row.software;
+            }
+        if (device_ == nullptr) GTEST_SKIP() << "no " << GetParam() << " device";
+    }
+    PconvDevice device_ = nullptr;
+    bool software_ = false;
+};
+
+TEST_P(RandomNetworks, EqualTheLayersOneByOne) {
+    const uint32_t count = software_ ? 12 : 200;
+    size_t layers = 0;
+    for (uint32_t seed = 1; seed <= count; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const NetworkProblem problem = randomNetwork(seed);
+        layers += problem.layers.size();
+        NetworkCase network(device_, problem);
+        check(network.forward());
+        expectAnswer(network, solve(problem).back(), problem.data_type);
+        if (HasFatalFailure()) return;
+    }
+    EXPECT_GE(layers, 3 * count);
+}
+
+TEST_P(RandomNetworks, SixteenBitTypes) {
+    for (const PconvDataType type : {PCONV_DATA_TYPE_F16, PCONV_DATA_TYPE_BF16})
+        for (uint32_t seed = 1; seed <= (software_ ? 3U : 30U); ++seed) {
+            SCOPED_TRACE("seed " + std::to_string(seed));
+            NetworkProblem problem = randomNetwork(seed);
+            problem.data_type = type;
+            for (float& x : problem.input.values) x = roundedTo(x, type);
+            for (NetworkLayer& layer : problem.layers) {
+                for (float& w : layer.conv.weight) w = roundedTo(w, type);
+                for (float& b : layer.conv.bias) b = roundedTo(b, type);
+            }
+            NetworkCase network(device_, problem);
+            check(network.forward());
+            expectAnswer(network, solve(problem).back(), type);
+            if (HasFatalFailure()) return;
+        }
+}
+
+// Contents change under a recorded pass; several passes are kept and told apart.
+TEST_P(RandomNetworks, RecordedPassesSeeNewContents) {
+    NetworkProblem problem = randomNetwork(1);
+    for (uint32_t seed = 2; problem.input.mask_type != PCONV_MASK_TYPE_BINARY || problem.layers.size() < 4;
+         ++seed)
+        problem = randomNetwork(seed);
+    NetworkCase network(device_, problem);
+    NetworkProblem other = problem;
+    for (float& x : other.input.values) x = -2 * x;
+    for (float& m : other.input.mask[0].values) m = 1 - m;
+    const auto expected = solve(problem).back();
+    const auto expected_other = solve(other).back();
+    for (int round = 0; round < 3; ++round) {
+        network.writeInput(0, problem.input.values);
+        network.writeMask(0, problem.input.mask[0].values);
+        check(network.forward(0));
+        expectAnswer(network, expected, problem.data_type);
+        network.writeInput(0, other.input.values);
+        network.writeMask(0, other.input.mask[0].values);
+        check(network.forward(0));
+        expectAnswer(network, expected_other, problem.data_type);
+        // In other tensors, with the mask of just now, whatever is in theirs.
+        network.writeInput(1, other.input.values);
+        check(network.forward(1, false));
+        expectAnswer(network, expected_other, problem.data_type, 1);
+    }
+}
+
+TEST_P(RandomNetworks, MoreTensorsThanPassesAreKept) {
+    const NetworkProblem problem = randomNetwork(5);
+    NetworkCase network(device_, problem);
+    const auto expected = solve(problem).back();
+    for (size_t set = 0; set < 20; ++set) check(network.forward(set));
+    for (size_t set = 0; set < 20; ++set) expectAnswer(network, expected, problem.data_type, set);
+    check(network.forward(0));
+    expectAnswer(network, expected, problem.data_type, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, RandomNetworks, ::testing::Values("cpu", "vulkan", "cuda"),
+                         [](const auto& row) { return row.param; });
+
+}  // namespace
+}  // namespace pconv::test
