@@ -1,7 +1,5 @@
 #include "inpaint_device.h"
 
-#include "error.h"
-
 namespace pconv::inpaint {
 
 namespace {
@@ -19,10 +17,6 @@ PconvTensor channelsLast(PconvBuffer buffer, int64_t height, int64_t width) {
 }
 
 }  // namespace
-
-void check(PconvStatus status) {
-    if (status != PCONV_SUCCESS) fail(status, pconvGetLastError());
-}
 
 SharedArray::SharedArray(PconvDevice device, size_t bytes) {
     PconvBuffer buffer = nullptr;

@@ -6,23 +6,9 @@
 #include <vector>
 
 #include "inpaint_relax.h"
-#include "pconv/pconv.h"
+#include "owned.h"
 
 namespace pconv::inpaint {
-
-// Throws Error where a call of the C API failed.
-void check(PconvStatus status);
-
-template <typename T, void (*kRelease)(T)>
-struct Release {
-    using pointer = T;
-    void operator()(T object) const { kRelease(object); }
-};
-template <typename T, void (*kRelease)(T)>
-using Owned = std::unique_ptr<T, Release<T, kRelease>>;
-using OwnedBuffer = Owned<PconvBuffer, pconvReleaseBuffer>;
-using OwnedMaskUpdate = Owned<PconvMaskUpdate, pconvReleaseMaskUpdate>;
-using OwnedConv = Owned<PconvPartialConv, pconvReleasePartialConv>;
 
 // A buffer the host works in: directly where it can address the device's memory, else in a copy.
 class SharedArray {

@@ -18,10 +18,6 @@ using MaskKind = MaskSource::Kind;
 
 constexpr size_t kKeptPasses = 16;
 
-void check(PconvStatus status) {
-    if (status != PCONV_SUCCESS) fail(status, pconvGetLastError());
-}
-
 PconvTensor planesOf(const Plan& plan, int64_t batch, int64_t planes, const Dims3& size, DataType type,
                      PconvBuffer buffer, size_t offset) {
     PconvTensor tensor{};
@@ -41,7 +37,7 @@ DataType planeType(MaskType type) {
 }
 
 // The caller's mask in the polarity of all others: what a window of one element leaves of it.
-OwnedUpdate makeInverted(PconvDevice device, const Plan& plan) {
+OwnedMaskUpdate makeInverted(PconvDevice device, const Plan& plan) {
     PconvPartialConvDesc desc = pconvDefaultPartialConvDesc(plan.spatial_dims);
     desc.batch = plan.batch;
     desc.in_channels = desc.out_channels = desc.groups = plan.mask_planes;
@@ -59,7 +55,7 @@ OwnedUpdate makeInverted(PconvDevice device, const Plan& plan) {
     form.segments = &segment;
     PconvMaskUpdate update = nullptr;
     check(pconvCreateMaskUpdate(device, &desc, &form, &update));
-    return OwnedUpdate(update);
+    return OwnedMaskUpdate(update);
 }
 
 bool uses(const Plan& plan, MaskKind kind) {

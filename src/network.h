@@ -7,21 +7,9 @@
 
 #include "handles.h"
 #include "network_plan.h"
+#include "owned.h"
 
 namespace pconv::network {
-
-struct ReleaseConv {
-    void operator()(PconvPartialConv conv) const { pconvReleasePartialConv(conv); }
-};
-struct ReleaseUpdate {
-    void operator()(PconvMaskUpdate update) const { pconvReleaseMaskUpdate(update); }
-};
-struct ReleaseBuffer {
-    void operator()(PconvBuffer buffer) const { pconvReleaseBuffer(buffer); }
-};
-using OwnedConv = std::unique_ptr<PconvPartialConv_T, ReleaseConv>;
-using OwnedUpdate = std::unique_ptr<PconvMaskUpdate_T, ReleaseUpdate>;
-using OwnedBuffer = std::unique_ptr<PconvBuffer_T, ReleaseBuffer>;
 
 // The caller's tensors of one pass; the mask has no buffer where the mask side is left as it is.
 struct Operands {
@@ -39,10 +27,10 @@ struct RecordedPass {
 struct PconvNetwork_T {
     std::shared_ptr<pconv::DeviceState> device;
     pconv::network::Plan plan;
-    pconv::network::OwnedBuffer arena, mask_arena;  // null where nothing lies in them
-    pconv::network::OwnedUpdate inverted;           // the network's mask in the polarity of the others
-    std::vector<pconv::network::OwnedConv> convs;   // by layer, null where it has none
-    std::vector<pconv::network::OwnedUpdate> updates;
+    pconv::OwnedBuffer arena, mask_arena;  // null where nothing lies in them
+    pconv::OwnedMaskUpdate inverted;       // the network's mask in the polarity of the others
+    std::vector<pconv::OwnedConv> convs;   // by layer, null where it has none
+    std::vector<pconv::OwnedMaskUpdate> updates;
     std::list<pconv::network::RecordedPass> passes;  // the latest first
     PconvTensor last_mask{};
     bool masks_computed = false;

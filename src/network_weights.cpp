@@ -12,10 +12,6 @@ using namespace pconv::network;
 
 namespace {
 
-void check(PconvStatus status) {
-    if (status != PCONV_SUCCESS) fail(status, pconvGetLastError());
-}
-
 std::string shapeText(const std::vector<uint64_t>& shape) {
     std::string text = "[";
     for (const uint64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
