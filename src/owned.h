@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 
 #include "error.h"
 #include "pconv/pconv.h"
@@ -14,7 +15,7 @@ struct Release {
     void operator()(T object) const { kRelease(object); }
 };
 template <typename T, void (*kRelease)(T)>
-using Owned = std::unique_ptr<T, Release<T, kRelease>>;
+using Owned = std::unique_ptr<std::remove_pointer_t<T>, Release<T, kRelease>>;
 using OwnedBuffer = Owned<PconvBuffer, pconvReleaseBuffer>;
 using OwnedMaskUpdate = Owned<PconvMaskUpdate, pconvReleaseMaskUpdate>;
 using OwnedConv = Owned<PconvPartialConv, pconvReleasePartialConv>;
