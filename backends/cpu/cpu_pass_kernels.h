@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu_gelu.h"
+#include "cpu_half_tile.h"
 #include "cpu_passes.h"
 #include "cpu_vector.h"
 
@@ -60,6 +61,21 @@ PCONV_INLINE void loadFullTile(const LoadRun& run, int64_t channel, int64_t pixe
     for (int i = 0; i < kLanes; ++i) store(to + i * run.block, rows[i]);
 }
 
+template <MaskType type, bool one_plane>
+PCONV_INLINE void loadHalfTile(const LoadRun& run, int64_t channel, int64_t pixel, const float* from,
+                               float* to) {
+    Vec rows[kHalf];
+    Keep keep{};
+    if constexpr (one_plane) keep = keepOf<type>(run, 0, pixel);
+#pragma GCC unroll 8
+    for (int i = 0; i < kHalf; ++i) {
+        if constexpr (!one_plane) keep = keepOf<type>(run, channel + i, pixel);
+        rows[i] = masked<type>(load(from + i * run.channel_stride), keep);
+    }
+    transposeHalf(rows);
+    storePixelPairs(rows, to, run.block);
+}
+
 // Fewer channels or pixels than lanes. `width` of the channels belong into the tile's place in the scratch: a
 // narrow tile's stores spill into the next pixels, which are written after it; beyond the last they must not.
 template <MaskType type>
@@ -100,6 +116,8 @@ void loadTransposed(const LoadRun& run) {
             const int64_t pixel = least(at, run.pixels - count);
             if (count == kLanes && tile == kLanes && c + kLanes <= run.channels)
                 loadFullTile<type, one_plane>(run, c, pixel, from + pixel, to + pixel * run.block);
+            else if (count == kLanes && width == kHalf && c + kHalf <= run.channels)
+                loadHalfTile<type, one_plane>(run, c, pixel, from + pixel, to + pixel * run.block);
             else
                 loadPartTile<type>(run, c, pixel, count, width, to + pixel * run.block);
         }
@@ -150,23 +168,40 @@ void loadPlanar(const LoadRun& run) {
     }
 }
 
+// One pixel, its channels together, into its place in every block.
+template <MaskType type>
+PCONV_INLINE void loadPixel(const LoadRun& run, int64_t pixel, const Keep& keep) {
+    const float* from = run.source + pixel * run.pixel_stride;
+    float* to = run.scratch + pixel * run.block;
+    for (int64_t first = 0; first < run.channels; first += run.block) {
+        const int64_t count = least(run.block, run.channels - first);
+        int64_t c = 0;
+        for (; c + kLanes <= count; c += kLanes) store(to + c, masked<type>(load(from + first + c), keep));
+        if (c + kHalf <= count) {
+            storeHalf(to + c, masked<type>(loadHalf(from + first + c), keep));
+            c += kHalf;
+        }
+        if (c < count) {
+            storePart(to + c, masked<type>(loadPart(from + first + c, count - c), keep), count - c);
+            c = count;
+        }
+        for (; c < run.block; ++c) to[c] = 0;
+        to += run.block_stride;
+    }
+}
+
 // Channels-last to channels-last or blocked, one mask plane.
 template <MaskType type>
-void loadInterleaved(const LoadRun& run) {
-    const int64_t padded = (run.channels + run.block - 1) / run.block * run.block;
-    for (int64_t p = 0; p < run.pixels; ++p) {
-        const float m = maskOf<type>(run, 0, p);
-        const float* from = run.source + p * run.pixel_stride;
-        for (int64_t first = 0; first < padded; first += run.block) {
-            float* to = run.scratch + first / run.block * run.block_stride + p * run.block;
-            const int64_t count = least(run.block, run.channels - first);
-            if (m == 0) {
-                __builtin_memset(to, 0, static_cast<size_t>(run.block) * sizeof(float));
-                continue;
-            }
-            for (int64_t c = 0; c < count; ++c)
-                to[c] = type == MaskType::fractional ? from[first + c] * m : from[first + c];
-            for (int64_t c = count; c < run.block; ++c) to[c] = 0;
+void loadInterleaved(const LoadRun& shared) {
+    const LoadRun run = shared;  // which no store of a pixel can change
+    for (int64_t first = 0; first < run.pixels; first += kLanes) {
+        const int64_t count = least(kLanes, run.pixels - first);
+        const Keep keep = keepOf<type>(run, 0, first, count);
+        for (int64_t i = 0; i < count; ++i) {
+            Keep of_pixel{};
+            if constexpr (type != MaskType::none) of_pixel.bits = of_pixel.bits + keep.bits[i];
+            if constexpr (type == MaskType::fractional) of_pixel.factor = of_pixel.factor + keep.factor[i];
+            loadPixel<type>(run, first + i, of_pixel);
         }
     }
 }
@@ -270,6 +305,19 @@ PCONV_INLINE void storeFullTile(const StoreRun& run, const float* from, const fl
               finished<fractional, activation>(rows[i], run, scale, Vec{} + bias[i]));
 }
 
+template <bool fractional, Activation activation>
+PCONV_INLINE void storeHalfTile(const StoreRun& run, const float* from, const float* bias, int64_t pixel,
+                                float* to) {
+    Vec rows[kHalf];
+    loadPixelPairs(rows, from, run.block);
+    transposeHalf(rows);
+    const Scale scale = scaleOf<fractional>(run, 0, pixel);
+#pragma GCC unroll 8
+    for (int i = 0; i < kHalf; ++i)
+        store(to + i * run.channel_stride,
+              finished<fractional, activation>(rows[i], run, scale, Vec{} + bias[i]));
+}
+
 // Fewer channels or pixels than lanes, or several ratios.
 template <bool fractional, Activation activation>
 void storePartTile(const StoreRun& run, int64_t channel, int64_t width, int64_t pixel, int64_t count) {
@@ -302,6 +350,8 @@ void storeTransposed(const StoreRun& run) {
             const int64_t pixel = least(at, run.pixels - count);
             if (same_scale && width == kLanes && count == kLanes)
                 storeFullTile<fractional, activation>(run, from + pixel * run.block, bias, pixel, to + pixel);
+            else if (same_scale && width == kHalf && count == kLanes)
+                storeHalfTile<fractional, activation>(run, from + pixel * run.block, bias, pixel, to + pixel);
             else
                 storePartTile<fractional, activation>(run, c, width, pixel, count);
         }
@@ -331,7 +381,8 @@ void storePlanar(const StoreRun& run) {
 
 template <bool fractional>
 PCONV_INLINE Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pixel) {
-    const ptrdiff_t at = channel / run.group_channels * run.group_stride + pixel;
+    const ptrdiff_t at =
+        (run.group_channels >= run.channels ? 0 : channel / run.group_channels * run.group_stride) + pixel;
     Scale scale{};
     scale.ratio = scale.ratio + (run.ratio == nullptr ? 1.0F : run.ratio[at]);
     if constexpr (fractional) scale.updated = scale.updated + run.updated_mask[at];
@@ -339,30 +390,47 @@ PCONV_INLINE Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pi
     return scale;
 }
 
-template <bool fractional, Activation activation>
-void storeInterleaved(const StoreRun& run) {
-    const bool same_scale = run.group_channels >= run.channels;
-    for (int64_t p = 0; p < run.pixels; ++p) {
-        Scale scale = scaleOfPixel<fractional>(run, 0, p);
-        float* to = run.output + p * run.pixel_stride;
-        for (int64_t c = 0; c < run.channels;) {
-            int64_t width = least(least(kLanes, run.channels - c), run.block - c % run.block);
-            if (!same_scale) {
-                scale = scaleOfPixel<fractional>(run, c, p);
-                width = least(width, run.group_channels - c % run.group_channels);
+// One pixel from its place in every block, its channels together.
+template <bool fractional, Activation activation, bool same_scale>
+PCONV_INLINE void storePixel(const StoreRun& run, int64_t pixel) {
+    constexpr float kNoBias[kLanes]{};
+    Scale scale = scaleOfPixel<fractional>(run, 0, pixel);
+    const float* from = run.scratch + pixel * run.block;
+    for (int64_t first = 0; first < run.channels; first += run.block) {
+        const int64_t count = least(run.block, run.channels - first);
+        for (int64_t c = 0; c < count;) {
+            int64_t width = least(kLanes, count - c);
+            if constexpr (!same_scale) {
+                scale = scaleOfPixel<fractional>(run, first + c, pixel);
+                width = least(width, run.group_channels - (first + c) % run.group_channels);
             }
-            const float* from = sumsOf(run, c, p);
+            const float* bias = run.bias == nullptr ? kNoBias : run.bias + first + c;
+            float* to = run.output + pixel * run.pixel_stride + first + c;
             if (width == kLanes) {
-                const Vec bias = run.bias == nullptr ? Vec{} : load(run.bias + c);
-                store(to + c, finished<fractional, activation>(load(from), run, scale, bias));
+                store(to, finished<fractional, activation>(load(from + c), run, scale, load(bias)));
+            } else if (width >= kHalf) {
+                width = kHalf;
+                storeHalf(to,
+                          finished<fractional, activation>(loadHalf(from + c), run, scale, loadHalf(bias)));
             } else {
-                const Vec bias = run.bias == nullptr ? Vec{} : loadPart(run.bias + c, width);
-                storePart(to + c, finished<fractional, activation>(loadPart(from, width), run, scale, bias),
+                const Vec sum = loadPart(from + c, width);
+                storePart(to, finished<fractional, activation>(sum, run, scale, loadPart(bias, width)),
                           width);
             }
             c += width;
         }
+        from += run.block_stride;
     }
+}
+
+template <bool fractional, Activation activation>
+void storeInterleaved(const StoreRun& shared) {
+    const StoreRun run = shared;  // which no store of a pixel can change
+    const bool same_scale = run.group_channels >= run.channels;
+    if (same_scale)
+        for (int64_t p = 0; p < run.pixels; ++p) storePixel<fractional, activation, true>(run, p);
+    else
+        for (int64_t p = 0; p < run.pixels; ++p) storePixel<fractional, activation, false>(run, p);
 }
 
 template <bool fractional, Activation activation>

@@ -216,12 +216,36 @@ void OneDnnPartialConv::finishMargins(const ForwardCall& call, int64_t n) const 
         }
 }
 
+// Whether a mask of one binary plane has no hole over the box's input.
+bool OneDnnPartialConv::allValid(const ForwardCall& call, const Box& box) const {
+    if (call.mask == MaskType::none) return true;
+    if (call.mask != MaskType::binary || !call.one_plane) return false;
+    const TensorRef& plane = call.update.planes()[0];
+    const bool hole_is_one = call.update.form().hole_is_one;
+    const auto& s = box.spans;
+    for (int64_t n = 0; n < (call.update.form().batch == 1 ? 1 : box.batch_size); ++n)
+        for (int64_t d = 0; d < s[0].input_size; ++d)
+            for (int64_t h = 0; h < s[1].input_size; ++h) {
+                const int64_t batch = call.update.form().batch == 1 ? 0 : box.batch_begin + n;
+                const auto* row = pointer<uint8_t>(plane) + batch * plane.strides[0] +
+                                  (s[0].input_begin + d) * plane.strides[2] +
+                                  (s[1].input_begin + h) * plane.strides[3] + s[2].input_begin;
+                const auto width = static_cast<size_t>(s[2].input_size);
+                const bool valid = hole_is_one
+                                       ? std::all_of(row, row + width, [](uint8_t m) { return m == 0; })
+                                       : std::memchr(row, 0, width) == nullptr;
+                if (!valid) return false;
+            }
+    return true;
+}
+
 bool OneDnnPartialConv::readsInputInPlace(const ForwardCall& call, const Box& box) const {
     const auto& s = box.spans;
-    return desc_.data_type == DataType::f32 && call.mask == MaskType::none &&
-           input_layout_ == ScratchLayout::channels_last && separate_groups_ == 1 &&
+    return desc_.data_type == DataType::f32 && input_layout_ == ScratchLayout::channels_last &&
+           separate_groups_ == 1 &&
            isDense(call.input.strides, desc_.in_channels, desc_.window.input,
-                   {s[0].input_size, s[1].input_size, s[2].input_size}, box.batch_size);
+                   {s[0].input_size, s[1].input_size, s[2].input_size}, box.batch_size) &&
+           allValid(call, box);
 }
 
 bool OneDnnPartialConv::writesOutputInPlace(const ForwardCall& call, const Box& box) const {

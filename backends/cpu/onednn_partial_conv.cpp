@@ -16,6 +16,8 @@ namespace pconv::cpu {
 namespace {
 
 constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
+// With fewer, the transforms take more time than they save.
+constexpr int64_t kLeastChannelsForWinograd = 32;
 
 size_t aligned(size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -57,7 +59,8 @@ void OneDnnPartialConv::plan() {
 
     const Box whole{0, desc_.batch, plan_.live};
     std::optional<Primitive> chosen;
-    if (desc_.fast_math) chosen = choosePrimitive(engine_, plainConv(whole), true);
+    if (desc_.fast_math && std::min(desc_.in_channels, desc_.out_channels) >= kLeastChannelsForWinograd)
+        chosen = choosePrimitive(engine_, plainConv(whole), true);
     if (chosen) {
         work.winograd = true;
         work.weight_bytes *= kWinogradWeightGrowth;

@@ -81,6 +81,7 @@ class OneDnnPartialConv final : public PartialConv {
     template <typename Test>
     bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
     bool allHoles(const ForwardCall& call, const Box& box) const;
+    bool allValid(const ForwardCall& call, const Box& box) const;
     bool anySparse(const ForwardCall& call, const Box& box) const;
     size_t formFor(const ForwardCall& call, size_t box) const;
     void zeroBox(const ForwardCall& call, const Box& box) const;

@@ -244,6 +244,23 @@ TEST_P(Settings, WeightsMayBeSetAgain) {
     }
 }
 
+// What is all valid may be read where it lies; what has one hole may not.
+TEST_P(Settings, FewHolesInOneOfTwoPictures) {
+    const Placement dense{PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CHANNELS_LAST};
+    for (const int64_t mask_batch : {1, 2})
+        for (const int64_t hole : {0, 5, 16 * 24 - 1}) {
+            Problem p = makeProblem(2, 16, 32, {16, 24}, 3, 1, 1);
+            fillUniform(p, 40);
+            p.mask_batch = mask_batch;
+            p.segments = {{1, 1, std::vector<float>(static_cast<size_t>(mask_batch * 16 * 24), 1.0F)}};
+            EXPECT_TRUE(conforms(GetParam(), p, dense)) << "no holes";
+            p.segments[0].values[static_cast<size_t>((mask_batch - 1) * 16 * 24 + hole)] = 0;
+            fillHoles(p, std::numeric_limits<float>::quiet_NaN());
+            EXPECT_TRUE(conforms(GetParam(), p, dense)) << hole;
+            EXPECT_TRUE(conforms(GetParam(), withPolarityFlipped(p), dense)) << hole << " flipped";
+        }
+}
+
 TEST_P(Settings, AMaskChangedInPlaceIsSeenWhenComputedAgain) {
     for (const MaskContent content : {MaskContent::binary, MaskContent::fractions}) {
         Problem p = plain(29, content);
