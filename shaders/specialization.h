@@ -22,6 +22,10 @@
 #define SPEC_THREAD_M 6
 #define SPEC_THREAD_N 7
 
+// upsample: bytes of an element, and how often one is repeated along the destination's dense axis
+#define SPEC_BYTES 3
+#define SPEC_FACTOR 4
+
 #define MASK_NONE 0        // nothing to mask: only the input's border counts
 #define MASK_BITS 1        // bit planes
 #define MASK_FRACTIONAL 2  // f32 planes

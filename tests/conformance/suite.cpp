@@ -207,6 +207,14 @@ std::vector<NamedProblem> settings() {
     return all;
 }
 
+Problem activated(PconvActivation activation, uint32_t seed) {
+    Problem p = makeProblem(2, 6, 8, {13, 18}, 3, 1, 1);
+    addPlane(p, seed, MaskContent::binary, 2);
+    fillUniform(p, seed + 1);
+    p.activation = activation;
+    return p;
+}
+
 Problem volume(uint32_t seed, MaskContent content) {
     Problem p = makeProblem(1, 4, 6, {5, 7, 8}, 3, 1, 1);
     addPlane(p, seed, content, 1);
@@ -300,6 +308,14 @@ std::vector<SuiteCase> conformanceSuite(const std::filesystem::path& cases_folde
             suite.addExact("f16_" + name, "half", inType(entry.problem, PCONV_DATA_TYPE_F16));
             addHalf(suite, "backward_" + name, withGradient(entry.problem, ++seed));
         }
+    }
+    const std::pair<const char*, PconvActivation> activations[] = {
+        {"relu", PCONV_ACTIVATION_RELU},
+        {"leaky_relu", PCONV_ACTIVATION_LEAKY_RELU},
+        {"gelu", PCONV_ACTIVATION_GELU}};
+    for (const auto& [name, activation] : activations) {
+        suite.addRounded(name, "core", activated(activation, 41));
+        addHalf(suite, name, activated(activation, 43));
     }
     suite.add("safety/odd_sizes", "core", "safety", [](const Row& row) { return oddSizes(row, 67); });
     suite.addRounded("binary_3d", "volume", volume(31, MaskContent::binary));
