@@ -74,7 +74,7 @@ memory::desc inputOf(const BackwardWeights& found) {
 }
 
 // Vector kernels for gradients, as oneDNN 2.6 has them, are not always right where channels of channels-last
-// tensors do not fill whole vectors, and where a window is wider than the input.
+// tensors do not fill whole vectors, and where a window is larger than the input.
 template <typename Choice>
 bool isTrusted(const Choice& found, const PlainConv& conv) {
     constexpr int64_t kVector = 16;
@@ -82,8 +82,11 @@ bool isTrusted(const Choice& found, const PlainConv& conv) {
         found.input == ScratchLayout::channels_last || found.output == ScratchLayout::channels_last;
     const bool whole =
         conv.in_channels / conv.groups % kVector == 0 && conv.out_channels / conv.groups % kVector == 0;
-    const int64_t reach = conv.window.dilation[2] * (conv.window.kernel[2] - 1) + 1;
-    return !found.specialized || ((!channels_last || whole) && reach <= conv.spans[2].input_size);
+    bool inside = true;
+    for (size_t d = 0; d < 3; ++d)
+        inside =
+            inside && conv.window.dilation[d] * (conv.window.kernel[d] - 1) + 1 <= conv.spans[d].input_size;
+    return !found.specialized || ((!channels_last || whole) && inside);
 }
 
 template <typename Choice>

@@ -290,6 +290,35 @@ TEST_P(CpuBackward, LargerShapesMatchTheOracle) {
             }
 }
 
+// What oneDNN's vector kernels of gradients are not always right for.
+TEST_P(CpuBackward, WindowsLargerThanTheInputMatchTheOracle) {
+    const Type& type = GetParam();
+    for (const std::vector<int64_t>& kernel :
+         {std::vector<int64_t>{6, 7, 1}, {6, 3, 1}, {3, 7, 1}, {3, 3, 7}}) {
+        Problem p = Problem::ofDims(3);
+        p.batch = 2;
+        p.in_channels = 2;
+        p.out_channels = 3;
+        p.size = {5, 6, 6};
+        p.kernel = kernel;
+        p.stride = {2, 3, 1};
+        p.padding = {3, 3, kernel[2] / 2};
+        addPlane(p, 5, MaskContent::binary, 2);
+        fillUniform(p, 6);
+        std::mt19937 engine(7);
+        p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
+        for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
+        for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
+            for (float& value : *values) value = rounded(value, type.type);
+        SCOPED_TRACE("kernel " + std::to_string(kernel[0]) + "x" + std::to_string(kernel[1]) + "x" +
+                     std::to_string(kernel[2]));
+        const Answer answer = solve(p);
+        Call call;
+        call.type = type.type;
+        expectConforms(p, answer, resultsOf(withPoisonedHoles(p, answer), call), type, 0);
+    }
+}
+
 TEST_P(CpuBackward, TwoRunsAreBitEqual) {
     for (int dims = 1; dims <= 3; ++dims) {
         const Problem p = largeProblem(dims, 1, true);
