@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "pconv/pconv.h"
+
 namespace pconv::app {
 
 enum ExitCode {
@@ -31,6 +33,10 @@ void addDevicesCommand(CLI::App& app, Action& action);
 void addRunCommand(CLI::App& app, Action& action);
 void addInpaintCommand(CLI::App& app, Action& action);
 void addConformanceCommand(CLI::App& app, Action& action);
+void addBenchCommand(CLI::App& app, Action& action);
+
+/// "cpu", "discrete-gpu", ...
+const char* deviceTypeName(PconvDeviceType type);
 
 /// Writes to stdout, and fails where it cannot.
 void print(const std::string& text);

@@ -57,22 +57,6 @@ std::vector<Listed> listDevices() {
     return devices;
 }
 
-const char* typeName(PconvDeviceType type) {
-    switch (type) {
-        case PCONV_DEVICE_TYPE_CPU:
-            return "cpu";
-        case PCONV_DEVICE_TYPE_DISCRETE_GPU:
-            return "discrete-gpu";
-        case PCONV_DEVICE_TYPE_INTEGRATED_GPU:
-            return "integrated-gpu";
-        case PCONV_DEVICE_TYPE_SOFTWARE:
-            return "software";
-        case PCONV_DEVICE_TYPE_OTHER:
-            break;
-    }
-    return "other";
-}
-
 /// As text, or null where the device has none.
 nlohmann::ordered_json uuidOf(const PconvDeviceInfo& info) {
     if (std::all_of(std::begin(info.uuid), std::end(info.uuid), [](uint8_t byte) { return byte == 0; }))
@@ -109,7 +93,7 @@ std::string jsonText() {
         devices.push_back({{"index", devices.size()},
                            {"name", device.info.name},
                            {"backend", device.info.backend},
-                           {"type", typeName(device.info.type)},
+                           {"type", deviceTypeName(device.info.type)},
                            {"uuid", uuidOf(device.info)},
                            {"memory_bytes", device.info.memory_bytes},
                            {"driver", device.info.driver},
@@ -150,7 +134,7 @@ std::string plainText() {
             if (!value.empty()) text += "     " + padded(label, kLabelWidth) + value + "\n";
         };
         text += "  " + std::to_string(index++) + "  " + device.info.name + "\n";
-        line("backend", std::string(device.info.backend) + " (" + typeName(device.info.type) + ")");
+        line("backend", std::string(device.info.backend) + " (" + deviceTypeName(device.info.type) + ")");
         line("memory", memoryText(device.info.memory_bytes));
         line("driver", device.info.driver);
         line("features", device.info.features);
@@ -165,6 +149,22 @@ std::string plainText() {
 }
 
 }  // namespace
+
+const char* deviceTypeName(PconvDeviceType type) {
+    switch (type) {
+        case PCONV_DEVICE_TYPE_CPU:
+            return "cpu";
+        case PCONV_DEVICE_TYPE_DISCRETE_GPU:
+            return "discrete-gpu";
+        case PCONV_DEVICE_TYPE_INTEGRATED_GPU:
+            return "integrated-gpu";
+        case PCONV_DEVICE_TYPE_SOFTWARE:
+            return "software";
+        case PCONV_DEVICE_TYPE_OTHER:
+            break;
+    }
+    return "other";
+}
 
 void addDevicesCommand(CLI::App& app, Action& action) {
     CLI::App* command = app.add_subcommand("devices", kAbout);

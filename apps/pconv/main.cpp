@@ -30,6 +30,8 @@ Examples:
       compute one partial convolution on tensors from a file
   pconv conformance --device vulkan --report report.json
       hold a device to the reference numerics
+  pconv bench --table 2d
+      how fast a device is, beside its plain convolution
 
 'pconv COMMAND --help' says more about each.
 
@@ -98,12 +100,13 @@ int runCommand(int argc, char** argv) {
     addRunCommand(app, action);
     addDevicesCommand(app, action);
     addConformanceCommand(app, action);
+    addBenchCommand(app, action);
     int code = kExitSuccess;
     if (parse(app, argc, argv, code)) {
         if (!action)
-            throw CommandError(
-                kExitBadInput,
-                "no command is given; expected inpaint, run, devices or conformance (see 'pconv --help')");
+            throw CommandError(kExitBadInput,
+                               "no command is given; expected inpaint, run, devices, conformance or bench "
+                               "(see 'pconv --help')");
         action();
     }
     return code;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 namespace pconv::app {
 
 /// From now on Ctrl-C and its like remove the temporary file and end the process with 128 + the signal's
@@ -17,5 +19,11 @@ bool stderrIsTerminal();
 /// Lets the threads of OpenMP sleep while they wait, unless the environment says how they wait. To be called
 /// before a backend is opened.
 void letThreadsSleep();
+
+/// The CPU's largest cache, 0 if unknown.
+std::uint64_t lastLevelCacheBytes();
+
+/// How many threads want to run, as an average of the last minute; negative if unknown.
+double machineLoad();
 
 }  // namespace pconv::app
