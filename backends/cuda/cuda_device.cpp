@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cuda_recording.h"
+#include "cuda_timer.h"
 #include "cudnn_context.h"
 #include "kernels/strided_copy.h"
 
@@ -70,7 +72,7 @@ CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
 CudaDevice::~CudaDevice() {
     try {
         const CurrentDevice current(index_);
-        cudaStreamSynchronize(stream_->handle());
+        cudaStreamSynchronize(stream_->queue());
         cudnn_.reset();
         pinned_.reset();
     } catch (const std::exception&) {
@@ -96,6 +98,7 @@ std::shared_ptr<Buffer> CudaDevice::importNative(uint64_t handle, size_t offset,
 }
 
 void CudaDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {
+    stream_->refuseInCapture("writing a buffer");
     const CurrentDevice current(index_);
     char* to = static_cast<CudaBuffer&>(buffer).data() + offset;
     const char* from = static_cast<const char*>(source);
@@ -112,6 +115,7 @@ void CudaDevice::write(Buffer& buffer, size_t offset, const void* source, size_t
 }
 
 void CudaDevice::read(Buffer& buffer, size_t offset, void* destination, size_t bytes) {
+    stream_->refuseInCapture("reading a buffer");
     const CurrentDevice current(index_);
     const char* from = static_cast<CudaBuffer&>(buffer).data() + offset;
     char* to = static_cast<char*>(destination);
@@ -143,6 +147,14 @@ void CudaDevice::wait() {
     stream_->wait();
 }
 
+std::unique_ptr<Recording> CudaDevice::record(std::function<void()> enqueue) {
+    return std::make_unique<CudaRecording>(stream_, enqueue);
+}
+
+std::unique_ptr<Timer> CudaDevice::makeTimer() {
+    return std::make_unique<CudaTimer>(stream_);
+}
+
 void CudaDevice::convert(const TensorRef& source, const TensorRef& destination,
                          const std::array<int64_t, 5>& dims) {
     const CurrentDevice current(index_);
@@ -160,7 +172,7 @@ void CudaDevice::convert(const TensorRef& source, const TensorRef& destination,
 }
 
 CudnnContext& CudaDevice::cudnn() const {
-    if (cudnn_ == nullptr) cudnn_ = std::make_unique<CudnnContext>(info_, host_, stream());
+    if (cudnn_ == nullptr) cudnn_ = std::make_unique<CudnnContext>(info_, host_, stream_);
     return *cudnn_;
 }
 

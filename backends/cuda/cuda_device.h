@@ -28,6 +28,12 @@ class CudaDevice final : public Device {
     void wait() override;
     void convert(const TensorRef& source, const TensorRef& destination,
                  const std::array<int64_t, 5>& dims) override;
+    void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
+                  const Dims3& factor) override;
+    // cuDNN's and cuda:igemm's.
+    Layout preferredLayout() const override { return Layout::channels_last; }
+    std::unique_ptr<Recording> record(std::function<void()> enqueue) override;
+    std::unique_ptr<Timer> makeTimer() override;
     std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
 

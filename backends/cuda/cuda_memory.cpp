@@ -57,6 +57,7 @@ Stream::~Stream() {
     int before = -1;
     if (cudaGetDevice(&before) == cudaSuccess && cudaSetDevice(device_) == cudaSuccess) {
         cudaStreamSynchronize(stream_);
+        if (capture_ != nullptr) cudaStreamDestroy(capture_);
         if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
         if (owned_) cudaStreamDestroy(stream_);
         cudaSetDevice(before);
@@ -64,7 +65,37 @@ Stream::~Stream() {
 }
 
 void Stream::wait() {
+    refuseInCapture("waiting");
     check(cudaStreamSynchronize(stream_), "waiting for the stream");
+}
+
+void Stream::refuseInCapture(const char* what) const {
+    if (capturing_) fail(PCONV_ERROR_UNSUPPORTED, std::string(what) + " cannot be recorded");
+}
+
+void Stream::beginCapture() {
+    refuseInCapture("a recording within another");
+    if (capture_ == nullptr)
+        check(cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    // Relaxed: a kernel's first launch may load it, and what other threads of the host do is theirs.
+    check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeRelaxed), "recording work");
+    capturing_ = true;
+}
+
+cudaGraph_t Stream::endCapture() {
+    capturing_ = false;
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(capture_, &graph), "recording work");
+    return graph;
+}
+
+void Stream::cancelCapture() noexcept {
+    if (!capturing_) return;
+    capturing_ = false;
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(capture_, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();  // of a capture that an error has ended
 }
 
 // ---- Buffers --------------------------------------------------------------------------------------------
@@ -76,7 +107,7 @@ OwnedCudaBuffer::OwnedCudaBuffer(std::shared_ptr<Stream> stream, Host& host, siz
     try {
         const CurrentDevice current(stream_->device());
         status = stream_->pool() != nullptr
-                     ? cudaMallocFromPoolAsync(&data_, bytes, stream_->pool(), stream_->handle())
+                     ? cudaMallocFromPoolAsync(&data_, bytes, stream_->pool(), stream_->queue())
                      : cudaMalloc(&data_, bytes);
     } catch (...) {
         host_.released(bytes);
@@ -93,7 +124,7 @@ OwnedCudaBuffer::OwnedCudaBuffer(std::shared_ptr<Stream> stream, Host& host, siz
 
 OwnedCudaBuffer::~OwnedCudaBuffer() {
     if (stream_->pool() != nullptr)
-        cudaFreeAsync(data_, stream_->handle());
+        cudaFreeAsync(data_, stream_->queue());
     else
         cudaFree(data_);  // waits for the device
     host_.released(size());
@@ -123,7 +154,7 @@ HostCudaBuffer::HostCudaBuffer(std::shared_ptr<Stream> stream, void* memory, siz
 }
 
 HostCudaBuffer::~HostCudaBuffer() {
-    cudaStreamSynchronize(stream_->handle());
+    cudaStreamSynchronize(stream_->queue());
     if (registered_) cudaHostUnregister(memory_);
 }
 

@@ -33,9 +33,19 @@ class Stream {
     ~Stream();  // waits
 
     int device() const { return device_; }
-    cudaStream_t handle() const { return stream_; }
+    // Where memory is allocated and freed, and what has been recorded is submitted.
+    cudaStream_t queue() const { return stream_; }
+    // Where work is enqueued: the queue, or what captures while work is recorded.
+    cudaStream_t handle() const { return capturing_ ? capture_ : stream_; }
     cudaMemPool_t pool() const { return pool_; }  // null where the device has none
     void wait();
+
+    // From here on work is captured, on a stream of our own, as the host's may be the legacy one, which
+    // cannot.
+    void beginCapture();
+    cudaGraph_t endCapture();
+    void cancelCapture() noexcept;
+    void refuseInCapture(const char* what) const;
 
   private:
     void makePool();
@@ -44,6 +54,8 @@ class Stream {
     bool owned_;
     cudaStream_t stream_ = nullptr;
     cudaMemPool_t pool_ = nullptr;
+    cudaStream_t capture_ = nullptr;
+    bool capturing_ = false;
 };
 
 class CudaBuffer : public Buffer {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "cuda_status.h"
+#include "cuda_timer.h"
 #include "platform/cache_file.h"
 
 namespace pconv::cuda {
@@ -39,18 +39,6 @@ class Scratch {
     void* data_ = nullptr;
 };
 
-class Event {
-  public:
-    Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
-    Event(const Event&) = delete;
-    Event& operator=(const Event&) = delete;
-    ~Event() { cudaEventDestroy(event_); }
-    cudaEvent_t handle() const { return event_; }
-
-  private:
-    cudaEvent_t event_ = nullptr;
-};
-
 }  // namespace
 
 std::string cudnnEnvironment(const DeviceInfo& device) {
@@ -60,11 +48,14 @@ std::string cudnnEnvironment(const DeviceInfo& device) {
            PCONV_BUILD_VERSION;
 }
 
-CudnnContext::CudnnContext(const DeviceInfo& device, const Host& host, cudaStream_t stream)
-    : host_(host), stream_(stream), cache_(platform::cacheFolder(), cudnnEnvironment(device)) {
+CudnnContext::CudnnContext(const DeviceInfo& device, const Host& host, std::shared_ptr<Stream> stream)
+    : host_(host),
+      stream_(std::move(stream)),
+      handles_stream_(stream_->queue()),
+      cache_(platform::cacheFolder(), cudnnEnvironment(device)) {
     check(cuda::cudnn().create(&handle_), "cudnnCreate");
     try {
-        check(cuda::cudnn().setStream(handle_, stream), "cudnnSetStream");
+        check(cuda::cudnn().setStream(handle_, handles_stream_), "cudnnSetStream");
         target_ = std::make_unique<CudnnTarget>(handle_);
     } catch (...) {
         cuda::cudnn().destroy(handle_);
@@ -82,7 +73,7 @@ std::shared_ptr<const CudnnPlan> CudnnContext::plan(const CudnnConv& conv) {
     return plan;
 }
 
-std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) const {
+std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) {
     const std::string key = conv.key();
     const std::string kept = cache_.read(key);
     if (!kept.empty())
@@ -90,7 +81,7 @@ std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) const {
     auto plans = build(conv, timingAsked() ? kTimedPlans : 1);
     size_t best = 0;
     if (plans.size() > 1) {
-        std::vector<float> times;
+        std::vector<double> times;
         for (const auto& plan : plans) times.push_back(milliseconds(conv, *plan));
         best = static_cast<size_t>(std::min_element(times.begin(), times.end()) - times.begin());
         if (host_.verbosity() >= 2)
@@ -125,7 +116,11 @@ std::vector<std::unique_ptr<CudnnPlan>> CudnnContext::build(const CudnnConv& con
     return plans;
 }
 
-void CudnnContext::execute(const CudnnPlan& plan, const CudnnTensors& tensors, void* workspace) const {
+void CudnnContext::execute(const CudnnPlan& plan, const CudnnTensors& tensors, void* workspace) {
+    if (handles_stream_ != stream_->handle()) {
+        check(cuda::cudnn().setStream(handle_, stream_->handle()), "cudnnSetStream");
+        handles_stream_ = stream_->handle();
+    }
     std::vector<int64_t> ids;
     std::vector<void*> pointers;
     for (const auto& [id, data] : tensors) {
@@ -140,25 +135,21 @@ void CudnnContext::execute(const CudnnPlan& plan, const CudnnTensors& tensors, v
     check(cuda::cudnn().execute(handle_, plan.descriptor().handle(), pack.handle()), "running a plan");
 }
 
-float CudnnContext::milliseconds(const CudnnConv& conv, const CudnnPlan& plan) const {
+double CudnnContext::milliseconds(const CudnnConv& conv, const CudnnPlan& plan) {
     std::vector<std::unique_ptr<Scratch>> memory;
     CudnnTensors tensors;
     for (const auto& [id, bytes] : conv.tensorBytes()) {
-        memory.push_back(std::make_unique<Scratch>(bytes, stream_));
+        memory.push_back(std::make_unique<Scratch>(bytes, stream_->queue()));
         tensors.emplace_back(id, memory.back()->data());
     }
-    const Scratch workspace(plan.workspaceBytes(), stream_);
-    const Event begin;
-    const Event end;
+    const Scratch workspace(plan.workspaceBytes(), stream_->queue());
+    EventPair events;
     for (int i = 0; i <= kTimedRuns; ++i) {
-        if (i == 1) check(cudaEventRecord(begin.handle(), stream_), "cudaEventRecord");
+        if (i == 1) events.begin(stream_->queue());
         execute(plan, tensors, workspace.data());
     }
-    check(cudaEventRecord(end.handle(), stream_), "cudaEventRecord");
-    check(cudaEventSynchronize(end.handle()), "timing a plan");
-    float time = 0;
-    check(cudaEventElapsedTime(&time, begin.handle(), end.handle()), "cudaEventElapsedTime");
-    return time / kTimedRuns;
+    events.end(stream_->queue());
+    return events.seconds() * 1e3 / kTimedRuns;
 }
 
 }  // namespace pconv::cuda

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend.h"
+#include "cuda_memory.h"
 #include "cudnn_plan.h"
 #include "cudnn_plan_cache.h"
 
@@ -18,7 +18,7 @@ using CudnnTensors = std::vector<std::pair<int64_t, void*>>;
 
 class CudnnContext {
   public:
-    CudnnContext(const DeviceInfo& device, const Host& host, cudaStream_t stream);
+    CudnnContext(const DeviceInfo& device, const Host& host, std::shared_ptr<Stream> stream);
     CudnnContext(const CudnnContext&) = delete;
     CudnnContext& operator=(const CudnnContext&) = delete;
     ~CudnnContext();
@@ -29,16 +29,17 @@ class CudnnContext {
     // 1. Throws where cuDNN has none.
     std::shared_ptr<const CudnnPlan> plan(const CudnnConv& conv);
     // Enqueues.
-    void execute(const CudnnPlan& plan, const CudnnTensors& tensors, void* workspace) const;
+    void execute(const CudnnPlan& plan, const CudnnTensors& tensors, void* workspace);
 
   private:
-    std::unique_ptr<CudnnPlan> findPlan(const CudnnConv& conv) const;
+    std::unique_ptr<CudnnPlan> findPlan(const CudnnConv& conv);
     std::vector<std::unique_ptr<CudnnPlan>> build(const CudnnConv& conv, size_t most) const;
-    float milliseconds(const CudnnConv& conv, const CudnnPlan& plan) const;
+    double milliseconds(const CudnnConv& conv, const CudnnPlan& plan);
 
     const Host& host_;
-    cudaStream_t stream_;
+    std::shared_ptr<Stream> stream_;
     cudnnHandle_t handle_ = nullptr;
+    cudaStream_t handles_stream_ = nullptr;
     std::unique_ptr<CudnnTarget> target_;
     CudnnPlanCache cache_;
     std::map<std::string, std::shared_ptr<const CudnnPlan>> plans_;  // in use, by their graphs

@@ -1,6 +1,6 @@
-// The CUDA runtime on the CPU, as far as the backend asks for it: one device whose memory is the host's and
-// whose stream does at once what is enqueued. Memory is poisoned when it is made and when it is freed, and
-// what a real runtime would refuse is refused.
+// The CUDA runtime on the CPU, as far as the backend asks for it: one device whose memory is the host's.
+// Memory is poisoned when it is made and when it is freed, and what a real runtime would refuse is refused.
+// Streams are in fake_streams.cpp.
 #include <cuda_runtime_api.h>
 
 #include <cstdlib>
@@ -8,6 +8,8 @@
 #include <map>
 #include <mutex>
 #include <new>
+
+#include "stand_in.h"
 
 namespace {
 
@@ -48,7 +50,19 @@ const Block* find(const void* pointer, size_t bytes) {
     return at + bytes <= next->first + next->second.bytes ? &next->second : nullptr;
 }
 
-cudaError_t allocate(void** pointer, size_t bytes, cudaMemoryType type, bool in_order) {
+// What is not in a stream's order a capture may forbid.
+cudaError_t refusal(bool in_order, cudaStream_t stream) {
+    using namespace pconv::cuda_stand_in;
+    return static_cast<cudaError_t>(in_order ? refusalOfMemory(stream) : refusalOfUnsafeCall());
+}
+
+cudaError_t enqueue(cudaStream_t stream, pconv::cuda_stand_in::Work work) {
+    return report(static_cast<cudaError_t>(pconv::cuda_stand_in::enqueue(stream, std::move(work))));
+}
+
+cudaError_t allocate(void** pointer, size_t bytes, cudaMemoryType type, bool in_order,
+                     cudaStream_t stream = nullptr) {
+    if (const cudaError_t status = refusal(in_order, stream); status != cudaSuccess) return report(status);
     void* memory = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
     if (memory == nullptr) return report(cudaErrorMemoryAllocation);
     std::memset(memory, kFresh, bytes);
@@ -58,8 +72,9 @@ cudaError_t allocate(void** pointer, size_t bytes, cudaMemoryType type, bool in_
     return cudaSuccess;
 }
 
-cudaError_t release(void* pointer, cudaMemoryType type, bool in_order) {
+cudaError_t release(void* pointer, cudaMemoryType type, bool in_order, cudaStream_t stream = nullptr) {
     if (pointer == nullptr) return cudaSuccess;
+    if (const cudaError_t status = refusal(in_order, stream); status != cudaSuccess) return report(status);
     const std::lock_guard<std::mutex> lock(runtime().mutex);
     const auto found = runtime().blocks.find(static_cast<char*>(pointer));
     if (found == runtime().blocks.end() || found->second.type != type || found->second.in_order != in_order)
@@ -76,6 +91,10 @@ bool isCopyable(const void* pointer, size_t bytes) {
 }
 
 }  // namespace
+
+int pconv::cuda_stand_in::remember(int status) {
+    return report(static_cast<cudaError_t>(status));
+}
 
 extern "C" {
 
@@ -124,54 +143,20 @@ cudaError_t cudaGetLastError() {
 }
 
 const char* cudaGetErrorName(cudaError_t status) {
-    return status == cudaSuccess ? "cudaSuccess" : "cudaError";
+    switch (status) {
+        case cudaSuccess:
+            return "cudaSuccess";
+        case cudaErrorUnknown:
+            return "cudaErrorUnknown";
+        case cudaErrorStreamCaptureInvalidated:
+            return "cudaErrorStreamCaptureInvalidated";
+        default:
+            return "cudaError";
+    }
 }
 
 const char* cudaGetErrorString(cudaError_t status) {
     return status == cudaErrorMemoryAllocation ? "out of memory" : "an error of the runtime's stand-in";
-}
-
-// ---- Streams and events: all has been done when the enqueuing call returns ----
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
-    *stream = reinterpret_cast<cudaStream_t>(new int(0));
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-    return cudaStreamCreateWithFlags(stream, 0);
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    delete reinterpret_cast<int*>(stream);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t /*stream*/) {
-    return cudaSuccess;
-}
-cudaError_t cudaStreamGetDevice(cudaStream_t /*stream*/, int* device) {
-    *device = 0;
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
-    *event = reinterpret_cast<cudaEvent_t>(new int(0));
-    return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-    return cudaEventCreateWithFlags(event, 0);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    delete reinterpret_cast<int*>(event);
-    return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t /*stream*/) {
-    ++*reinterpret_cast<int*>(event);
-    return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-    return report(*reinterpret_cast<int*>(event) > 0 ? cudaSuccess : cudaErrorInvalidValue);
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t /*begin*/, cudaEvent_t /*end*/) {
-    *milliseconds = 1;
-    return cudaSuccess;
 }
 
 // ---- Memory ----
@@ -190,14 +175,14 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t /*pool*/, cudaMemPoolAttr attr
     return report(attribute == cudaMemPoolAttrReleaseThreshold ? cudaSuccess : cudaErrorInvalidValue);
 }
 cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t /*pool*/,
-                                    cudaStream_t /*stream*/) {
-    return allocate(pointer, bytes, cudaMemoryTypeDevice, true);
+                                    cudaStream_t stream) {
+    return allocate(pointer, bytes, cudaMemoryTypeDevice, true, stream);
 }
-cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t /*stream*/) {
-    return allocate(pointer, bytes, cudaMemoryTypeDevice, true);
+cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
+    return allocate(pointer, bytes, cudaMemoryTypeDevice, true, stream);
 }
-cudaError_t cudaFreeAsync(void* pointer, cudaStream_t /*stream*/) {
-    return release(pointer, cudaMemoryTypeDevice, true);
+cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
+    return release(pointer, cudaMemoryTypeDevice, true, stream);
 }
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     return allocate(pointer, bytes, cudaMemoryTypeDevice, false);
@@ -213,6 +198,7 @@ cudaError_t cudaFreeHost(void* pointer) {
 }
 
 cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned /*flags*/) {
+    if (const cudaError_t status = refusal(false, nullptr); status != cudaSuccess) return report(status);
     const std::lock_guard<std::mutex> lock(runtime().mutex);
     if (find(pointer, 1) != nullptr) return report(cudaErrorHostMemoryAlreadyRegistered);
     runtime().blocks[static_cast<char*>(pointer)] = {bytes, cudaMemoryTypeHost, false};
@@ -239,18 +225,22 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t /*stream*/) {
-    const std::lock_guard<std::mutex> lock(runtime().mutex);
-    if (kind != cudaMemcpyDefault || !isCopyable(to, bytes) || !isCopyable(from, bytes))
-        return report(cudaErrorInvalidValue);
-    std::memmove(to, from, bytes);
-    return cudaSuccess;
+                            cudaStream_t stream) {
+    return enqueue(stream, [=] {
+        const std::lock_guard<std::mutex> lock(runtime().mutex);
+        if (kind != cudaMemcpyDefault || !isCopyable(to, bytes) || !isCopyable(from, bytes))
+            return cudaErrorInvalidValue;
+        std::memmove(to, from, bytes);
+        return cudaSuccess;
+    });
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t /*stream*/) {
-    const std::lock_guard<std::mutex> lock(runtime().mutex);
-    if (bytes > 0 && find(to, bytes) == nullptr) return report(cudaErrorInvalidValue);
-    std::memset(to, value, bytes);
-    return cudaSuccess;
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+    return enqueue(stream, [=] {
+        const std::lock_guard<std::mutex> lock(runtime().mutex);
+        if (bytes > 0 && find(to, bytes) == nullptr) return cudaErrorInvalidValue;
+        std::memset(to, value, bytes);
+        return cudaSuccess;
+    });
 }
 
 }  // extern "C"

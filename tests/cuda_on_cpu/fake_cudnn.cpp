@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "half.h"
+#include "stand_in.h"
 
 struct cudnnContext {
     cudaStream_t stream = nullptr;
@@ -320,6 +321,7 @@ class Execution {
             if (mode == CUDNN_POINTWISE_MUL) value *= other;
             if (mode == CUDNN_POINTWISE_ADD) value += other;
             if (mode == CUDNN_POINTWISE_RELU_FWD) value = value < 0 ? slope * value : value;
+            if (mode == CUDNN_POINTWISE_GELU_FWD) value = value * (1 + std::erf(value / std::sqrt(2.0))) / 2;
         });
         return store(y, xs) ? CUDNN_STATUS_SUCCESS
                             : refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a result is missing");
@@ -476,21 +478,23 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
     return refuse(CUDNN_STATUS_NOT_SUPPORTED, "no such attribute here");
 }
 
-cudnnStatus_t cudnnBackendExecute(cudnnHandle_t /*handle*/, cudnnBackendDescriptor_t plan,
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack) {
-    const Data& data = *descriptor(plan).data;
-    const Data& tensors = *descriptor(pack).data;
-    if (tensors.value<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, nullptr) == nullptr)
+    const std::shared_ptr<const Data> data = descriptor(plan).data;
+    const std::shared_ptr<const Data> tensors = descriptor(pack).data;
+    if (tensors->value<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, nullptr) == nullptr)
         return refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "there is no workspace");
-    const auto engine =
-        data.other(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)->other(CUDNN_ATTR_ENGINECFG_ENGINE);
-    Execution execution(tensors, engine->engine);
-    for (const auto& operation :
-         engine->other(CUDNN_ATTR_ENGINE_OPERATION_GRAPH)->others.at(CUDNN_ATTR_OPERATIONGRAPH_OPS)) {
-        const cudnnStatus_t status = execution.run(*operation);
-        if (status != CUDNN_STATUS_SUCCESS) return status;
-    }
-    return CUDNN_STATUS_SUCCESS;
+    return static_cast<cudnnStatus_t>(pconv::cuda_stand_in::enqueue(handle->stream, [data, tensors] {
+        const auto engine =
+            data->other(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)->other(CUDNN_ATTR_ENGINECFG_ENGINE);
+        Execution execution(*tensors, engine->engine);
+        for (const auto& operation :
+             engine->other(CUDNN_ATTR_ENGINE_OPERATION_GRAPH)->others.at(CUDNN_ATTR_OPERATIONGRAPH_OPS)) {
+            const cudnnStatus_t status = execution.run(*operation);
+            if (status != CUDNN_STATUS_SUCCESS) return status;
+        }
+        return CUDNN_STATUS_SUCCESS;
+    }));
 }
 
 }  // extern "C"

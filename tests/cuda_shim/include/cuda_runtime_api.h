@@ -3,4 +3,4 @@
 
 struct CUstream_st;
 using cudaStream_t = CUstream_st*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
+enum cudaError_t : int { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
