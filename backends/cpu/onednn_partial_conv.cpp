@@ -71,6 +71,13 @@ void OneDnnPartialConv::plan() {
         std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
             return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
         });
+    if (!chosen && desc_.input_layout == Layout::channels_last &&
+        desc_.output_layout == Layout::channels_last) {
+        // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
+        chosen = choosePrimitive(engine_, plainConv(*largest), false, ScratchLayout::channels_last,
+                                 ScratchLayout::channels_last);
+        if (chosen && !chosen->specialized) chosen.reset();
+    }
     if (!chosen) {
         chosen = choosePrimitive(engine_, plainConv(*largest), false);
         if (desc_.groups > 1 && !(chosen && chosen->specialized)) {
