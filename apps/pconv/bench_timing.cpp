@@ -10,6 +10,7 @@ namespace {
 constexpr double kRoundsWanted = 20;
 constexpr int kMostRounds = 200;
 constexpr int kMostCalls = 200;
+constexpr double kInstant = 1e-9;
 constexpr double kPatience = 30;  // budgets after which a slow device's rounds end
 
 double secondsSince(std::chrono::steady_clock::time_point start) {
@@ -29,21 +30,23 @@ double timeRound(const Timer& timer, const Contender& contender, std::size_t set
 /// slow that a pass over the sets would outlast the budget, fewer sets are used.
 std::size_t warmUp(const Timer& timer, std::vector<Contender>& contenders, std::size_t sets,
                    const TimeBudget& budget) {
+    std::vector<double> seconds;
     double once = 0;
     for (const Contender& contender : contenders) {
         std::size_t first = 0;
-        timeRound(timer, contender, 1, 1, first);
-        first = 0;
-        once += timeRound(timer, contender, 1, 1, first);
+        seconds.push_back(timeRound(timer, contender, 1, 1, first));
+        // The first call of all may have compiled.
+        if (seconds.back() < budget.seconds) seconds.back() = timeRound(timer, contender, 1, 1, first);
+        once += seconds.back();
     }
-    const double passes = budget.seconds / std::max(once, 1e-9);
-    sets = std::clamp<std::size_t>(static_cast<std::size_t>(std::min(passes, 1e6)), 1, sets);
+    const double passes = std::min(budget.seconds / std::max(once, kInstant), 1e6);
+    sets = std::clamp<std::size_t>(static_cast<std::size_t>(passes), 1, sets);
     const double share = budget.seconds / kRoundsWanted / static_cast<double>(contenders.size());
-    for (Contender& contender : contenders) {
+    for (std::size_t i = 0; i < contenders.size(); ++i) {
         std::size_t next = 0;
-        double seconds = timeRound(timer, contender, sets, static_cast<int>(sets), next);
-        seconds = std::max(seconds, 1e-9);
-        contender.timing.calls = static_cast<int>(std::clamp<double>(share / seconds, 1, kMostCalls));
+        if (sets > 1) seconds[i] = timeRound(timer, contenders[i], sets, static_cast<int>(sets), next);
+        contenders[i].timing.calls =
+            static_cast<int>(std::clamp<double>(share / std::max(seconds[i], kInstant), 1, kMostCalls));
     }
     return sets;
 }
