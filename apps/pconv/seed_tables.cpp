@@ -186,8 +186,8 @@ double SeedRow::operations() const {
     double count = 0;
     for (std::size_t i = 0; i < steps.size(); ++i) {
         if (steps[i].upsample) continue;
-        const auto products = static_cast<double>(elementCount(weightDimsOf(i)) / steps[i].out_channels);
-        count += 2 * products * static_cast<double>(elementCount(inputDimsOf(i + 1)));
+        const int64_t products = elementCount(weightDimsOf(i)) / steps[i].out_channels;
+        count += 2 * static_cast<double>(products) * static_cast<double>(elementCount(inputDimsOf(i + 1)));
     }
     return count;
 }
