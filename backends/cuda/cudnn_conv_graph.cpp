@@ -50,6 +50,7 @@ std::string CudnnConv::key() const {
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
     if (fused) text += has_bias ? " fused bias" : " fused";
     if (fused && activation == Activation::relu) text += " relu";
+    if (fused && activation == Activation::gelu) text += " gelu";
     if (fused && activation == Activation::leaky_relu)
         text += " leaky" + std::to_string(bitsOf(negative_slope));
     return text;
@@ -203,7 +204,9 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
             step(CUDNN_POINTWISE_MUL, &tensor(kTensorUpdated, DataType::f32, conv.batch, 1, w.output, false),
                  !activated);
         }
-        if (activated) step(CUDNN_POINTWISE_RELU_FWD, nullptr, true);
+        if (activated)
+            step(conv.activation == Activation::gelu ? CUDNN_POINTWISE_GELU_FWD : CUDNN_POINTWISE_RELU_FWD,
+                 nullptr, true);
     } else {
         const CudnnDescriptor& value = between();
         addConvolution(value, weight, output(false));

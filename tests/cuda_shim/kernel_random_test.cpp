@@ -46,7 +46,8 @@ class Generator {
         c.group_window = c.multi_channel && chance(40);
         if (chance(12)) maskedConvolution(c);
         c.has_bias = chance(65);
-        c.activation = pick({Activation::none, Activation::none, Activation::relu, Activation::leaky_relu});
+        c.activation = pick(
+            {Activation::none, Activation::none, Activation::relu, Activation::leaky_relu, Activation::gelu});
         c.accumulate = chance(30);
         c.input_channels_last = chance(60);
         c.output_channels_last = chance(60);

@@ -153,7 +153,7 @@ conformance() {
 }
 
 if wanted unit; then
-    for test in adopt api cuda_device cuda_graphs masked_norm; do
+    for test in adopt api cuda_device cuda_graphs masked_norm upsample; do
         case $test in cuda_graphs) filter='PlanCache.*' ;; *) filter='*' ;; esac
         step "unit: $test" "$bin/pconv_$test" "--gtest_filter=$filter"
     done

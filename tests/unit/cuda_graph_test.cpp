@@ -62,7 +62,7 @@ std::vector<CudnnConv> allGraphs() {
         for (const Sizes& sizes : {kPlain2d, kPlain3d})
             for (const bool has_bias : {false, true})
                 for (const Activation activation :
-                     {Activation::none, Activation::relu, Activation::leaky_relu}) {
+                     {Activation::none, Activation::relu, Activation::leaky_relu, Activation::gelu}) {
                     CudnnConv conv = makeConv(ConvPass::forward, type, sizes);
                     conv.fused = true;
                     conv.has_bias = has_bias;

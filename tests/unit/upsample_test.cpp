@@ -69,6 +69,7 @@ class Upsample : public ::testing::TestWithParam<std::string> {
         if (devices.empty()) {
             if (required != nullptr && std::string(required).find(GetParam()) != std::string::npos)
                 FAIL() << reason;
+            if (GetParam() == "cuda" && std::getenv("PCONV_REQUIRE_CUDA") != nullptr) FAIL() << reason;
             GTEST_SKIP() << reason;
         }
         device_ = module->open(0, host_);

@@ -2,12 +2,7 @@
 #pragma once
 
 #include "backend.h"
-
-#if defined(__CUDACC__)
-#define PCONV_BOTH __host__ __device__ __forceinline__
-#else
-#define PCONV_BOTH inline
-#endif
+#include "gelu.h"
 
 namespace pconv::elementwise {
 
@@ -24,6 +19,7 @@ PCONV_BOTH WindowResult windowResult(float sum, float window, float eps, Normali
 }
 
 PCONV_BOTH float activate(float y, Activation activation, float negative_slope) {
+    if (activation == Activation::gelu) return gelu(y);
     if (y >= 0 || activation == Activation::none) return y;
     return activation == Activation::relu ? (y < 0 ? 0 : y) : negative_slope * y;
 }

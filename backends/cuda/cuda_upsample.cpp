@@ -1,0 +1,24 @@
+// Nearest upsampling.
+#include <algorithm>
+
+#include "cuda_device.h"
+#include "cuda_status.h"
+#include "kernels/upsample.h"
+
+namespace pconv::cuda {
+
+void CudaDevice::upsample(const TensorRef& source, const TensorRef& destination,
+                          const std::array<int64_t, 5>& dims, const Dims3& factor) {
+    const CurrentDevice current(index_);
+    Upsampling upsampling{};
+    upsampling.element_bytes = static_cast<int>(sizeOf(source.data_type));
+    std::copy(dims.begin(), dims.end(), upsampling.dims);
+    std::copy(factor.begin(), factor.end(), upsampling.factor);
+    upsampling.source.data = pointer(source);
+    upsampling.destination.data = pointer(destination);
+    std::copy(source.strides.begin(), source.strides.end(), upsampling.source.strides);
+    std::copy(destination.strides.begin(), destination.strides.end(), upsampling.destination.strides);
+    check(launchUpsample(upsampling, stream()), "upsampling");
+}
+
+}  // namespace pconv::cuda
