@@ -61,6 +61,42 @@ void unloadPlanar(const UnloadRun& run) {
     }
 }
 
+template <bool accumulate>
+PCONV_INLINE void unloadVector(float* to, Vec value, int64_t width) {
+    if (width == kLanes) {
+        if constexpr (accumulate) value = value + load(to);
+        store(to, value);
+    } else {
+        if constexpr (accumulate) value = value + loadPart(to, width);
+        storePart(to, value, width);
+    }
+}
+
+// Into a channels-last tensor, one mask plane.
+template <MaskType type, bool accumulate>
+void unloadInterleaved(const UnloadRun& shared) {
+    const UnloadRun run = shared;  // which no store of a pixel can change
+    for (int64_t pixel = 0; pixel < run.pixels; pixel += kLanes) {
+        const int64_t count = least(kLanes, run.pixels - pixel);
+        const Keep keep = keepOfGradient<type>(run, 0, pixel, count);
+        for (int64_t i = 0; i < count; ++i) {
+            Keep of_pixel{};
+            if constexpr (type != MaskType::none) of_pixel.bits = of_pixel.bits + keep.bits[i];
+            if constexpr (type == MaskType::fractional) of_pixel.factor = of_pixel.factor + keep.factor[i];
+            const float* from = run.scratch + (pixel + i) * run.block;
+            float* to = run.gradient + (pixel + i) * run.pixel_stride;
+            for (int64_t first = 0; first < run.channels; first += run.block, from += run.block_stride) {
+                const int64_t channels = least(run.block, run.channels - first);
+                for (int64_t c = 0; c < channels; c += kLanes) {
+                    const int64_t width = least(kLanes, channels - c);
+                    const Vec value = width == kLanes ? load(from + c) : loadPart(from + c, width);
+                    unloadVector<accumulate>(to + first + c, masked<type>(value, of_pixel), width);
+                }
+            }
+        }
+    }
+}
+
 template <MaskType type, bool accumulate>
 void unloadAnyOrder(const UnloadRun& run) {
     const bool same_mask = run.one_plane || type == MaskType::none;
@@ -78,6 +114,8 @@ void unloadAnyOrder(const UnloadRun& run) {
 
 template <MaskType type, bool accumulate>
 void unloadMasked(const UnloadRun& run) {
+    if (run.channel_stride == 1 && run.block > 1 && (run.one_plane || type == MaskType::none))
+        return unloadInterleaved<type, accumulate>(run);
     if (run.pixel_stride != 1) return unloadAnyOrder<type, accumulate>(run);
     if (run.block == 1) return unloadPlanar<type, accumulate>(run);
     if (run.one_plane || type == MaskType::none) return unloadTransposed<type, true, accumulate>(run);
@@ -125,6 +163,25 @@ void sumBiasRows(const BiasRun& run) {
     }
 }
 
+// Channels-last, one mask for all channels.
+void sumBiasInterleaved(const BiasRun& run) {
+    constexpr int64_t kTerms = 16;
+    for (int64_t first = 0; first < run.pixels; first += kTerms) {
+        const int64_t end = least(first + kTerms, run.pixels);
+        for (int64_t c = 0; c < run.channels; c += kLanes) {
+            const int64_t width = least(kLanes, run.channels - c);
+            Vec part{};
+            for (int64_t p = first; p < end; ++p) {
+                const float* from = run.source + p * run.pixel_stride + c;
+                const Vec dy = width == kLanes ? load(from) : loadPart(from, width);
+                const Vec m = Vec{} + (run.mask == nullptr ? 1.0F : run.mask[p]);
+                part = part + select(run.binary || run.mask == nullptr ? dy : dy * m, m != 0.0F);
+            }
+            for (int64_t i = 0; i < width; ++i) run.sums[c + i] += static_cast<double>(part[i]);
+        }
+    }
+}
+
 void sumBiasAnyOrder(const BiasRun& run) {
     for (int64_t p = 0; p < run.pixels; ++p)
         for (int64_t first = 0; first < run.channels; first += run.group_channels) {
@@ -141,6 +198,7 @@ void sumBiasAnyOrder(const BiasRun& run) {
 
 void sumBias(const BiasRun& run) {
     if (run.pixel_stride == 1) return sumBiasRows(run);
+    if (run.channel_stride == 1 && run.group_channels >= run.channels) return sumBiasInterleaved(run);
     sumBiasAnyOrder(run);
 }
 
