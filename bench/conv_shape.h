@@ -21,6 +21,8 @@ struct ConvShape {
     }
     std::vector<int64_t> inputDims() const { return dims(batch, in_channels, input); }
     std::vector<int64_t> outputDims() const { return dims(batch, out_channels, output()); }
+    // `planes` of a mask that serves the whole batch.
+    std::vector<int64_t> maskDims(int64_t planes) const { return dims(1, planes, input); }
     std::vector<int64_t> weightDims() const {
         return dims(out_channels, in_channels, std::vector<int64_t>(input.size(), kernel));
     }
@@ -44,4 +46,10 @@ struct ConvShape {
         all.insert(all.end(), rest.begin(), rest.end());
         return all;
     }
+};
+
+// What forward passes are measured with.
+inline const ConvShape kForwardShapes[] = {
+    {1, 32, 64, {128, 128}, 3, 1, 1}, {1, 3, 64, {256, 256}, 7, 2, 3},   {1, 64, 128, {128, 128}, 5, 2, 2},
+    {1, 128, 256, {64, 64}, 3, 1, 1}, {2, 32, 64, {8, 64, 64}, 3, 1, 1},
 };

@@ -1,47 +1,26 @@
 // cpu:onednn, mask side included, against every algorithm of oneDNN's plain convolution, in one run, NCHW in
 // and out. Prints ratios at the end: to the best direct algorithm, and to the best of all where Winograd is
 // allowed.
-#include <benchmark/benchmark.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <random>
 
 #include "onednn_peer.h"
 #include "pconv/pconv.hpp"
+#include "random_data.h"
+#include "report.h"
 
 namespace {
 
-const ConvShape kShapes[] = {
-    {1, 32, 64, {128, 128}, 3, 1, 1}, {1, 3, 64, {256, 256}, 7, 2, 3},   {1, 64, 128, {128, 128}, 5, 2, 2},
-    {1, 128, 256, {64, 64}, 3, 1, 1}, {2, 32, 64, {8, 64, 64}, 3, 1, 1},
-};
-
 struct Operands {
-    Operands(const pconv::Device& device, const ConvShape& shape)
-        : input(device, shape.inputDims()),
+    Operands(const pconv::Device& device, const ConvShape& shape, std::mt19937 random)
+        : input(device, shape.inputDims(), randomValues(shape.inputDims(), random)),
           output(device, shape.outputDims()),
-          weight(device, shape.weightDims()),
-          bias(device, {shape.out_channels}),
-          planes(device, planeDims(shape), PCONV_DATA_TYPE_U8) {
-        std::mt19937 random(1);
-        std::uniform_real_distribution<float> value(-1, 1);
-        for (pconv::Tensor* tensor : {&input, &weight, &bias}) {
-            std::vector<float> values(static_cast<size_t>(ConvShape::count(tensor->dims())));
-            std::generate(values.begin(), values.end(), [&] { return value(random); });
-            tensor->write(values);
-        }
-        std::vector<uint8_t> mask(static_cast<size_t>(ConvShape::count(planes.dims())));
-        std::generate(mask.begin(), mask.end(), [&] { return static_cast<uint8_t>(random() & 1U); });
-        planes.write(mask);
-    }
-    static std::vector<int64_t> planeDims(const ConvShape& shape) {
-        auto dims = shape.inputDims();
-        dims[0] = 1;
-        return dims;
-    }
+          weight(device, shape.weightDims(), randomValues(shape.weightDims(), random)),
+          bias(device, {shape.out_channels}, randomValues({shape.out_channels}, random)),
+          planes(device, shape.maskDims(shape.in_channels),
+                 randomBits(shape.maskDims(shape.in_channels), random)) {}
     static float* data(const pconv::Tensor& tensor) { return static_cast<float*>(tensor.buffer().pointer()); }
 
     pconv::Tensor input, output, weight, bias, planes;
@@ -75,8 +54,7 @@ class Masked {
     }
     // Every channel's plane, or the first alone.
     static pconv::Mask maskOf(const ConvShape& shape, const Operands& operands, bool multi_channel) {
-        auto dims = Operands::planeDims(shape);
-        if (!multi_channel) dims[1] = 1;
+        const auto dims = shape.maskDims(multi_channel ? shape.in_channels : 1);
         return pconv::Mask(pconv::view(operands.planes.buffer().get(), dims, PCONV_DATA_TYPE_U8));
     }
 
@@ -87,35 +65,12 @@ class Masked {
     pconv::PartialConv conv_;
 };
 
-struct Times {
-    std::vector<double> all;
-    double median() {
-        std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.end());
-        return all[all.size() / 2];
-    }
-    double least() const { return *std::min_element(all.begin(), all.end()); }
-};
-
-// Keeps every repetition's time and shows the medians alone.
-class Collector : public benchmark::ConsoleReporter {
-  public:
-    void ReportRuns(const std::vector<Run>& runs) override {
-        std::vector<Run> medians;
-        for (const Run& run : runs) {
-            if (run.run_type == Run::RT_Iteration)
-                times[run.run_name.function_name].all.push_back(run.GetAdjustedRealTime());
-            else if (run.aggregate_name == "median")
-                medians.push_back(run);
-        }
-        if (!medians.empty()) ConsoleReporter::ReportRuns(medians);
-    }
-    std::map<std::string, Times> times;
-};
-
 // All that is measured of one shape.
 struct Contest {
     Contest(const pconv::Device& device, const ConvShape& of)
-        : shape(of), operands(device, of), scratch(static_cast<size_t>(ConvShape::count(of.outputDims()))) {
+        : shape(of),
+          operands(device, of, std::mt19937(1)),
+          scratch(static_cast<size_t>(ConvShape::count(of.outputDims()))) {
         peers = OneDnnPeer::all(shape, Operands::data(operands.input), Operands::data(operands.weight),
                                 Operands::data(operands.bias), scratch.data());
         for (const bool fast : {false, true})
@@ -130,24 +85,16 @@ struct Contest {
                (fast ? ", fast" : "");
     }
     void enter() {
-        const auto add = [](const std::string& name, auto&& run) {
-            benchmark::RegisterBenchmark(name.c_str(),
-                                         [run](benchmark::State& state) {
-                                             for (auto _ : state) run();
-                                         })
-                ->Unit(benchmark::kMillisecond)
-                ->UseRealTime();
-        };
-        for (OneDnnPeer& peer : peers) add(nameOf(peer), [&peer] { peer.run(); });
+        for (OneDnnPeer& peer : peers) addRival(nameOf(peer), [&peer] { peer.run(); });
         size_t i = 0;
         for (const bool fast : {false, true})
             for (const bool multi_channel : {false, true}) {
                 const Masked& one = *masked[i++];
-                add(nameOf(multi_channel, fast), [&one] { one.run(); });
+                addRival(nameOf(multi_channel, fast), [&one] { one.run(); });
             }
     }
     // Ratios of medians, and of the least times.
-    void report(std::map<std::string, Times>& times) const {
+    void report(TimesByName& times) const {
         if (times.find(nameOf(false, false)) == times.end()) return;
         const auto best = [&](bool winograd, const auto& of) {
             double least = -1;
@@ -183,28 +130,15 @@ struct Contest {
 }  // namespace
 
 int main(int argc, char** argv) {
-    // What is compared runs in turn; a caller's own flags come later and win.
-    std::vector<std::string> words{argv[0], "--benchmark_enable_random_interleaving=true",
-                                   "--benchmark_repetitions=15", "--benchmark_min_time=0.02"};
-    words.insert(words.end(), argv + 1, argv + argc);
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    int count = static_cast<int>(arguments.size());
-    benchmark::Initialize(&count, arguments.data());
-    if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
-    try {
+    return runComparison(argc, argv, [] {
         const pconv::Device device("cpu");
         std::vector<std::unique_ptr<Contest>> contests;
-        for (const ConvShape& shape : kShapes) {
+        for (const ConvShape& shape : kForwardShapes) {
             contests.push_back(std::make_unique<Contest>(device, shape));
             contests.back()->enter();
         }
         Collector collector;
         benchmark::RunSpecifiedBenchmarks(&collector);
         for (const auto& contest : contests) contest->report(collector.times);
-    } catch (const std::exception& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 1;
-    }
-    return 0;
+    });
 }

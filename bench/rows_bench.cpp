@@ -1,28 +1,10 @@
 // Every implementation of a device on the shapes of the CPU benchmark, mask side included; GFLOP/s count the
 // plain convolution's multiplications and additions. The device is PCONV_DEVICE, else the preferred one.
-#include <benchmark/benchmark.h>
-
-#include <algorithm>
-#include <cstdio>
-#include <memory>
-#include <random>
-
-#include "conv_shape.h"
 #include "pconv/pconv.hpp"
+#include "random_data.h"
+#include "report.h"
 
 namespace {
-
-const ConvShape kShapes[] = {
-    {1, 32, 64, {128, 128}, 3, 1, 1}, {1, 3, 64, {256, 256}, 7, 2, 3},   {1, 64, 128, {128, 128}, 5, 2, 2},
-    {1, 128, 256, {64, 64}, 3, 1, 1}, {2, 32, 64, {8, 64, 64}, 3, 1, 1},
-};
-
-std::vector<float> randomValues(const std::vector<int64_t>& dims, std::mt19937& random) {
-    std::uniform_real_distribution<float> value(-1, 1);
-    std::vector<float> values(static_cast<size_t>(ConvShape::count(dims)));
-    std::generate(values.begin(), values.end(), [&] { return value(random); });
-    return values;
-}
 
 // One partial convolution with a random mask of one plane.
 struct Call {
@@ -33,7 +15,7 @@ struct Call {
           weight(device, shape.weightDims(), randomValues(shape.weightDims(), random)),
           bias(device, {shape.out_channels}, randomValues({shape.out_channels}, random)),
           output(device, shape.outputDims()),
-          plane(device, planeDims(shape), randomBits(planeDims(shape), random)),
+          plane(device, shape.maskDims(1), randomBits(shape.maskDims(1), random)),
           mask(plane.view()),
           update(device, desc, mask),
           conv(device, desc) {
@@ -43,16 +25,6 @@ struct Call {
         update.compute(mask);
         conv.forward(update, input.view(), output.view());
         device.wait();
-    }
-    static std::vector<int64_t> planeDims(const ConvShape& shape) {
-        auto dims = shape.inputDims();
-        dims[0] = dims[1] = 1;
-        return dims;
-    }
-    static std::vector<uint8_t> randomBits(const std::vector<int64_t>& dims, std::mt19937& random) {
-        std::vector<uint8_t> bits(static_cast<size_t>(ConvShape::count(dims)));
-        std::generate(bits.begin(), bits.end(), [&] { return static_cast<uint8_t>(random() & 1U); });
-        return bits;
     }
 
     const pconv::Device& device;
@@ -85,11 +57,9 @@ void measure(benchmark::State& state, const pconv::Device& device, const ConvSha
 }  // namespace
 
 int main(int argc, char** argv) {
-    benchmark::Initialize(&argc, argv);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-    try {
+    return runProgram(argc, argv, {}, [] {
         const pconv::Device device;
-        for (const ConvShape& shape : kShapes) {
+        for (const ConvShape& shape : kForwardShapes) {
             const auto desc = pconv::PartialConvDesc::same(1, 1, 1, shape.input, shape.kernel);
             for (const PconvImplementationInfo& row : device.implementations(desc))
                 benchmark::RegisterBenchmark((std::string(row.name) + " " + shape.name()).c_str(),
@@ -101,10 +71,5 @@ int main(int argc, char** argv) {
         }
         std::printf("%s, %s\n", device.info().name, device.info().driver);
         benchmark::RunSpecifiedBenchmarks();
-        benchmark::ClearRegisteredBenchmarks();
-    } catch (const pconv::Error& error) {
-        std::fprintf(stderr, "%s\n", error.what());
-        return 1;
-    }
-    return 0;
+    });
 }
