@@ -17,6 +17,9 @@ namespace {
 // directly.
 constexpr float kLeastForWinograd = 0.5F;
 
+// Estimates err: fine boxes are taken where they cost less than this part of the large ones.
+constexpr double kFineGain = 0.7;
+
 // Whether a box of a channels-last tensor is laid out as oneDNN's scratch is.
 bool isDense(const std::array<int64_t, 5>& strides, int64_t channels, const Dims3& tensor, const Dims3& box,
              int64_t batch) {
@@ -143,8 +146,11 @@ bool OneDnnPartialConv::allHoles(const ForwardCall& call, const Box& box) const 
     const MaskPlanes& results = call.update.results();
     if (desc_.maskedConvolution() && desc_.mask_type == MaskType::none) return false;
     const TensorRef& scale = desc_.maskedConvolution() ? results.updated_mask : results.ratio;
+    // Without a way out of the loop over a row, which then is one of vectors.
     return !anyRow(call, box, scale, [](const float* row, int64_t size) {
-        return std::any_of(row, row + size, [](float r) { return r != 0; });
+        int valid = 0;
+        for (int64_t i = 0; i < size; ++i) valid |= row[i] != 0 ? 1 : 0;
+        return valid != 0;
     });
 }
 
@@ -157,10 +163,33 @@ bool OneDnnPartialConv::anySparse(const ForwardCall& call, const Box& box) const
     });
 }
 
-size_t OneDnnPartialConv::formFor(const ForwardCall& call, size_t box) const {
-    const size_t form = form_of_box_[box];
+size_t OneDnnPartialConv::formFor(const ForwardCall& call, const Box& box, size_t form) const {
     if (forms_[form].direct == form || desc_.maskedConvolution()) return form;
-    return anySparse(call, plan_.boxes[box]) ? forms_[form].direct : form;
+    return anySparse(call, box) ? forms_[form].direct : form;
+}
+
+// Whether the mask's holes leave so many of the fine boxes out that the others cost less than the large ones.
+bool OneDnnPartialConv::finePays(const ForwardCall& call) {
+    if (plan_.fine.empty()) return false;
+    const auto threads = static_cast<double>(device_.threads());
+    const double all =
+        plan_.together ? plan_.box_cost : plan_.box_cost * static_cast<double>(plan_.boxes.size()) / threads;
+    for (size_t i = 0; i < plan_.fine.size(); ++i) fine_holes_[i] = allHoles(call, plan_.fine[i]) ? 1 : 0;
+    const auto left = std::count(fine_holes_.begin(), fine_holes_.end(), 0);
+    const double fine = static_cast<double>(left) * plan_.fine_cost / threads;
+    if (fine >= kFineGain * all || plan_.together) return fine < kFineGain * all;
+    const auto large = std::count_if(plan_.boxes.begin(), plan_.boxes.end(),
+                                     [&](const Box& box) { return !allHoles(call, box); });
+    return fine < kFineGain * plan_.box_cost * static_cast<double>(large) / threads;
+}
+
+void OneDnnPartialConv::runFine(const ForwardCall& call) {
+    parallelFor(device_.threads(), static_cast<int64_t>(plan_.fine.size()), [&](int thread, int64_t i) {
+        const auto index = static_cast<size_t>(i);
+        const Box& box = plan_.fine[index];
+        if (fine_holes_[index] != 0) return zeroBox(call, box);
+        runBox(fine_workers_[static_cast<size_t>(thread)], call, box, form_of_fine_[index]);
+    });
 }
 
 void OneDnnPartialConv::zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
@@ -270,10 +299,9 @@ void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t group, floa
     }
 }
 
-void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, size_t index) const {
-    const Box& box = plan_.boxes[index];
-    if (allHoles(call, box)) return zeroBox(call, box);
-    const size_t form = formFor(call, index);
+void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, const Box& box,
+                               size_t usual_form) const {
+    const size_t form = formFor(call, box, usual_form);
     float* input = worker.input;
     float* output = worker.output;
     const auto& in = call.input;
@@ -304,7 +332,7 @@ void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, size_t i
 void OneDnnPartialConv::runTogether(Worker& worker, const ForwardCall& call) const {
     const Box& box = plan_.boxes[0];
     if (allHoles(call, box)) return zeroBox(call, box);
-    const size_t form = formFor(call, 0);
+    const size_t form = formFor(call, box, form_of_box_[0]);
     // Rows are dealt out in parts, a few for each thread.
     const auto forEachPart = [&](int64_t depth, int64_t height, const auto& body) {
         const int64_t wanted = 4L * device_.threads();
@@ -342,10 +370,15 @@ void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
         parallelFor(device_.threads(), desc_.batch,
                     [&](int /*thread*/, int64_t n) { finishMargins(call, n); });
     if (!plan_.any_live) return;
-    const OneDnnThreads threads(plan_.together ? device_.threads() : 1);
+    const bool fine = finePays(call);
+    const OneDnnThreads threads(plan_.together && !fine ? device_.threads() : 1);
+    if (fine) return runFine(call);
     if (plan_.together) return runTogether(workers_[0], call);
     parallelFor(device_.threads(), static_cast<int64_t>(plan_.boxes.size()), [&](int thread, int64_t i) {
-        runBox(workers_[static_cast<size_t>(thread)], call, static_cast<size_t>(i));
+        const auto index = static_cast<size_t>(i);
+        const Box& box = plan_.boxes[index];
+        if (allHoles(call, box)) return zeroBox(call, box);
+        runBox(workers_[static_cast<size_t>(thread)], call, box, form_of_box_[index]);
     });
 }
 

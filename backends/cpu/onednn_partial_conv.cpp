@@ -92,20 +92,29 @@ void OneDnnPartialConv::plan() {
     if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
     input_layout_ = chosen->input;
     output_layout_ = chosen->output;
-    for (const Box& box : plan_.boxes) {
-        const auto same = std::find_if(forms_.begin(), forms_.end(),
+    form_of_box_ = formsOf(plan_.boxes, chosen->winograd);
+    const OneDnnThreads one(1);
+    form_of_fine_ = formsOf(plan_.fine, chosen->winograd);
+}
+
+std::vector<size_t> OneDnnPartialConv::formsOf(const std::vector<Box>& boxes, bool winograd_wanted) {
+    std::vector<size_t> indices;
+    const size_t first = forms_.size();
+    for (const Box& box : boxes) {
+        const auto same = std::find_if(forms_.begin() + static_cast<std::ptrdiff_t>(first), forms_.end(),
                                        [&](const Form& form) { return form.box.sameForm(box); });
-        form_of_box_.push_back(static_cast<size_t>(same - forms_.begin()));
+        indices.push_back(static_cast<size_t>(same - forms_.begin()));
         if (same != forms_.end()) continue;
         auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
         if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
         std::optional<Primitive> winograd;
-        if (chosen->winograd)
+        if (winograd_wanted)
             winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
         const size_t form = forms_.size();
         if (winograd) addForm(box, *winograd, form + 1);
         addForm(box, *direct, forms_.size());
     }
+    return indices;
 }
 
 void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
@@ -132,47 +141,63 @@ size_t OneDnnPartialConv::packingFor(const Primitive& primitive) {
     return packings_.size() - 1;
 }
 
-void OneDnnPartialConv::makeWorkers() {
-    size_t input = 0;
-    size_t output = 0;
-    size_t scratchpad = 0;
-    for (const Form& form : forms_) {
-        input = std::max(input, form.primitive.desc.src_desc().get_size());
-        output = std::max(output, form.primitive.desc.dst_desc().get_size());
-        scratchpad = std::max(scratchpad, form.primitive.desc.scratchpad_desc().get_size());
+ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) const {
+    ScratchSizes sizes{};
+    const auto add = [&](const Primitive& primitive) {
+        sizes.input = std::max(sizes.input, primitive.desc.src_desc().get_size());
+        sizes.output = std::max(sizes.output, primitive.desc.dst_desc().get_size());
+        sizes.scratchpad = std::max(sizes.scratchpad, primitive.desc.scratchpad_desc().get_size());
+    };
+    for (const size_t form : forms) {
+        add(forms_[form].primitive);
+        add(forms_[forms_[form].direct].primitive);
     }
-    input = aligned(input);
-    output = aligned(output + kReadSlack);
-    scratchpad = aligned(scratchpad);
-    const size_t count =
-        plan_.together ? 1 : std::min(plan_.boxes.size(), static_cast<size_t>(device_.threads()));
-    const size_t planes = static_cast<size_t>(desc_.in_channels);
+    return {aligned(sizes.input), aligned(sizes.output + kReadSlack), aligned(sizes.scratchpad)};
+}
+
+// One plan is in use at a time: both have the same scratch memory.
+void OneDnnPartialConv::makeWorkers() {
+    const auto threads = static_cast<size_t>(device_.threads());
+    const size_t count = plan_.together ? 1 : std::min(plan_.boxes.size(), threads);
+    const size_t fine_count = std::min(plan_.fine.size(), threads);
+    const ScratchSizes sizes = scratchFor(form_of_box_);
+    const ScratchSizes fine_sizes = scratchFor(form_of_fine_);
+    const size_t bytes = std::max(count * sizes.all(), fine_count * fine_sizes.all());
+    scratch_ = device_.allocate(bytes + kAlignment);
+    workers_ = workersWith(sizes, count);
+    fine_workers_ = workersWith(fine_sizes, fine_count);
+    fine_holes_.resize(plan_.fine.size());
+}
+
+std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, size_t count) const {
+    const auto planes = static_cast<size_t>(desc_.in_channels);
     // A worker's planes serve one thread; a plan done together has one row of them for each.
     const size_t plane_rows = plan_.together ? static_cast<size_t>(device_.threads()) : 1;
-    scratch_ = device_.allocate(count * (input + output + scratchpad) + kAlignment);
+    std::vector<Worker> workers;
     auto* at = static_cast<char*>(scratch_->hostPointer());
     for (size_t i = 0; i < count; ++i) {
         Worker worker;
         worker.thread = static_cast<int>(i);
         worker.stream = dnnl::stream(engine_);
         worker.input = reinterpret_cast<float*>(at);
-        worker.output = reinterpret_cast<float*>(at + input);
+        worker.output = reinterpret_cast<float*>(at + sizes.input);
         worker.planes.resize(planes * plane_rows);
         for (const Form& form : forms_) {
             const auto& desc = form.primitive.desc;
             Worker::Arguments arguments;
             arguments.input = dnnl::memory(desc.src_desc(), engine_, worker.input);
             arguments.output = dnnl::memory(desc.dst_desc(), engine_, worker.output);
-            arguments.all = {
-                {DNNL_ARG_SRC, arguments.input},
-                {DNNL_ARG_DST, arguments.output},
-                {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
-                {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_, at + input + output)}};
+            arguments.all = {{DNNL_ARG_SRC, arguments.input},
+                             {DNNL_ARG_DST, arguments.output},
+                             {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
+                             {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_,
+                                                                at + sizes.input + sizes.output)}};
             worker.arguments.push_back(std::move(arguments));
         }
-        workers_.push_back(std::move(worker));
-        at += input + output + scratchpad;
+        workers.push_back(std::move(worker));
+        at += sizes.all();
     }
+    return workers;
 }
 
 void OneDnnPartialConv::setBias(const TensorRef* bias) {

@@ -31,6 +31,12 @@ struct Packing {
     std::vector<dnnl::memory> weights;  // one for each separate group
 };
 
+// Bytes of one worker's parts of the scratch memory.
+struct ScratchSizes {
+    size_t input, output, scratchpad;
+    size_t all() const { return input + output + scratchpad; }
+};
+
 // What one thread runs with.
 struct Worker {
     int thread;
@@ -66,12 +72,15 @@ class OneDnnPartialConv final : public PartialConv {
   private:
     void setBias(const TensorRef* bias);
     void plan();
+    std::vector<size_t> formsOf(const std::vector<Box>& boxes, bool winograd);
     void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
     size_t packingFor(const Primitive& primitive);
     void makeWorkers();
+    ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
+    std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;
 
-    void runBox(Worker& worker, const ForwardCall& call, size_t box) const;
+    void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
     void runTogether(Worker& worker, const ForwardCall& call) const;
     void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
     void loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
@@ -83,7 +92,9 @@ class OneDnnPartialConv final : public PartialConv {
     bool allHoles(const ForwardCall& call, const Box& box) const;
     bool allValid(const ForwardCall& call, const Box& box) const;
     bool anySparse(const ForwardCall& call, const Box& box) const;
-    size_t formFor(const ForwardCall& call, size_t box) const;
+    bool finePays(const ForwardCall& call);
+    void runFine(const ForwardCall& call);
+    size_t formFor(const ForwardCall& call, const Box& box, size_t form) const;
     void zeroBox(const ForwardCall& call, const Box& box) const;
     void finishMargins(const ForwardCall& call, int64_t n) const;
     void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
@@ -108,14 +119,15 @@ class OneDnnPartialConv final : public PartialConv {
     int64_t separate_groups_ = 1;
     ScratchLayout input_layout_{}, output_layout_{};
     std::vector<Form> forms_;
-    std::vector<size_t> form_of_box_;
+    std::vector<size_t> form_of_box_, form_of_fine_;
     std::vector<Packing> packings_;
     std::vector<float> bias_;  // zeros for a masked convolution without one
     // The outputs that no window reaches: a masked convolution without a mask has its bias there.
     std::vector<float> margin_;
     std::shared_ptr<Buffer> wide_weights_;  // f32, where the tensors are not
     Staging staging_;
-    std::vector<Worker> workers_;
+    std::vector<Worker> workers_, fine_workers_;
+    std::vector<uint8_t> fine_holes_;  // which of the fine boxes are, under the mask in use
     std::shared_ptr<Buffer> scratch_;
     std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training
 };

@@ -21,6 +21,12 @@ constexpr double kWinogradWeightByteCost = 0.08;
 constexpr double kNearWeightByteCost = 0.005;
 constexpr int64_t kCacheBytes = 1 << 20;
 constexpr int64_t kFarBytes = 4 << 20;
+// Fine boxes: rows, twice as many columns, and depth; how many times its overhead a box must be worth.
+constexpr int64_t kLeastFineSide = 8;
+constexpr int64_t kMostFineSide = 32;
+constexpr int64_t kFineDepth = 4;
+constexpr double kFineWorth = 10;
+constexpr int64_t kLeastFineBoxes = 16;
 constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
 
 // Outputs in one dimension per box, and the batch.
@@ -92,14 +98,22 @@ double weightCost(const Work& work, bool near) {
     return static_cast<double>(work.weight_bytes) * (near ? kNearWeightByteCost : far);
 }
 
+// What a box costs whatever its size.
+double overheadOf(const Work& work) {
+    return kBoxCost + weightCost(work, work.weight_bytes <= kCacheBytes / 2);
+}
+
+double costOfBox(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
+                 const Work& work) {
+    return overheadOf(work) + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live);
+}
+
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
     const int64_t count = boxCount(desc, cut, live);
     const int64_t rounds = ceilDivide(count, work.threads);
-    const double weights = weightCost(work, work.weight_bytes <= kCacheBytes / 2);
-    const double box = kBoxCost + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live) + weights;
     const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
-    return static_cast<double>(rounds) * box * (1 + uneven);
+    return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven);
 }
 
 double costTogether(const PartialConvDesc& desc, const Cut& all, const std::array<Span, 3>& live,
@@ -126,7 +140,8 @@ std::vector<int64_t> beginnings(int64_t begin, int64_t size, int64_t part) {
     return all;
 }
 
-void addBoxes(Plan& plan, const PartialConvDesc& desc, const Cut& cut) {
+std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cut& cut) {
+    std::vector<Box> boxes;
     std::array<std::vector<Span>, 3> spans;
     for (size_t d = 0; d < 3; ++d) {
         const Span& live = plan.live[d];
@@ -138,7 +153,23 @@ void addBoxes(Plan& plan, const PartialConvDesc& desc, const Cut& cut) {
         for (const Span& depth : spans[0])
             for (const Span& height : spans[1])
                 for (const Span& width : spans[2])
-                    plan.boxes.push_back({n, std::min(cut.batch, desc.batch - n), {depth, height, width}});
+                    boxes.push_back({n, std::min(cut.batch, desc.batch - n), {depth, height, width}});
+    return boxes;
+}
+
+// Boxes as small as the overhead of each allows: holes are of any shape.
+void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all) {
+    const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
+    if (!skips || desc.spatial_dims < 2) return;
+    for (int64_t side = kLeastFineSide; side <= kMostFineSide; side *= 2) {
+        const Cut cut{1, {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)}};
+        const double cost = costOfBox(desc, cut, plan.live, work);
+        if (cost < kFineWorth * overheadOf(work)) continue;
+        if (boxCount(desc, cut, plan.live) < kLeastFineBoxes) return;
+        plan.fine = boxesOf(plan, desc, cut);
+        plan.fine_cost = cost;
+        return;
+    }
 }
 
 }  // namespace
@@ -172,7 +203,11 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
             consider({1, {1, 1, std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain)}});
         });
     plan.together = work.threads > 1 && costTogether(desc, {desc.batch, all}, plan.live, work) < best_cost;
-    addBoxes(plan, desc, plan.together ? Cut{desc.batch, all} : best);
+    const Cut chosen = plan.together ? Cut{desc.batch, all} : best;
+    plan.boxes = boxesOf(plan, desc, chosen);
+    plan.box_cost = plan.together ? costTogether(desc, chosen, plan.live, work)
+                                  : costOfBox(desc, chosen, plan.live, work);
+    addFineBoxes(plan, desc, work, all);
     return plan;
 }
 

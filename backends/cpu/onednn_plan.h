@@ -43,6 +43,11 @@ struct Plan {
     // One box, over which all threads work together, instead of one for each thread.
     bool together = false;
     std::vector<Box> boxes;
+    // The same outputs in smaller boxes, for masks with holes that leave many of them out; none where that
+    // cannot pay.
+    std::vector<Box> fine;
+    // Estimates, of one box with a valid output; of all where all threads work together.
+    double box_cost = 0, fine_cost = 0;
 };
 
 // What the cost of a box depends on besides its shape.

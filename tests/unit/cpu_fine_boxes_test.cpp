@@ -1,0 +1,97 @@
+// cpu:onednn under masks with large holes, where it leaves small boxes of the output out.
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/onednn_plan.h"
+#include "conformance/builder.h"
+#include "conformance/verify.h"
+
+namespace pconv::test {
+namespace {
+
+const Row* onednn() {
+    const auto& rows = allRows();
+    const auto row =
+        std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.name == "cpu:onednn"; });
+    return row != rows.end() ? &*row : nullptr;
+}
+
+// Valid in a disc alone, whose edge meets tiles in every way.
+void maskAllButADisc(Problem& problem, double radius) {
+    const auto dims = problem.size.size();
+    const int64_t height = problem.size[dims - 2];
+    const int64_t width = problem.size[dims - 1];
+    std::vector<float>& mask = problem.segments[0].values;
+    for (size_t i = 0; i < mask.size(); ++i) {
+        const auto at = static_cast<int64_t>(i);
+        const double x = static_cast<double>(at % width) - static_cast<double>(width) * 0.4;
+        const double y = static_cast<double>(at / width % height) - static_cast<double>(height) * 0.6;
+        mask[i] = std::hypot(x, y) < radius ? 1.0F : 0.0F;
+    }
+}
+
+// The problem's shape as the planner sees it.
+PartialConvDesc planned(const Problem& problem) {
+    PartialConvDesc desc;
+    desc.spatial_dims = problem.dims();
+    desc.batch = problem.batch;
+    desc.in_channels = problem.in_channels;
+    desc.out_channels = problem.out_channels;
+    desc.groups = problem.groups;
+    const auto output = outputSize(problem);
+    for (size_t i = 0; i < problem.size.size(); ++i) {
+        const size_t d = 3 - problem.size.size() + i;
+        desc.window.input[d] = problem.size[i];
+        desc.window.kernel[d] = problem.kernel[i];
+        desc.window.stride[d] = problem.stride[i];
+        desc.window.padding[d] = problem.padding[i];
+        desc.window.dilation[d] = problem.dilation[i];
+        desc.window.output[d] = output[i];
+    }
+    return desc;
+}
+
+void expectConforming(Problem problem, double radius, const Placement& placement = {},
+                      PconvDataType type = PCONV_DATA_TYPE_F32) {
+    const Row* row = onednn();
+    if (row == nullptr) GTEST_SKIP() << "no cpu:onednn in this build";
+    const cpu::Work work{2, problem.out_channels * problem.in_channels * product(problem.kernel) * 4, false};
+    ASSERT_GE(cpu::makePlan(planned(problem), work).fine.size(), 16U) << "no small boxes to leave out";
+    fillUniform(problem, 3);
+    addPlane(problem, 4, MaskContent::binary, problem.mask_batch);
+    maskAllButADisc(problem, radius);
+    EXPECT_TRUE(conforms(*row, inType(problem, type), placement));
+}
+
+TEST(CpuFineBoxes, PlainLayer) {
+    expectConforming(makeProblem(1, 48, 48, {93, 120}, 3, 1, 1), 22);
+}
+
+TEST(CpuFineBoxes, NothingIsValid) {
+    expectConforming(makeProblem(1, 48, 48, {93, 120}, 3, 1, 1), 0);
+}
+
+TEST(CpuFineBoxes, ChannelsLastWithActivation) {
+    Problem problem = makeProblem(1, 48, 40, {93, 120}, 3, 1, 1);
+    problem.activation = PCONV_ACTIVATION_LEAKY_RELU;
+    expectConforming(problem, 22, {PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CHANNELS_LAST, 0});
+}
+
+TEST(CpuFineBoxes, StridedBatchWithMarginsInHalfPrecision) {
+    Problem problem = makeProblem(2, 24, 48, {150, 190}, 5, 2, 6);
+    problem.mask_batch = 2;
+    expectConforming(problem, 40, {}, PCONV_DATA_TYPE_F16);
+}
+
+TEST(CpuFineBoxes, Winograd) {
+    Problem problem = makeProblem(1, 48, 48, {93, 120}, 3, 1, 1);
+    problem.fast_math = true;
+    expectConforming(problem, 22);
+}
+
+TEST(CpuFineBoxes, Volumes) {
+    expectConforming(makeProblem(1, 16, 16, {9, 41, 50}, 3, 1, 1), 12);
+}
+
+}  // namespace
+}  // namespace pconv::test
