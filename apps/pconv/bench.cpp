@@ -31,9 +31,10 @@ Every figure is the median of rounds timed on the device's own clock after a war
 percentile beside it. What is compared takes turns, round by round; calls rotate over random tensors that together
 exceed the last-level cache twice.
   ms            the mask side computed with every call      reused, same mask  the mask unchanged since the last call
-  plain         conv(x, W) + b of the same shape without a mask: oneDNN's on the CPU, cuDNN's on CUDA
-  /plain        time over plain: 1 is as fast               MiB, /ideal  device memory at the peak of one pass, and
-  by layer      a network's layers called one by one        over its input, weights, output and mask
+  plain         conv(x, W) + b of the same shape, by this library: oneDNN's on the CPU, cuDNN's on CUDA
+  /plain        time over plain: 1 is as fast               by layer  a network's layers called one by one
+  MiB, /ideal   device memory at the peak of one pass, and over its input, weights, output and mask with what must lie
+                between a network's layers
 Rows that a device cannot do say why. Exit codes: 0 done; 1 a row failed; 2 bad arguments; 3 the device is not there.
 
 Examples:
@@ -283,7 +284,7 @@ void addBenchCommand(CLI::App& app, Action& action) {
     command->add_option("--json", options->json, "Write every figure to a JSON file")->option_text("FILE");
     command
         ->add_option("--batch", options->batch,
-                     "The batch of every row; published, as on GPUs by default, or a number, as 1 elsewhere")
+                     "The batch of every row, or published; by default published on GPUs, elsewhere 1")
         ->check(CLI::Validator(checkBatch, "", "batch"))
         ->option_text("N");
     command->add_option("--shrink", options->shrink, "Divide sizes and channels by this, for a quick look")

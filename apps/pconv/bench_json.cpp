@@ -57,13 +57,11 @@ Json rowJson(const RowResult& result, const std::optional<DeviceLimits>& limits)
         json["layer_by_layer"] = timingJson(result.layer_by_layer);
         json["layers_over_network"] = ratioJson(layersOverNetwork(result));
     }
-    json["memory"] = {{"peak_bytes", footprint.peak_bytes},
-                      {"ideal_bytes", footprint.idealBytes()},
-                      {"input_bytes", footprint.input_bytes},
-                      {"weight_bytes", footprint.weight_bytes},
-                      {"output_bytes", footprint.output_bytes},
-                      {"mask_bytes", footprint.mask_bytes},
-                      {"peak_over_ideal", ratioJson(peakOverIdeal(result))}};
+    json["memory"] = {
+        {"peak_bytes", footprint.peak_bytes},       {"ideal_bytes", footprint.idealBytes()},
+        {"input_bytes", footprint.input_bytes},     {"weight_bytes", footprint.weight_bytes},
+        {"output_bytes", footprint.output_bytes},   {"mask_bytes", footprint.mask_bytes},
+        {"between_bytes", footprint.between_bytes}, {"peak_over_ideal", ratioJson(peakOverIdeal(result))}};
     json["operations"] = footprint.operations;
     json["limit"] = limitJson(result, limits);
     json["published_by_others"] = publishedJson(result.row);

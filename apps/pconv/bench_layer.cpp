@@ -135,7 +135,7 @@ void measure(BenchDevice& bench, RowResult& result) {
         result.plain_implementation = plain->implementation();
         contenders.push_back({[&](std::size_t set) { plain->run(set); }, {}});
     }
-    timeInTurn(bench.device(), contenders, result.sets, bench.settings().budget);
+    result.sets = timeInTurn(bench.device(), contenders, result.sets, bench.settings().budget);
     result.each_mask = contenders[0].timing;
     result.reused = contenders[1].timing;
     if (plain != nullptr) result.plain = contenders[2].timing;
@@ -152,6 +152,11 @@ Footprint footprintOf(const BenchDevice& bench, const SeedRow& row) {
         if (row.steps[i].upsample) continue;
         const int64_t bias = row.steps[i].bias ? row.steps[i].out_channels : 0;
         footprint.weight_bytes += (elementCount(row.weightDimsOf(i)) + bias) * size;
+    }
+    for (std::size_t i = 0; i < row.steps.size(); ++i) {
+        const int64_t from = i > 0 ? elementCount(row.inputDimsOf(i)) : 0;
+        const int64_t to = i + 1 < row.steps.size() ? elementCount(row.inputDimsOf(i + 1)) : 0;
+        footprint.between_bytes = std::max(footprint.between_bytes, (from + to) * size);
     }
     if (row.mask != "none") footprint.mask_bytes = elementCount(seedMaskDims(row));
     footprint.operations = row.operations();

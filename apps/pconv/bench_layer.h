@@ -11,10 +11,13 @@ namespace pconv::app {
 /// What moves and is done at least, once each, and the device's memory in one pass.
 struct Footprint {
     int64_t input_bytes = 0, weight_bytes = 0, output_bytes = 0, mask_bytes = 0;
-    double operations = 0;  ///< multiplications and additions
+    int64_t between_bytes = 0;  ///< of networks: the most that lies between layers at once
+    double operations = 0;      ///< multiplications and additions
     int64_t peak_bytes = 0;
 
-    int64_t idealBytes() const { return input_bytes + weight_bytes + output_bytes + mask_bytes; }
+    int64_t idealBytes() const {
+        return input_bytes + weight_bytes + output_bytes + mask_bytes + between_bytes;
+    }
 };
 
 /// The figures of a row; without those of a contender that the device lacks.

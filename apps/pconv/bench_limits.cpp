@@ -7,13 +7,16 @@ double copyRate(BenchDevice& bench, int64_t shrink) {
     constexpr std::size_t kPairs = 4;
     const std::vector<int64_t> dims = {1, 16, std::max<int64_t>(16, 1024 / shrink),
                                        std::max<int64_t>(16, 1024 / shrink)};
-    const int64_t bytes = elementCount(dims) * static_cast<int64_t>(sizeOf(bench.settings().data_type));
+    const int64_t bytes = elementCount(dims) * static_cast<int64_t>(sizeof(float));
     std::vector<Tensor> from;
     std::vector<Tensor> to;
     for (std::size_t i = 0; i < kPairs; ++i) {
-        from.push_back(bench.randomTensor(dims, static_cast<std::uint32_t>(i)));
-        to.push_back(bench.tensor(dims));
+        // In f32 whatever the rows have: other types may be unpacked on the way.
+        from.emplace_back(bench.device(), dims);
+        to.emplace_back(bench.device(), dims);
+        convert(bench.randomTensor(dims, static_cast<std::uint32_t>(i)).view(), from[i].view());
     }
+    bench.device().wait();
     std::vector<Contender> copy(1);
     copy[0].call = [&](std::size_t set) { convert(from[set].view(), to[set].view()); };
     timeInTurn(bench.device(), copy, kPairs, bench.settings().budget);

@@ -168,7 +168,7 @@ void measure(BenchDevice& bench, RowResult& result) {
         layers.emplace(bench, row, *sets[0].planes);
         contenders.push_back({[&](std::size_t set) { layers->run(sets[set]); }, {}});
     }
-    timeInTurn(bench.device(), contenders, result.sets, bench.settings().budget);
+    result.sets = timeInTurn(bench.device(), contenders, result.sets, bench.settings().budget);
     result.each_mask = contenders[0].timing;
     result.reused = contenders[1].timing;
     if (plain_at) result.plain = contenders[*plain_at].timing;

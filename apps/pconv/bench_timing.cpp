@@ -63,8 +63,8 @@ double Timing::quantile(double part) const {
     return sorted[below] * (1 - rest) + sorted[above] * rest;
 }
 
-void timeInTurn(const Device& device, std::vector<Contender>& contenders, std::size_t sets,
-                const TimeBudget& budget) {
+std::size_t timeInTurn(const Device& device, std::vector<Contender>& contenders, std::size_t sets,
+                       const TimeBudget& budget) {
     const Timer timer(device);
     sets = warmUp(timer, contenders, sets, budget);
     std::vector<std::size_t> next(contenders.size(), 0);
@@ -83,6 +83,7 @@ void timeInTurn(const Device& device, std::vector<Contender>& contenders, std::s
             Timing& timing = contenders[which].timing;
             timing.rounds.push_back(timeRound(timer, contenders[which], sets, timing.calls, next[which]));
         }
+    return sets;
 }
 
 double geometricMean(const std::vector<double>& values) {

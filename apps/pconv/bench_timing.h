@@ -35,9 +35,10 @@ struct Contender {
 };
 
 /// Measures the contenders in turn, round by round, on the device's clock, every call on the next of `sets`
-/// sets of tensors. Devices too slow for kLeastRounds get fewer, but at least one.
-void timeInTurn(const Device& device, std::vector<Contender>& contenders, std::size_t sets,
-                const TimeBudget& budget);
+/// sets of tensors. Devices too slow for kLeastRounds get fewer, but at least one. Returns how many sets were
+/// used: fewer where a call is so slow that a cache says nothing.
+std::size_t timeInTurn(const Device& device, std::vector<Contender>& contenders, std::size_t sets,
+                       const TimeBudget& budget);
 
 double geometricMean(const std::vector<double>& values);
 

@@ -56,7 +56,8 @@ void expectWhole(const Json& row) {
     EXPECT_NEAR(row.at("over_plain").get<double>(), ratio(row.at("time"), row.at("plain").at("time")), 1e-9);
     const Json& memory = row.at("memory");
     const auto parts = memory.at("input_bytes").get<int64_t>() + memory.at("weight_bytes").get<int64_t>() +
-                       memory.at("output_bytes").get<int64_t>() + memory.at("mask_bytes").get<int64_t>();
+                       memory.at("output_bytes").get<int64_t>() + memory.at("mask_bytes").get<int64_t>() +
+                       memory.at("between_bytes").get<int64_t>();
     EXPECT_EQ(memory.at("ideal_bytes"), parts);
     EXPECT_GE(memory.at("peak_bytes").get<int64_t>(),
               memory.at("input_bytes").get<int64_t>() + memory.at("output_bytes").get<int64_t>());
@@ -137,6 +138,7 @@ TEST_F(Bench, NetworksStandBesideTheirLayers) {
     ASSERT_EQ(rows.size(), 3U);
     for (const Json& row : rows) expectWhole(row);
     EXPECT_EQ(rows[0].at("shape"), "[1,4,16,16]-8-4");
+    EXPECT_EQ(rows[0].at("memory").at("between_bytes"), 4 * 8 * 256);
     EXPECT_EQ(rows[2].at("shape"), "[1,3,16,16]-2-4-8-16-up-8-up-4-2-3");
     for (const std::size_t sequential : {0U, 1U}) {
         expectTiming(rows[sequential].at("layer_by_layer"));
