@@ -56,7 +56,7 @@ cat "$folder"/*.log | awk '
         }
         # Registers are given out by eights.
         print chip, int((registers + 7) / 8) * 8, stack, spills, shared, kernel
-    }' | c++filt | sed -E 's/ void / /; s/pconv::cuda:://g; s/\(anonymous namespace\):://g; s/\([^()]*\)$//; s/, /,/g; s/unsigned char/u8/g' |
+    }' | c++filt | sed -E 's/ void / /; s/pconv::cuda:://g; s/\(anonymous namespace\):://g; s/\([^()]*\)$//; s/, /,/g; s/unsigned char/u8/g; s/unsigned short/u16/g; s/unsigned int/u32/g' |
     awk '{ print $1, $6, $2, $3, $4, $5 }' | sort >"$folder/report.txt"
 
 if [ "${3-}" = --write ]; then
