@@ -46,7 +46,6 @@ ConvProblem CudaPartialConv::problemFor(const MaskUpdate& update) const {
     problem.masked_convolution = desc_.maskedConvolution();
     problem.activation = desc_.activation;
     problem.negative_slope = desc_.negative_slope;
-    problem.fast_math = desc_.fast_math;
     return problem;
 }
 

@@ -48,7 +48,7 @@ std::string CudnnConv::key() const {
     text +=
         " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
-    if (fused) text += has_bias ? " fused bias" : " fused";
+    if (fused) text += std::string(plain ? " plain" : " fused") + (has_bias ? " bias" : "");
     if (fused && activation == Activation::relu) text += " relu";
     if (fused && activation == Activation::gelu) text += " gelu";
     if (fused && activation == Activation::leaky_relu)
@@ -64,11 +64,11 @@ std::vector<std::pair<int64_t, size_t>> CudnnConv::tensorBytes() const {
         {kTensorX, bytes(batch, in_channels, window.input, data_type)},
         {kTensorW, bytes(out_channels, in_channels / groups, window.kernel, data_type)},
         {kTensorY, bytes(batch, out_channels, window.output, data_type)}};
-    if (fused && pass == ConvPass::forward)
-        sizes.emplace_back(kTensorRatio, bytes(batch, 1, window.output, DataType::f32));
-    if (fused && pass == ConvPass::forward && has_bias) {
-        sizes.emplace_back(kTensorBias, bytes(1, out_channels, {1, 1, 1}, data_type));
-        sizes.emplace_back(kTensorUpdated, bytes(batch, 1, window.output, DataType::f32));
+    if (fused && pass == ConvPass::forward) {
+        const size_t plane = bytes(batch, 1, window.output, DataType::f32);
+        if (!plain) sizes.emplace_back(kTensorRatio, plane);
+        if (has_bias) sizes.emplace_back(kTensorBias, bytes(1, out_channels, {1, 1, 1}, data_type));
+        if (!plain && has_bias) sizes.emplace_back(kTensorUpdated, plane);
     }
     if (fused && pass == ConvPass::grad_input)
         sizes.emplace_back(kTensorMask, bytes(batch, 1, window.input, DataType::f32));
@@ -196,13 +196,15 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
             addPointwise(mode, *value, b, result);
             value = &result;
         };
-        step(CUDNN_POINTWISE_MUL, &tensor(kTensorRatio, DataType::f32, conv.batch, 1, w.output, false),
-             !conv.has_bias && !activated);
+        const auto plane = [&](CudnnTensorId id) {
+            return &tensor(id, DataType::f32, conv.batch, 1, w.output, false);
+        };
+        if (!conv.plain) step(CUDNN_POINTWISE_MUL, plane(kTensorRatio), !conv.has_bias && !activated);
         if (conv.has_bias) {
             step(CUDNN_POINTWISE_ADD,
-                 &tensor(kTensorBias, conv.data_type, 1, conv.out_channels, {1, 1, 1}, false), false);
-            step(CUDNN_POINTWISE_MUL, &tensor(kTensorUpdated, DataType::f32, conv.batch, 1, w.output, false),
-                 !activated);
+                 &tensor(kTensorBias, conv.data_type, 1, conv.out_channels, {1, 1, 1}, false),
+                 conv.plain && !activated);
+            if (!conv.plain) step(CUDNN_POINTWISE_MUL, plane(kTensorUpdated), !activated);
         }
         if (activated)
             step(conv.activation == Activation::gelu ? CUDNN_POINTWISE_GELU_FWD : CUDNN_POINTWISE_RELU_FWD,

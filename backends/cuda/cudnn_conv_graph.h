@@ -24,6 +24,7 @@ struct CudnnConv {
     // Forward: (x * w) * ratio, then with a bias (+ bias) * updated mask, then the activation.
     // Gradient of the input: times the mask, [N, 1, S...] in f32.
     bool fused = false;
+    bool plain = false;  // forward: neither ratio nor updated mask
     bool has_bias = false;
     Activation activation = Activation::none;
     float negative_slope = 0;

@@ -17,6 +17,12 @@ bool exactF32(const PartialConvDesc& desc) {
     return desc.data_type == DataType::f32 && !desc.fast_math;
 }
 
+// Whether the convolution alone is the output: of a masked convolution without a mask, the only one this row
+// takes.
+bool nothingFollows(const PartialConvDesc& desc) {
+    return desc.maskedConvolution() && !desc.has_bias && desc.activation == Activation::none;
+}
+
 CudnnConv convFor(const PartialConvDesc& desc, ConvPass pass) {
     CudnnConv conv;
     conv.pass = pass;
@@ -32,8 +38,9 @@ CudnnConv convFor(const PartialConvDesc& desc, ConvPass pass) {
 
 CudnnConv forwardConv(const PartialConvDesc& desc) {
     CudnnConv conv = convFor(desc, ConvPass::forward);
+    conv.plain = desc.maskedConvolution();
     // Engines that fuse compute f32 in TF32: exact f32 is finished by a pass of ours.
-    conv.fused = !exactF32(desc);
+    conv.fused = !exactF32(desc) && !(conv.plain && nothingFollows(desc));
     conv.has_bias = desc.has_bias;
     conv.activation = desc.activation;
     conv.negative_slope = desc.negative_slope;
@@ -129,7 +136,7 @@ CudnnPartialConv::CudnnPartialConv(CudaDevice& device, const PartialConvDesc& de
     const auto plane_bytes = [&](const Dims3& size) {
         return static_cast<size_t>(desc.batch * volume(size)) * sizeof(float);
     };
-    if (forward_.fused) {
+    if (forward_.fused && !forward_.plain) {
         ratio_ = allocate(plane_bytes(desc.window.output));
         if (desc.has_bias) updated_ = allocate(plane_bytes(desc.window.output));
     }
@@ -213,20 +220,20 @@ void CudnnPartialConv::forward(const MaskUpdate& update, const TensorRef& input,
     char* const y = in_place ? static_cast<char*>(pointer(output)) : scratch(output_, outputBytes());
     const View dense = denseView(y, desc_.out_channels, size);
     CudnnTensors tensors{{kTensorX, x}, {kTensorW, weight_->data()}, {kTensorY, y}};
-    if (!forward_.fused) {
+    if (!forward_.fused && !nothingFollows(desc_)) {
         run(*forward_plan_, tensors);
         check(launchEpilogue(problem, desc_.data_type, dense, bias_ != nullptr ? bias_->data() : nullptr,
                              view(output), stream()),
               "finishing the output");
         return;
     }
-    tensors.emplace_back(kTensorRatio, planes(ratio_, results.ratio, false, results.batch, size));
-    if (desc_.has_bias) {
-        tensors.emplace_back(kTensorBias, bias_->data());
+    if (bias_ != nullptr) tensors.emplace_back(kTensorBias, bias_->data());
+    if (ratio_ != nullptr)
+        tensors.emplace_back(kTensorRatio, planes(ratio_, results.ratio, false, results.batch, size));
+    if (updated_ != nullptr)
         tensors.emplace_back(
             kTensorUpdated,
             planes(updated_, results.updated, results.updated_type == MaskType::binary, results.batch, size));
-    }
     run(*forward_plan_, tensors);
     if (!in_place) copyTensor(problem, dense, view(output), desc_.out_channels, size, {});
 }
@@ -286,6 +293,7 @@ void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& re
 class CudnnRow final : public CudaImplementation {
   public:
     using CudaImplementation::CudaImplementation;
+    bool masksConvolutions() const override { return true; }
 
     // Builds the plans, as only that tells whether there are any; what makes the convolution finds them
     // built.
@@ -297,6 +305,10 @@ class CudnnRow final : public CudaImplementation {
         }
         if (const char* rounds = roundsMaskedInput(desc); rounds != nullptr) {
             reason = rounds;
+            return false;
+        }
+        if (desc.maskedConvolution() && desc.mask_type != MaskType::none) {
+            reason = "no masked convolution with a mask";
             return false;
         }
         if (desc.maskGroups() > 1 && !exactF32(desc)) {

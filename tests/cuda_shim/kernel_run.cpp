@@ -236,7 +236,6 @@ class Runner {
         problem_.masked_convolution = c_.maskedConvolution();
         problem_.activation = c_.activation;
         problem_.negative_slope = c_.negative_slope;
-        problem_.fast_math = c_.fast_math;
     }
 
     // Weights in the order of one pass.

@@ -70,6 +70,19 @@ std::vector<CudnnConv> allGraphs() {
                     conv.negative_slope = 0.2F;
                     graphs.push_back(conv);
                 }
+        // The plain convolution, where something follows it.
+        for (const Sizes& sizes : {kPlain2d, kPlain3d, kStrided2d})
+            for (const bool has_bias : {false, true})
+                for (const Activation activation :
+                     {Activation::none, Activation::relu, Activation::leaky_relu, Activation::gelu}) {
+                    if (!has_bias && activation == Activation::none) continue;
+                    CudnnConv conv = makeConv(ConvPass::forward, type, sizes);
+                    conv.fused = conv.plain = true;
+                    conv.has_bias = has_bias;
+                    conv.activation = activation;
+                    conv.negative_slope = 0.2F;
+                    graphs.push_back(conv);
+                }
         // A line, a first layer's 3 channels, channels that no vector width divides, a wide window, groups,
         // a depthwise convolution, dilation.
         for (const Sizes& sizes :

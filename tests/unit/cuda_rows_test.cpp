@@ -28,6 +28,7 @@ constexpr PconvActivation kRelu = PCONV_ACTIVATION_RELU;
 constexpr PconvActivation kLeaky = PCONV_ACTIVATION_LEAKY_RELU;
 constexpr PconvNormalization kWindow = PCONV_NORMALIZATION_WINDOW_RATIO;
 constexpr PconvNormalization kSum = PCONV_NORMALIZATION_MASK_SUM;
+constexpr PconvNormalization kMagnitude = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
 
 const Setting kSettings[] = {
     {"plain", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::one_plane, true, kNone, kWindow},
@@ -42,6 +43,11 @@ const Setting kSettings[] = {
     {"volume", 3, 1, 4, 8, 1, 5, 3, 1, 1, MaskKind::one_plane, true, kLeaky, kWindow},
     {"strided_volume", 3, 2, 4, 4, 1, 5, 3, 2, 1, MaskKind::shared_by_batch, true, kNone, kWindow},
     {"mask_sum", 2, 2, 8, 8, 1, 6, 3, 1, 1, MaskKind::one_plane, true, kNone, kSum},
+    // The dense convolution.
+    {"dense", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::none, true, kLeaky, kMagnitude},
+    {"dense_no_bias", 2, 2, 5, 8, 1, 7, 3, 2, 1, MaskKind::none, false, kRelu, kMagnitude},
+    {"dense_alone", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::none, false, kNone, kMagnitude},
+    {"dense_volume", 3, 1, 4, 8, 1, 5, 3, 1, 1, MaskKind::none, true, kNone, kMagnitude},
 };
 
 struct Type {
@@ -448,6 +454,7 @@ Setting randomSetting(uint32_t number) {
     s.has_bias = between(0, 2) > 0;
     s.activation = static_cast<PconvActivation>(between(0, 2));
     s.normalization = between(0, 4) == 0 ? kSum : kWindow;
+    if (s.mask == MaskKind::none && s.kernel % 2 == 1 && number % 2 == 0) s.normalization = kMagnitude;
     return s;
 }
 

@@ -52,7 +52,7 @@ struct PackedMask {
 // Results of the mask side, contiguous [batch, groups, O...].
 struct MaskResults {
     const float* ratio;   // null: 1 everywhere (masked convolution)
-    const void* updated;  // u8 where updated_type is binary, else f32
+    const void* updated;  // u8 where updated_type is binary, else f32; null: 1 everywhere
     MaskType updated_type;
     int batch, groups;
     // One per kTileOutputs consecutive outputs of all [N, O...] of the convolution: kTileSomeValid is set
@@ -120,7 +120,6 @@ struct ConvProblem {
     bool masked_convolution;
     Activation activation;
     float negative_slope;
-    bool fast_math;  // f32 may be rounded to TF32; igemm declines f32 without it
 };
 
 // cuda:direct: any shape, any strides, f32 fused multiply-add. Forward and backward read weights repacked in
