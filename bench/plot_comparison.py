@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 BARS = (("pconv", "pconv", "#1f77b4"), ("plain", "PyTorch: plain convolution", "#9aa0a6"),
         ("eager", "PyTorch: NVIDIA's operations", "#e08214"))
-LEFT, WIDTH, BAR, GAP, TOP = 170, 520, 11, 9, 64
+LEFT, WIDTH, BAR, GAP, TOP = 150, 540, 11, 9, 82
 
 
 def drawn(report):
@@ -27,10 +27,11 @@ def drawn(report):
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 20}" height="{height}" '
            'font-family="sans-serif" font-size="12">',
            '<rect width="100%" height="100%" fill="#ffffff"/>',
-           f'<text x="12" y="20" font-size="14">Time of a forward pass over that of the plain convolution ({escape(title)})</text>']
+           '<text x="12" y="20" font-size="14">Time of a forward pass over that of the plain convolution</text>',
+           f'<text x="12" y="38">{escape(title)}</text>']
     x = 12
     for _, label, color in BARS:
-        out += [f'<rect x="{x}" y="32" width="12" height="12" fill="{color}"/>', f'<text x="{x + 17}" y="42">{label}</text>']
+        out += [f'<rect x="{x}" y="50" width="12" height="12" fill="{color}"/>', f'<text x="{x + 17}" y="60">{label}</text>']
         x += 45 + 7 * len(label)
     for index, (row, values) in enumerate(zip(rows, relative)):
         y = TOP + index * row_height
