@@ -30,7 +30,7 @@ class Agreement:
     def worst(self, names):
         """By contender, of results and gradients alike. Infinity where something is not a number."""
         contenders = {name: self.contest.contenders[name] for name in names if name in self.contest.contenders}
-        return self.compare({name: [t.double() for t in contender(0)] for name, contender in contenders.items()})
+        return self.compare({name: contender(0) for name, contender in contenders.items()})
 
     def compare(self, results):
         worst = dict.fromkeys(results, 0.0)
@@ -38,7 +38,7 @@ class Agreement:
         def judge(k, expected, bound, n=None):
             for name, got in results.items():
                 mine = got[k] if n is None else got[k][n:n + 1]
-                worst[name] = max(worst[name], part_of(bound, (mine - expected).abs()))
+                worst[name] = max(worst[name], part_of(bound, (mine.double() - expected).abs()))
 
         totals = {}
         for n in range(self.contest.row.batch):

@@ -32,7 +32,9 @@ pconv_add_comparison(forward --check --batch 2 --shrink 8 --table 2d --layout bo
 pconv_add_comparison(backward --check --batch 2 --shrink 8 --table 2d --layout both --backward)
 pconv_add_comparison(3d --check --batch 2 --shrink 16 --table 3d --layout both --backward)
 pconv_add_comparison(multi_channel --check --batch 2 --shrink 8 --table multi --layout both --backward)
+pconv_add_comparison(2d_networks --check --batch 2 --shrink 8 --table 2d_networks --layout both)
+pconv_add_comparison(3d_networks --check --batch 1 --shrink 8 --table 3d_networks)
 pconv_add_comparison(fast --check --batch 2 --shrink 4 --filter "small|high" --precision fast)
 pconv_add_comparison(bf16 --check --batch 2 --shrink 8 --layout both --precision bf16)
-pconv_add_comparison(times --batch 1 --shrink 8 --filter "random|no mask" --rounds 2 --slice 1 --cache 1
+pconv_add_comparison(times --batch 1 --shrink 8 --table all --filter "random mask|no mask|strided enc" --rounds 2 --slice 1 --cache 1
   --json ${CMAKE_CURRENT_BINARY_DIR}/compare_pytorch.json)

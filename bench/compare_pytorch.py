@@ -9,13 +9,17 @@ Four compute each row of the benchmark tables (bench/seed_benchmarks.json):
 
 They run in turn, over sets of inputs larger than the last cache; times are medians of the rounds, with half the
 distance of the quartiles. Every call of pconv and eager computes the mask side, as for a mask that is new; in the columns
-"kept mask" neither does. Without a mask it is computed once, as the published module does. All results lie in memory from
-PyTorch's allocator. pconv's weights are packed beforehand; with --backward they are set anew in every call. `agrees` is the
-largest difference between pconv and the eager module run in float64, as a part of the bound in docs/semantics.md: at most 1.
+"kept mask" neither does. Without a mask it is computed once, as the published module does. Results lie in memory from
+PyTorch's allocator, those of layers in a new tensor each call. pconv's weights are packed beforehand; with --backward they
+are set anew in every call. `agrees` is the largest difference between pconv and the eager module run in float64, as a part
+of the bound in docs/semantics.md: at most 1. Networks are one object in pconv and a chain of modules in PyTorch; the bounds
+of their layers are carried on as errors of independent signs.
 """
 import argparse
 import ctypes
+import contextlib
 import dataclasses
+import gc
 import json
 import math
 import os
@@ -23,6 +27,8 @@ import pathlib
 import platform
 import re
 import sys
+
+import pconv_ctypes as pconv
 
 SKIPPED = 77  # what ctest is told to take for "skipped"
 EXAMPLES = """examples:
@@ -41,12 +47,17 @@ class Refusal(Exception):
         self.status = status
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise Refusal(f"{message}; see --help")
+
+
 def parse(words):
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     positive = lambda text: int(text) if text.isdigit() and int(text) > 0 else parser.error(
         f"'{text}' is not a number above 0")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument("--table", choices=["2d", "3d", "multi", "all"], default="2d",
+    parser.add_argument("--table", choices=["2d", "3d", "multi", "2d_networks", "3d_networks", "all"], default="2d",
                         help="multi: one row with a mask for every channel; default: 2d")
     parser.add_argument("--filter", metavar="RE", default="", help="only rows whose name has this in it, in any case")
     parser.add_argument("--batch", type=positive, metavar="N", help="every row with this batch size instead of its own")
@@ -77,6 +88,8 @@ def parse(words):
         re.compile(arguments.filter)
     except re.error as error:
         parser.error(f"--filter: '{arguments.filter}' is not a regular expression: {error}")
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder '{arguments.json.absolute().parent}'; expected one that is there")
     return arguments
 
 
@@ -107,13 +120,14 @@ def import_torch():
     return torch
 
 
-def open_device(arguments, torch, pconv):
+def open_device(arguments, torch):
     library = pconv.Library(arguments.library)
     if arguments.device == "cpu":
         torch.set_num_threads(arguments.threads)
         return library, pconv.Device(library, arguments.threads)
     if not torch.cuda.is_available():
         raise Refusal("PyTorch sees no CUDA device; expected one, with a build of PyTorch for it, or --device cpu", SKIPPED)
+    torch.cuda.set_stream(torch.cuda.Stream())  # the default one cannot be recorded
     number = torch.cuda.current_device()
     return library, pconv.Device(library, cuda=(number, torch.cuda.current_stream().cuda_stream))
 
@@ -145,6 +159,10 @@ def choices_of(arguments, torch, channels_last):
 def chosen_rows(arguments):
     import seed_tables
     tables = seed_tables.TABLES if arguments.table == "all" else (arguments.table,)
+    if arguments.backward:
+        tables = tuple(t for t in tables if t in seed_tables.LAYERS)
+        if not tables:
+            raise Refusal(f"--backward: networks have no backward pass; expected --table {', '.join(seed_tables.LAYERS)} or all")
     rows = [r for r in seed_tables.rows(tables) if re.search(arguments.filter, r.name, re.IGNORECASE)]
     if not rows:
         names = ", ".join(r.name for r in seed_tables.rows(tables))
@@ -162,6 +180,12 @@ def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
+def contest_of(row):
+    import contest
+    import network_contest
+    return network_contest.NetworkContest if row.is_network else contest.Contest
+
+
 def measured(contest, worst):
     """A row as it goes into the JSON file."""
     row, times, peaks = contest.row, contest.measure(progress), contest.peak_bytes()
@@ -173,7 +197,7 @@ def measured(contest, worst):
     return {
         "table": row.table, "name": row.name, "shape": row.shape_text(), "mask": row.mask, "output": list(row.output_shape),
         "layout": "channels_last" if contest.choices.channels_last else "contiguous",
-        "implementation": contest.ours.conv.implementation(),
+        "implementation": contest.ours.implementation(),
         "times": {name: {"median_ms": t.median * 1e3, "spread": t.spread, "ms": [s * 1e3 for s in t.seconds]}
                   for name, t in times.items()},
         "ratios": ratios, "absent": contest.absent, "agrees": worst,
@@ -202,7 +226,7 @@ def print_row(result, columns):
     cells = "".join(f"{cell(result, *c):>{13 if c[1] == 'ms' else 9}}" for c in columns)
     beyond = result["bytes"]["beyond_inputs_and_weights"]
     memory = "/".join(f"{beyond[n] / 1e6:.1f}" for n in ("pconv", "eager", "plain") if n in beyond)
-    print(f"{result['name']:19} {result['shape']:26}{cells} {memory:>12} {result['agrees']:8.3f}", flush=True)
+    print(f"{result['name']:24} {result['shape']:26}{cells} {memory:>12} {result['agrees']:8.3f}", flush=True)
 
 
 def print_means(results, columns):
@@ -212,49 +236,60 @@ def print_means(results, columns):
             means[name] = geometric_mean([r["ratios"][name] for r in results if name in r["ratios"]])
     line = "".join(f"{'' if kind == 'ms' or means[name] is None else f'{means[name]:.2f}':>{13 if kind == 'ms' else 9}}"
                    for name, kind in columns)
-    print(f"{'geometric mean':46}{line}", flush=True)
+    print(f"{'geometric mean':51}{line}", flush=True)
     return means
 
 
+@contextlib.contextmanager
+def contest_for(row, device, choices, faults):
+    """A fault of one row, such as too little memory, is told and leaves the others."""
+    try:
+        yield contest_of(row)(device, row, choices)
+    except (RuntimeError, MemoryError) as error:
+        progress("")
+        faults.append(f"{row.table} {row.name}: {str(error).strip().splitlines()[0]}")
+    gc.collect()  # contenders refer to their contest
+
+
 def time_table(rows, device, choices, arguments):
-    import contest
-    from agreement import Agreement
     results, faults, columns = [], [], None
     for row in rows:
         progress(f"{row.name}: making inputs")
-        match = contest.Contest(device, row, choices)
-        worst = Agreement(match).worst(["pconv"])["pconv"]
-        results.append(measured(match, worst))
+        result = None
+        with contest_for(row, device, choices, faults) as match:
+            worst = match.agreement().worst(["pconv"])["pconv"]
+            result = measured(match, worst)
+        if result is None:
+            continue
+        results.append(result)
         if columns is None:
-            columns = [c for c in COLUMNS if c[0] != "compiled" or "compiled" in match.contenders]
+            columns = [c for c in COLUMNS if c[0] != "compiled" or "compiled" in results[0]["times"]]
             passes = "forward and backward" if choices.backward else "forward"
             print(f"\n{row.table}, {results[0]['layout']}, {arguments.precision}, {passes}: ms; NAME/ is NAME's time divided by pconv's")
-            print(f"{'row':19} {'shape':26}{heading(columns)} {'MB beyond':>12} {'agrees':>8}")
+            print(f"{'row':24} {'shape':26}{heading(columns)} {'MB beyond':>12} {'agrees':>8}")
         print_row(results[-1], columns)
         if not worst <= 1:
             faults.append(f"{row.name}: pconv is {worst:.3g} times as far from the eager module as the bound allows")
-    means = print_means(results, columns)
+    means = print_means(results, columns) if results else {}
     for reason in sorted({f"{name} is absent: {reason}" for r in results for name, reason in r["absent"].items()}):
         print(reason)
     return results, means, faults
 
 
 def check_table(rows, device, choices):
-    import contest
     import torch
-    from agreement import Agreement
     faults = []
+    layout = "channels_last" if choices.channels_last else "contiguous"
     for row in rows:
-        match = contest.Contest(device, row, choices)
         names = ["pconv"] + (["pconv, kept mask"] if row.mask == "full" else [])
         if choices.dtype == torch.float32:  # in f16 the mask side of the modules overflows
             names += ["eager", "compiled"]
-        worst = Agreement(match).worst(names)
-        print(f"{row.table:5} {row.name:19} {row.shape_text():26}"
-              f"{'channels_last' if choices.channels_last else 'contiguous':13} {match.ours.conv.implementation():14}  "
-              + "  ".join(f"{name} {value:.3f}" for name, value in worst.items()), flush=True)
-        faults += [f"{row.table} {row.name}: {name} is {value:.3g} times as far from the reference as the bound allows"
-                   for name, value in worst.items() if name.startswith("pconv") and not value <= 1]
+        with contest_for(row, device, choices, faults) as match:
+            worst = match.agreement().worst(names)
+            print(f"{row.table:11} {row.name:24} {row.shape_text():26}{layout:13} {match.ours.implementation():14}  "
+                  + "  ".join(f"{name} {value:.3f}" for name, value in worst.items()), flush=True)
+            faults += [f"{row.table} {row.name}: {name} is {value:.3g} times as far from the reference as the bound allows"
+                       for name, value in worst.items() if name.startswith("pconv") and not value <= 1]
     return faults
 
 
@@ -269,9 +304,8 @@ def run(arguments):
     if arguments.malloc == "keep":
         keep_freed_memory()
     torch = import_torch()
-    import pconv_ctypes as pconv
     rows = chosen_rows(arguments)
-    library, device = open_device(arguments, torch, pconv)
+    library, device = open_device(arguments, torch)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "fast"
     facts = environment(arguments, torch, library, device)
@@ -290,7 +324,7 @@ def run(arguments):
             results, means, wrong = time_table(of_table, device, choices, arguments)
             faults += wrong
             report["rows"] += results
-            report["geometric_means"].append({"table": table, "layout": results[0]["layout"], **means})
+            report["geometric_means"].append({"table": table, "layout": "channels_last" if last else "contiguous", **means})
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     for fault in faults:
@@ -299,18 +333,12 @@ def run(arguments):
 
 
 def main():
-    arguments = parse(sys.argv[1:])
     try:
-        status = run(arguments)
+        status = run(parse(sys.argv[1:]))
     except Refusal as refusal:
         print(f"compare_pytorch.py: {'skipped: ' if refusal.status == SKIPPED else ''}{refusal}", file=sys.stderr)
         status = refusal.status
-    except OSError as error:
-        print(f"compare_pytorch.py: {error}", file=sys.stderr)
-        status = 1
-    except Exception as error:
-        if type(error).__module__ != "pconv_ctypes":
-            raise
+    except (OSError, pconv.Error) as error:
         print(f"compare_pytorch.py: {error}", file=sys.stderr)
         status = 1
     sys.exit(status)

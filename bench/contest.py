@@ -7,11 +7,12 @@ import time
 
 import torch
 
+import agreement
 import nvidia_eager
 import pconv_ctypes as pconv
+import seed_tables
 
 TYPES = {torch.float32: pconv.F32, torch.float16: pconv.F16, torch.bfloat16: pconv.BF16}
-VALID_SHARE = 0.5
 
 
 @dataclasses.dataclass
@@ -115,6 +116,9 @@ class Ours:
             self.update.compute(self.masks[i])
         return self.run(i, self.update)
 
+    def implementation(self):
+        return self.conv.implementation()
+
     def with_kept_mask(self, i):
         return self.run(i, self.kept)
 
@@ -145,6 +149,8 @@ def gradients_of(function, module, x, grad):
 class Contest:
     """What a row needs, and `contenders`: functions of the index of a set of inputs. `absent` says why one is not there."""
 
+    most_sets = 1 << 16
+
     def __init__(self, device, row, choices):
         self.device, self.row, self.choices = device, row, choices
         generator = torch.Generator().manual_seed(1)
@@ -152,7 +158,7 @@ class Contest:
             memory_format=choices.format_of(row.dims))
         self.sets = self.make_sets(generator)
         before = device.allocated
-        self.ours = Ours(device, row, choices, self.module, self.sets)
+        self.ours = self.make_ours()
         self.ours_bytes = device.allocated - before
         self.absent = {}
         self.contenders = self.make_contenders()
@@ -162,17 +168,21 @@ class Contest:
         return nvidia_eager.PartialConv(row.dims, row.in_channels, row.out_channels, row.kernel, row.stride, row.padding,
                                         row.dilation, row.groups, row.bias, row.multi_channel, self.choices.eps, generator)
 
+    def agreement(self):
+        return agreement.Agreement(self)
+
+    def make_ours(self):
+        return Ours(self.device, self.row, self.choices, self.module, self.sets)
+
     def make_sets(self, generator):
         row, choices = self.row, self.choices
         place = lambda t: t.to(choices.device, choices.dtype, memory_format=choices.format_of(row.dims))
         size = torch.finfo(choices.dtype).bits // 8 * (math.prod(row.input_shape) + math.prod(row.mask_shape))
         sets = []
-        for _ in range(max(2, choices.cache_bytes // size + 1)):
+        for _ in range(min(self.most_sets, max(2, choices.cache_bytes // size + 1))):
             x = place(torch.randn(row.input_shape, generator=generator))
             grad = place(torch.randn(row.output_shape, generator=generator)) if choices.backward else None
-            valid = torch.ones(row.mask_shape)
-            if row.mask == "random":
-                valid = (torch.rand(row.mask_shape, generator=generator) < VALID_SHARE).float()
+            valid = seed_tables.mask_values(row.mask, row.mask_shape, torch, generator)
             plane = valid.to(choices.device, torch.uint8)
             sets.append(Inputs(x, None if row.mask == "none" else place(valid), plane, grad))
         return sets
@@ -192,6 +202,7 @@ class Contest:
 
         contenders = {"pconv": self.ours, "eager": call(lambda x, i: module(x, sets[i].mask))}
         if hasattr(torch, "compile"):
+            torch._dynamo.reset()  # it stops compiling a function of which it has compiled several versions
             compiled = torch.compile(module)
             contenders["compiled"] = call(lambda x, i: compiled(x, sets[i].mask))
         else:
@@ -264,5 +275,6 @@ class Contest:
 
     def base_bytes(self):
         """Inputs, weights and the output."""
-        return sum(t.numel() * t.element_size() for t in (self.sets[0].x, self.sets[0].plane, self.module.weight)) + math.prod(
+        tensors = [self.sets[0].x, self.sets[0].plane, *self.module.parameters()]
+        return sum(t.numel() * t.element_size() for t in tensors) + math.prod(
             self.row.output_shape) * self.sets[0].x.element_size()

@@ -1,4 +1,4 @@
-"""The part of pconv's C API (include/pconv/pconv.h) that a comparison needs, by ctypes.
+"""The part of pconv's C API (include/pconv/pconv.h, network.h) that a comparison needs, by ctypes.
 
 Tensors are whatever has PyTorch's data_ptr(), shape, stride() and element_size(): the library computes on their memory
 and, on CUDA, on the caller's stream. Nothing here imports PyTorch.
@@ -17,10 +17,14 @@ NO_MASK, BINARY_MASK = range(2)
 EXACT, FAST = range(2)
 VERSION = (0, 1)
 
+NO_ACTIVATION, RELU, LEAKY_RELU, GELU = range(4)
+PARTIAL_CONV_LAYER, UPSAMPLE_LAYER = range(2)
+PREVIOUS_LAYER = -2
+
 AllocationCallback = ctypes.CFUNCTYPE(None, c_void_p, c_int64)
 
 
-class Error(Exception):
+class Error(RuntimeError):
     """A call that failed, with the library's line on it."""
 
 
@@ -76,6 +80,19 @@ class Gradients(ctypes.Structure):
                 ("grad_bias", POINTER(TensorView)), ("accumulate", c_int32)]
 
 
+class Layer(ctypes.Structure):
+    _fields_ = [("struct_size", c_size_t), ("type", c_int), ("name", c_char_p), ("input", c_int32),
+                ("second_input", c_int32), ("factor", c_int64 * 3), ("conv", PartialConvDesc), ("batch_norm", c_char_p),
+                ("batch_norm_eps", c_double)]
+
+
+class NetworkDesc(ctypes.Structure):
+    _fields_ = [("struct_size", c_size_t), ("spatial_dims", c_int32), ("batch", c_int64), ("channels", c_int64),
+                ("size", c_int64 * 3), ("data_type", c_int), ("layout", c_int), ("mask_type", c_int),
+                ("mask_batch", c_int64), ("mask_planes", c_int64), ("polarity", c_int), ("math", c_int),
+                ("layer_count", c_int32), ("layers", POINTER(Layer))]
+
+
 FUNCTIONS = {
     "pconvCreateDevice": [c_char_p, POINTER(DeviceOptions), POINTER(c_void_p)],
     "pconvAdoptDevice": [POINTER(NativeDevice), POINTER(DeviceOptions), POINTER(c_void_p)],
@@ -89,9 +106,13 @@ FUNCTIONS = {
     "pconvGetPartialConvImplementation": [c_void_p, POINTER(c_char_p)],
     "pconvSetPartialConvWeights": [c_void_p, POINTER(TensorView), POINTER(TensorView)],
     "pconvForwardPartialConv": [c_void_p, c_void_p, POINTER(TensorView), POINTER(TensorView)],
+    "pconvCreateNetwork": [c_void_p, POINTER(NetworkDesc), POINTER(c_void_p)],
+    "pconvSetNetworkWeights": [c_void_p, c_int32, POINTER(TensorView), POINTER(TensorView)],
+    "pconvForwardNetwork": [c_void_p, POINTER(TensorView), POINTER(TensorView), POINTER(TensorView)],
+    "pconvGetNetworkImplementation": [c_void_p, c_int32, POINTER(c_char_p)],
     "pconvBackwardPartialConv": [c_void_p, c_void_p, POINTER(TensorView), POINTER(TensorView), POINTER(Gradients)],
 }
-RELEASES = ("Device", "Buffer", "MaskUpdate", "PartialConv")
+RELEASES = ("Device", "Buffer", "MaskUpdate", "PartialConv", "Network")
 
 
 def library_names():
@@ -269,3 +290,20 @@ class PartialConv(Handle):
             gradients.grad_bias = ctypes.pointer(grad_bias.view)
         self.library.BackwardPartialConv(self.handle, update.handle, byref(x.view), byref(grad_output.view),
                                          byref(gradients))
+
+
+class Network(Handle):
+    def __init__(self, device, desc):
+        super().__init__(device.library, "Network", device.library.CreateNetwork, device.handle, byref(desc))
+
+    def implementation(self, layer):
+        name = c_char_p()
+        self.library.GetNetworkImplementation(self.handle, layer, byref(name))
+        return name.value.decode()
+
+    def set_weights(self, layer, weight, bias):
+        self.library.SetNetworkWeights(self.handle, layer, reference(weight), reference(bias))
+
+    def forward(self, x, planes, y):
+        """`planes` None: the mask is as it was in the call before."""
+        self.library.ForwardNetwork(self.handle, byref(x.view), reference(planes), byref(y.view))

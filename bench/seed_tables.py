@@ -3,7 +3,9 @@ import dataclasses
 import json
 import pathlib
 
-TABLES = ("2d", "3d", "multi")
+LAYERS = ("2d", "3d", "multi")
+NETWORKS = ("2d_networks", "3d_networks")
+TABLES = LAYERS + NETWORKS
 
 # The published tables have no multi-channel row.
 MULTI_CHANNEL = {
@@ -16,7 +18,7 @@ MULTI_CHANNEL = {
 class Row:
     table: str
     name: str
-    mask: str  # full, random or none
+    mask: str  # one of the kinds in the file's "masks"
     multi_channel: bool
     bias: bool
     batch: int
@@ -28,6 +30,7 @@ class Row:
     stride: tuple
     padding: tuple
     dilation: tuple
+    is_network = False
 
     @property
     def dims(self):
@@ -63,6 +66,99 @@ class Row:
                                    size=tuple(max(4, s // by) for s in self.size))
 
 
+@dataclasses.dataclass
+class Convolution:
+    in_channels: int
+    out_channels: int
+    kernel: tuple
+    stride: tuple
+    groups: int
+    activation: str  # none, relu, leaky_relu or gelu
+    padding: int = 1
+
+
+@dataclasses.dataclass
+class NetworkRow:
+    table: str
+    name: str
+    mask: str
+    batch: int
+    channels: int
+    size: tuple
+    layers: list  # convolutions, and tuples of factors by which to upsample
+    is_network = True
+
+    @property
+    def dims(self):
+        return len(self.size)
+
+    @property
+    def input_shape(self):
+        return (self.batch, self.channels, *self.size)
+
+    @property
+    def mask_shape(self):
+        return (self.batch, 1, *self.size)
+
+    @property
+    def output_shape(self):
+        size = self.size
+        for layer in self.layers:
+            if isinstance(layer, tuple):
+                size = [i * f for i, f in zip(size, layer)]
+            else:
+                size = [(i + 2 * layer.padding - k) // s + 1 for i, k, s in zip(size, layer.kernel, layer.stride)]
+        return (self.batch, self.layers[-1].out_channels, *size)
+
+    def shape_text(self):
+        convolutions = sum(isinstance(layer, Convolution) for layer in self.layers)
+        return f"[{','.join(map(str, self.input_shape))}] {convolutions} layers"
+
+    def shrunk(self, by):
+        """Down to channels and sizes of 8, which all groups and strides divide."""
+        less = lambda n: max(min(n, 8), n // by // 8 * 8)
+        layers = [layer if isinstance(layer, tuple) else dataclasses.replace(
+            layer, in_channels=less(layer.in_channels), out_channels=less(layer.out_channels)) for layer in self.layers]
+        return dataclasses.replace(self, channels=less(self.channels), size=tuple(map(less, self.size)), layers=layers)
+
+
+def sequential(entry, dims):
+    each = lambda value: tuple(value) if isinstance(value, list) else (value,) * dims
+    layers = [Convolution(c["in_channels"], c["out_channels"], each(c["kernel_size"]), each(c.get("stride", 1)),
+                          c.get("groups", 1), entry["activation"], c["padding"]) for c in entry["layer_configs"]]
+    return layers[:-1] + [dataclasses.replace(layers[-1], activation="none")]
+
+
+def encoder_decoder(entry, dims):
+    b, video = entry["base_channels"], dims == 3
+    one, two, frame = (1,) * dims, (2,) * dims, (1, 2, 2)
+    conv = lambda i, o, stride=one, activation="relu": Convolution(i, o, (3,) * dims, stride, 1, activation)
+    return [conv(3, b), conv(b, 2 * b, frame if video else two), conv(2 * b, 4 * b, two), conv(4 * b, 8 * b), two,
+            conv(8 * b, 4 * b), frame if video else two, conv(4 * b, 2 * b), conv(2 * b, b), conv(b, 3, one, "none")]
+
+
+def network_of(table, entry):
+    batch, channels, *size = entry["input_shape"]
+    layers = (sequential if entry["type"] == "sequential" else encoder_decoder)(entry, len(size))
+    return NetworkRow(table, entry["name"], entry["mask"], batch, channels, tuple(size), layers)
+
+
+def mask_values(kind, shape, torch, generator):
+    """1 where valid, by the file's own description of the kind."""
+    valid = torch.ones(shape)
+    middle = lambda size: slice(size // 4, size // 4 + size // 2)
+    if kind == "random":
+        return (torch.rand(shape, generator=generator) < 0.5).float()
+    if kind == "random_temporal":
+        frames = (torch.rand(shape[0], 1, shape[2], 1, 1, generator=generator) >= 0.3).float()
+        return valid * frames
+    if kind in ("center_hole", "spatial_hole"):
+        valid[..., middle(shape[-2]), middle(shape[-1])] = 0
+    if kind == "temporal_hole":
+        valid[:, :, middle(shape[2])] = 0
+    return valid
+
+
 def row_of(table, entry):
     layer, (batch, _, *size) = entry["layer"], entry["input_shape"]
     each = lambda name, usual: (layer.get(name, usual),) * len(size)
@@ -74,4 +170,4 @@ def row_of(table, entry):
 def rows(tables):
     seeds = json.loads((pathlib.Path(__file__).parent / "seed_benchmarks.json").read_text())["tables"]
     seeds = {**seeds, "multi": [MULTI_CHANNEL]}
-    return [row_of(table, entry) for table in tables for entry in seeds[table]]
+    return [(network_of if table in NETWORKS else row_of)(table, entry) for table in tables for entry in seeds[table]]
