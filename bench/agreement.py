@@ -3,7 +3,6 @@ import math
 
 import torch
 
-import nvidia_eager
 
 UNIT = 2.0**-24
 # u_out, and half the distance of the type's smallest numbers.

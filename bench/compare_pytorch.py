@@ -17,7 +17,6 @@ of their layers are carried on as errors of independent signs.
 """
 import argparse
 import ctypes
-import contextlib
 import dataclasses
 import gc
 import json
@@ -240,25 +239,24 @@ def print_means(results, columns):
     return means
 
 
-@contextlib.contextmanager
-def contest_for(row, device, choices, faults):
-    """A fault of one row, such as too little memory, is told and leaves the others."""
+def attempt(row, device, choices, faults, work):
+    """What work(contest) answers. A fault of one row, such as too little memory, is told and leaves the others."""
     try:
-        yield contest_of(row)(device, row, choices)
+        return work(contest_of(row)(device, row, choices))
     except (RuntimeError, MemoryError) as error:
         progress("")
-        faults.append(f"{row.table} {row.name}: {str(error).strip().splitlines()[0]}")
-    gc.collect()  # contenders refer to their contest
+        faults.append(f"{row.table} {row.name}: {' '.join(str(error).split()) or type(error).__name__}")
+        return None
+    finally:
+        gc.collect()  # contenders refer to their contest
 
 
 def time_table(rows, device, choices, arguments):
     results, faults, columns = [], [], None
     for row in rows:
         progress(f"{row.name}: making inputs")
-        result = None
-        with contest_for(row, device, choices, faults) as match:
-            worst = match.agreement().worst(["pconv"])["pconv"]
-            result = measured(match, worst)
+        result = attempt(row, device, choices, faults,
+                         lambda match: measured(match, match.agreement().worst(["pconv"])["pconv"]))
         if result is None:
             continue
         results.append(result)
@@ -268,8 +266,8 @@ def time_table(rows, device, choices, arguments):
             print(f"\n{row.table}, {results[0]['layout']}, {arguments.precision}, {passes}: ms; NAME/ is NAME's time divided by pconv's")
             print(f"{'row':24} {'shape':26}{heading(columns)} {'MB beyond':>12} {'agrees':>8}")
         print_row(results[-1], columns)
-        if not worst <= 1:
-            faults.append(f"{row.name}: pconv is {worst:.3g} times as far from the eager module as the bound allows")
+        if not result["agrees"] <= 1:
+            faults.append(f"{row.table} {row.name}: pconv is {result['agrees']:.3g} times as far from the eager module as the bound allows")
     means = print_means(results, columns) if results else {}
     for reason in sorted({f"{name} is absent: {reason}" for r in results for name, reason in r["absent"].items()}):
         print(reason)
@@ -284,12 +282,15 @@ def check_table(rows, device, choices):
         names = ["pconv"] + (["pconv, kept mask"] if row.mask == "full" else [])
         if choices.dtype == torch.float32:  # in f16 the mask side of the modules overflows
             names += ["eager", "compiled"]
-        with contest_for(row, device, choices, faults) as match:
-            worst = match.agreement().worst(names)
-            print(f"{row.table:11} {row.name:24} {row.shape_text():26}{layout:13} {match.ours.implementation():14}  "
-                  + "  ".join(f"{name} {value:.3f}" for name, value in worst.items()), flush=True)
-            faults += [f"{row.table} {row.name}: {name} is {value:.3g} times as far from the reference as the bound allows"
-                       for name, value in worst.items() if name.startswith("pconv") and not value <= 1]
+        answer = attempt(row, device, choices, faults,
+                         lambda match: (match.ours.implementation(), match.agreement().worst(names)))
+        if answer is None:
+            continue
+        implementation, worst = answer
+        print(f"{row.table:11} {row.name:24} {row.shape_text():26}{layout:13} {implementation:14}  "
+              + "  ".join(f"{name} {value:.3f}" for name, value in worst.items()), flush=True)
+        faults += [f"{row.table} {row.name}: {name} is {value:.3g} times as far from the reference as the bound allows"
+                   for name, value in worst.items() if name.startswith("pconv") and not value <= 1]
     return faults
 
 
