@@ -1,5 +1,5 @@
 # The installed package after its prefix was moved, by find_package and pkg-config, in C++ and C and in a project of C alone;
-# then the README's snippets as they stand there.
+# then the snippets of README.md and docs/networks.md as they stand there.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 check_installation(${BUILD})
 build_project(c_alone ${SOURCE}/tests/install/consumer -DCMAKE_PREFIX_PATH=${WORK}/moved -DWITH_CXX=OFF)
@@ -14,12 +14,12 @@ if(command)
   endif()
 endif()
 
-# The README's first block of a language, as a file.
-function(extract language file)
-  file(READ ${SOURCE}/README.md text)
+# A document's first block of a language, as a file.
+function(extract document language file)
+  file(READ ${SOURCE}/${document} text)
   string(FIND "${text}" "\n```${language}\n" begin)
   if(begin EQUAL -1)
-    message(FATAL_ERROR "README.md has no ${language} block")
+    message(FATAL_ERROR "${document} has no ${language} block")
   endif()
   string(SUBSTRING "${text}" ${begin} -1 text)
   string(REGEX REPLACE "^\n```${language}\n" "" text "${text}")
@@ -28,9 +28,9 @@ function(extract language file)
   file(WRITE ${file} "${text}\n")
 endfunction()
 
-extract(cmake ${WORK}/readme/CMakeLists.txt)
-extract(cpp ${WORK}/readme/app.cpp)
-extract(c ${WORK}/readme/app.c)
+extract(README.md cmake ${WORK}/readme/CMakeLists.txt)
+extract(README.md cpp ${WORK}/readme/app.cpp)
+extract(README.md c ${WORK}/readme/app.c)
 build_project(readme_build ${WORK}/readme -DCMAKE_PREFIX_PATH=${WORK}/moved)
 run(ignored ${WORK}/readme_build/app)
 compile_by_pkg_config(${WORK}/readme/app.c ${WORK}/readme_c)
@@ -39,4 +39,13 @@ if(EXISTS ${WORK}/readme_c)
   if(output)
     message(FATAL_ERROR "the README's C program says: ${output}")
   endif()
+endif()
+
+# The network's program comes as far as its weights, which are not there.
+file(COPY ${WORK}/readme/CMakeLists.txt DESTINATION ${WORK}/networks)
+extract(docs/networks.md cpp ${WORK}/networks/app.cpp)
+build_project(networks_build ${WORK}/networks -DCMAKE_PREFIX_PATH=${WORK}/moved)
+run(output ${WORK}/networks_build/app)
+if(NOT output MATCHES "cannot read 'model.safetensors'")
+  message(FATAL_ERROR "the network's program says: ${output}")
 endif()
