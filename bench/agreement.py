@@ -3,7 +3,6 @@ import math
 
 import torch
 
-
 UNIT = 2.0**-24
 # u_out, and half the distance of the type's smallest numbers.
 OUTPUT_UNITS = {torch.float32: (UNIT, 0.0), torch.float16: (2.0**-11, 2.0**-25), torch.bfloat16: (2.0**-8, 0.0)}
