@@ -93,6 +93,8 @@ void CudaMaskUpdate::describe(const MaskPlanes& results) {
     results_.updated = problem_.updated;
     results_.updated_type =
         results.updated_mask.data_type == DataType::u8 ? MaskType::binary : MaskType::fractional;
+    // Without a mask a masked convolution is a plain one, which looks at none.
+    if (desc_.maskedConvolution() && !weighted()) results_.updated_type = MaskType::none;
     results_.batch = problem_.batch;
     results_.groups = static_cast<int>(desc_.maskGroups());
     results_.tile_flags = desc_.maskedConvolution() ? nullptr : problem_.tile_flags;

@@ -51,9 +51,9 @@ struct PackedMask {
 
 // Results of the mask side, contiguous [batch, groups, O...].
 struct MaskResults {
-    const float* ratio;   // null: 1 everywhere (masked convolution)
-    const void* updated;  // u8 where updated_type is binary, else f32; null: 1 everywhere
-    MaskType updated_type;
+    const float* ratio;     // null: 1 everywhere (masked convolution)
+    const void* updated;    // f32 where updated_type is fractional, else u8
+    MaskType updated_type;  // none: 1 everywhere
     int batch, groups;
     // One per kTileOutputs consecutive outputs of all [N, O...] of the convolution: kTileSomeValid is set
     // where an output has u != 0, kTileSomeHole where a window inside the input lacks something. Null:

@@ -76,6 +76,9 @@ struct ResultReader {
         return results.ratio == nullptr ? 1 : results.ratio[i];
     }
     __device__ __forceinline__ float updated(int64_t i) const {
+        return results.updated_type == MaskType::none ? 1 : updatedInMemory(i);
+    }
+    __device__ __forceinline__ float updatedInMemory(int64_t i) const {
         return results.updated_type == MaskType::fractional
                    ? static_cast<const float*>(results.updated)[i]
                    : static_cast<float>(static_cast<const uint8_t*>(results.updated)[i]);

@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
         const auto factorsAt = [&](const Position& at, int channel, float& ratio, float& updated) {
             const int64_t index = results.index(at.n, channel, at.in_image);
             ratio = results.ratio(index);
-            updated = results.updated(index);
+            updated = results.updatedInMemory(index);
         };
         readTile(walk, shared.tile, first_position, first_channel,
                  [&](const Position& at, int channel) -> float {
