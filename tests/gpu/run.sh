@@ -8,7 +8,7 @@ usage() {
 Usage: tests/gpu/run.sh [OPTION...] OUT
 
 Runs the unit tests, the conformance suites on the CUDA device and on the Vulkan device of the same GPU, random
-configurations on every row, and compute-sanitizer on a small set. Writes OUT/GPU.md and OUT/GPU.json, named by the GPU,
+configurations on every row, compute-sanitizer on a small set, and the benchmarks. Writes OUT/GPU.md and OUT/GPU.json, named by the GPU,
 with the commit, the driver, what passed, what failed and what was not run; logs go to OUT/logs.
 
   --build DIR     use what is built in DIR (with bin/ and lib/); else build into build/gpu, which needs CMake, a compiler
@@ -16,7 +16,7 @@ with the commit, the driver, what passed, what failed and what was not run; logs
   --commit ID     the commit that DIR was built from, where git cannot tell
   --count N       random configurations on each row (5000)
   --device N      the n-th CUDA device (0)
-  --only STEP     run this step alone: unit, rows, conformance, vulkan, fuzz or sanitizer
+  --only STEP     run this step alone: unit, rows, conformance, vulkan, fuzz, sanitizer or bench
   --help          show this
 
 Exit status: 0 all that was run passed, 1 something failed, 2 misuse, 3 no GPU.
@@ -56,7 +56,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out" ] || misuse "OUT is missing"
 case "$count$device" in *[!0-9]*) misuse "--count and --device take whole numbers" ;; esac
-case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer) ;; *) misuse "there is no step '$only'" ;; esac
+case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer | bench) ;; *) misuse "there is no step '$only'" ;; esac
 
 # ---- What is run ---------------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,33 @@ if wanted sanitizer; then
         fi
     done
 fi
-for name in unit rows conformance vulkan fuzz sanitizer; do
+if wanted bench; then
+    # bench NAME OPTION...: the table goes to the log, every figure to a file.
+    bench() {
+        name=$1
+        shift
+        step "bench: $name" "$bin/pconv" bench --json "$out/$file-bench-$name.json" "$@"
+    }
+    for device_and_number in "cuda $cuda" ${vulkan:+"vulkan $vulkan"}; do
+        backend=${device_and_number% *} number=${device_and_number#* }
+        bench "$backend-fast" --device "$number" --math fast --table all
+        bench "$backend-exact" --device "$number" --table 2d,limits
+        bench "$backend-f16" --device "$number" --dtype f16 --math fast --table 2d,3d,limits
+        bench "$backend-backward" --device "$number" --math fast --table 2d --backward
+    done
+    python=$(command -v python3 || true)
+    if [ -n "$python" ] && "$python" -c 'import torch; raise SystemExit(not torch.cuda.is_available())' 2>/dev/null; then
+        for table in 2d 3d multi 2d_networks 3d_networks; do
+            step "PyTorch: $table" "$python" "$root/bench/compare_pytorch.py" --device cuda --library "$build/lib/libpconv.so" \
+                --precision fast --table "$table" --json "$out/$file-pytorch-$table.json"
+        done
+        step "PyTorch: 2d backward" "$python" "$root/bench/compare_pytorch.py" --device cuda --library "$build/lib/libpconv.so" \
+            --precision fast --table 2d --backward --json "$out/$file-pytorch-2d-backward.json"
+    else
+        not_run "the comparison with PyTorch" "there is no PyTorch with CUDA"
+    fi
+fi
+for name in unit rows conformance vulkan fuzz sanitizer bench; do
     wanted $name || not_run "step $name" "--only $only"
 done
 
