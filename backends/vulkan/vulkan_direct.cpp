@@ -14,13 +14,22 @@ bool unrolls(const Window& w) {
     return (w.kernel[2] == 3 || w.kernel[2] == 5) && w.dilation[2] == 1 && w.stride[2] <= 2;
 }
 
-uint32_t blockChannels(int64_t group_out) {
+class Direct final : public VulkanRow {
+  public:
+    Direct() : VulkanRow("vulkan:direct") {}
+
+  private:
+    uint32_t blockChannels(int64_t group_out) const override;
+    KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const override;
+};
+
+uint32_t Direct::blockChannels(int64_t group_out) const {
     uint32_t channels = 1;
     while (channels < 8 && channels < group_out) channels *= 2;
     return channels;
 }
 
-KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) {
+KernelChoice Direct::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const Window& w = desc.window;
     const int64_t group_out = desc.out_channels / desc.groups;
     const uint32_t channels = blockChannels(group_out);
@@ -49,31 +58,6 @@ KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) {
     plan.units_a_workgroup = lanes;
     return choice;
 }
-
-class Direct final : public Implementation {
-  public:
-    Direct() : Implementation("vulkan:direct") {}
-
-    bool trains() const override { return true; }
-    bool masksConvolutions() const override { return true; }
-
-    bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
-        reason = commonObjection(static_cast<const VulkanDevice&>(device), desc,
-                                 blockChannels(desc.out_channels / desc.groups));
-        return reason.empty();
-    }
-
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
-                                               const MaskForm& form,
-                                               const MaskPlanes& results) const override {
-        return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
-    }
-
-    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
-        auto& own = static_cast<VulkanDevice&>(device);
-        return std::make_unique<VulkanPartialConv>(own, desc, choose(own, desc));
-    }
-};
 
 }  // namespace
 

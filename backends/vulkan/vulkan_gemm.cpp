@@ -9,11 +9,21 @@ constexpr uint32_t kBlockN = 64;
 constexpr uint32_t kBlockK = 16;
 constexpr uint32_t kThread = 4;  // an invocation's part of the tile, in both directions
 
-uint32_t blockChannels(int64_t group_out) {
+class Gemm final : public VulkanRow {
+  public:
+    Gemm() : VulkanRow("vulkan:gemm") {}
+
+  private:
+    uint32_t blockChannels(int64_t group_out) const override;
+    KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const override;
+    std::string objection(const VulkanDevice& device, const PartialConvDesc& desc) const override;
+};
+
+uint32_t Gemm::blockChannels(int64_t group_out) const {
     return group_out > 32 ? 64 : group_out > 16 ? 32 : 16;
 }
 
-KernelChoice choose(const PartialConvDesc& desc) {
+KernelChoice Gemm::choose(const VulkanDevice& /*device*/, const PartialConvDesc& desc) const {
     const Window& w = desc.window;
     const int64_t group_out = desc.out_channels / desc.groups;
     const uint32_t channels = blockChannels(group_out);
@@ -35,35 +45,14 @@ KernelChoice choose(const PartialConvDesc& desc) {
     return choice;
 }
 
-class Gemm final : public Implementation {
-  public:
-    Gemm() : Implementation("vulkan:gemm") {}
-
-    bool trains() const override { return true; }
-    bool masksConvolutions() const override { return true; }
-
-    bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override {
-        const auto& own = static_cast<const VulkanDevice&>(device);
-        reason = commonObjection(own, desc, blockChannels(desc.out_channels / desc.groups));
-        // Where it comes first, it leaves to vulkan:direct what would run most of its lanes empty.
-        if (reason.empty() && own.info().type != DeviceType::software && desc.out_channels / desc.groups < 8)
-            reason = "fewer than 8 output channels a group leave its tiles empty";
-        const VkPhysicalDeviceLimits& limits = own.capabilities().properties.limits;
-        if (reason.empty() && limits.maxComputeWorkGroupInvocations < 256)
-            reason = "the device's workgroups have fewer than 256 invocations";
-        return reason.empty();
-    }
-
-    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
-                                               const MaskForm& form,
-                                               const MaskPlanes& results) const override {
-        return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
-    }
-
-    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
-        return std::make_unique<VulkanPartialConv>(static_cast<VulkanDevice&>(device), desc, choose(desc));
-    }
-};
+std::string Gemm::objection(const VulkanDevice& device, const PartialConvDesc& desc) const {
+    // Where it comes first, it leaves to vulkan:direct what would run most of its lanes empty.
+    if (device.info().type != DeviceType::software && desc.out_channels / desc.groups < 8)
+        return "fewer than 8 output channels a group leave its tiles empty";
+    if (device.capabilities().properties.limits.maxComputeWorkGroupInvocations < 256)
+        return "the device's workgroups have fewer than 256 invocations";
+    return "";
+}
 
 }  // namespace
 

@@ -51,8 +51,7 @@ int32_t narrow(int64_t value) {
     return static_cast<int32_t>(value);
 }
 
-}  // namespace
-
+// Why no row that makes blocks of so many output channels takes `desc`.
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
         return "the device has no 16-bit storage buffers, which f16 and bf16 need";
@@ -73,6 +72,25 @@ std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& d
             limits.max_range)
         return "the updated masks of a block of output channels are more than the device can bind at once";
     return "";
+}
+
+}  // namespace
+
+bool VulkanRow::supports(const Device& any_device, const PartialConvDesc& desc, std::string& reason) const {
+    const auto& device = static_cast<const VulkanDevice&>(any_device);
+    reason = commonObjection(device, desc, blockChannels(desc.out_channels / desc.groups));
+    if (reason.empty()) reason = objection(device, desc);
+    return reason.empty();
+}
+
+std::unique_ptr<MaskUpdate> VulkanRow::makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                                      const MaskForm& form, const MaskPlanes& results) const {
+    return std::make_unique<VulkanMaskUpdate>(static_cast<VulkanDevice&>(device), desc, form, results);
+}
+
+std::unique_ptr<PartialConv> VulkanRow::makePartialConv(Device& device, const PartialConvDesc& desc) const {
+    auto& own = static_cast<VulkanDevice&>(device);
+    return std::make_unique<VulkanPartialConv>(own, desc, choose(own, desc));
 }
 
 VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc& desc, KernelChoice choice)

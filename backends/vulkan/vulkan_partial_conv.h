@@ -54,8 +54,26 @@ class VulkanPartialConv final : public PartialConv {
     std::vector<VkBufferCopy> regions_;
 };
 
-// Why a row that makes blocks of so many output channels does not take `desc`; "" where nothing stands in the
-// way.
-std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels);
+// What the rows share: all but their kernels.
+class VulkanRow : public Implementation {
+  public:
+    using Implementation::Implementation;
+    bool trains() const override { return true; }
+    bool masksConvolutions() const override { return true; }
+    bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const override;
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
+                                               const MaskPlanes& results) const override;
+    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override;
+
+  protected:
+    // Output channels of a block, where a group has so many.
+    virtual uint32_t blockChannels(int64_t group_out) const = 0;
+    virtual KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const = 0;
+    // Why the row does not take what its device can do; "" where nothing stands in the way.
+    virtual std::string objection(const VulkanDevice& /*device*/, const PartialConvDesc& /*desc*/) const {
+        return "";
+    }
+};
 
 }  // namespace pconv::vulkan
