@@ -34,8 +34,8 @@ uint nonZeroBytes(int first) {
         uint low = next;
         next = source[clamp(word + i + 1, 0, push.source_words - 1)];
         uint four = shift == 0u ? low : (low >> shift) | (next << (32u - shift));
-        for (int b = 0; b < 4; ++b)
-            if (bitfieldExtract(four, 8 * b, 8) != 0u) bits |= 1u << uint(4 * i + b);
+        uint full = (four | ((four & 0x7F7F7F7Fu) + 0x7F7F7F7Fu)) >> 7 & 0x01010101u;  // in each byte
+        bits |= (full * 0x10204080u >> 28) << uint(4 * i);
     }
     return bits;
 }

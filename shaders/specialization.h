@@ -13,6 +13,11 @@
 #define SPEC_TAPS 6      // kernel columns, unrolled for an undilated window; 1: looped over, for any window
 #define SPEC_STRIDE_W 7  // where they are unrolled
 
+// mask_window: with SPEC_ROWS and SPEC_PIXELS an invocation's tile of outputs; 1 where a word of the mask holds all that a
+// row of the tile sees, and where rows of the results are whole vectors and words
+#define SPEC_ONE_WORD 6
+#define SPEC_WHOLE 7
+
 #define SPEC_GELU 8  // of both convolutions: 1 where GELU follows, for it makes the code much longer
 
 // partial_conv_gemm: a workgroup's tile, channels x pixels, in steps of depth; an invocation's part of it

@@ -78,9 +78,18 @@ void VulkanMaskUpdate::channelMasks() {
         if (at.begin / imageOutputs() != (at.end - 1) / imageOutputs()) return Range{0, desc_.out_channels};
         return Range{at.begin % imageOutputs() / outputs, (at.end - 1) % imageOutputs() / outputs + 1};
     };
+    const auto behind = [&](const Range& at) {
+        const Range images{at.begin / imageOutputs(), (at.end - 1) / imageOutputs() + 1};
+        if (at.begin / outputs != (at.end - 1) / outputs)
+            return wordsBehind(images, {0, desc_.window.output[0]}, {0, desc_.window.output[1]});
+        const int64_t width = desc_.window.output[2];
+        const RowBox box =
+            rowBox({at.begin % outputs / width, (at.end - 1) % outputs / width + 1}, desc_.window.output[1]);
+        return wordsBehind(images, box.d, box.h);
+    };
     const auto fits = [&](const Piece& piece) {
         Fit fit(most);
-        const WordRange words = wordsBehind(piece[0].begin, piece[0].end);
+        const Span words = behind(piece[0]);
         fit.bytes({words.begin * 4, words.end * 4});
         fit.bytes({0, channels(piece[0]).size() * group_in * 4});
         fit.bytes({0, piece[0].size() * 4});
@@ -99,7 +108,7 @@ void VulkanMaskUpdate::channelMasks() {
         push.group_in = narrow(group_in);
         push.group_out = narrow(desc_.out_channels / desc_.groups);
         push.eps = desc_.eps;
-        const WordRange words = wordsBehind(at.begin, at.end);
+        const Span words = behind(at);
         const Range weighed = channels(at);
         const Binding mask =
             device_.bind(*planes_.packed(), 0, {words.begin * 4, words.end * 4}, 4, push.mask_base);

@@ -2,22 +2,24 @@
 
 #include <algorithm>
 
+#include "vulkan_split.h"
+
 namespace pconv::vulkan {
 
 namespace {
 
 constexpr uint32_t kLanes = 64;
-// Dispatches cut at multiples of this, so that bindings of u8 results keep any alignment.
-constexpr int64_t kOutputStep = 1024;
 
 // As in shaders/mask_window.comp.
 struct WindowPush {
-    int32_t first, end;
+    int32_t first[4], count[4];
+    int32_t sum_base, updated_base, ratio_base;
     int32_t mask_base, mask_stride_n;
     int32_t planes, groups;
     int32_t counted_channels;
     int32_t mask_sum;
     float window_size, eps;
+    uint32_t taps_w, taps_h;
 };
 
 VulkanBuffer& memoryOf(const TensorRef& tensor) {
@@ -26,6 +28,21 @@ VulkanBuffer& memoryOf(const TensorRef& tensor) {
 
 int32_t narrow(int64_t value) {
     return static_cast<int32_t>(value);
+}
+
+// A bit for every tap of a dimension, of those that fit into a word.
+uint32_t tapBits(const Window& window, size_t dimension) {
+    uint32_t bits = 0;
+    for (int64_t k = 0; k < window.kernel.at(dimension) && k * window.dilation.at(dimension) < 32; ++k)
+        bits |= 1U << static_cast<uint32_t>(k * window.dilation.at(dimension));
+    return bits;
+}
+
+// Whether a word of the mask holds what a row of a tile sees, and another could hold the rows of a column.
+bool seesOneWord(const Window& window) {
+    const int64_t across =
+        (tileWidth(window) - 1) * window.stride[2] + (window.kernel[2] - 1) * window.dilation[2];
+    return across < 32 && (window.kernel[1] - 1) * window.dilation[1] < 32;
 }
 
 }  // namespace
@@ -38,8 +55,14 @@ VulkanMaskUpdate::VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& 
       results_(results),
       window_(makeWindowParams(desc.window, desc.mask_type)),
       planes_(device, form_, desc.mask_type, desc.multi_channel, desc.window.input) {
-    const Specialization constants{{SPEC_LANES, kLanes}, {SPEC_MASK_KIND, maskKind(desc.mask_type)}};
+    Specialization constants{{SPEC_LANES, kLanes}, {SPEC_MASK_KIND, maskKind(desc.mask_type)}};
     const bool of_channels = desc.maskedConvolution();
+    if (!of_channels) {
+        constants[SPEC_ROWS] = static_cast<uint32_t>(window_.tile_h);
+        constants[SPEC_PIXELS] = static_cast<uint32_t>(window_.tile_w);
+        constants[SPEC_ONE_WORD] = seesOneWord(desc.window) ? 1 : 0;
+        constants[SPEC_WHOLE] = writesWholeRows() ? 1 : 0;
+    }
     window_pipeline_ = &device.pipelines().get(of_channels ? "channel_mask" : "mask_window", constants);
     if (of_channels) {
         magnitude_pipeline_ = &device.pipelines().get(
@@ -52,6 +75,15 @@ VulkanMaskUpdate::VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& 
     const int64_t flags = of_channels ? 1 : form_.batch * desc.maskGroups() * window_.tile_words;
     tiles_ = device.createBuffer(static_cast<size_t>(flags) * sizeof(uint32_t));
     makeCounts();
+}
+
+// Whether the rows of all tiles are whole vectors of f32 and words of u8.
+bool VulkanMaskUpdate::writesWholeRows() const {
+    const auto aligned = [](const TensorRef& tensor) {
+        return (memoryOf(tensor).base() + tensor.offset) % 16 == 0;
+    };
+    return window_.tile_w == 4 && desc_.window.output[2] % 4 == 0 && aligned(results_.window_sum) &&
+           aligned(results_.updated_mask) && aligned(results_.ratio);
 }
 
 // How many channels of each mask group a plane serves.
@@ -89,87 +121,119 @@ void VulkanMaskUpdate::compute(const std::vector<TensorRef>& planes) {
         return;
     }
     stream.fill(*tiles_, tiles_->extent(), 0);
+    // Bytes are joined to the words of rows that are not whole.
+    if (!desc_.maskedConvolution() && desc_.mask_type != MaskType::fractional && !writesWholeRows()) {
+        const TensorRef& updated = results_.updated_mask;
+        const int64_t bytes = form_.batch * imageOutputs();
+        stream.fill(memoryOf(updated), static_cast<size_t>(ceilDiv<int64_t>(bytes, 4) * 4), 0,
+                    updated.offset);
+    }
     planes_.pack(planes);
     stream.barrier();
     if (desc_.maskedConvolution())
         channelMasks();
     else
-        windows(0, form_.batch * imageOutputs());
+        windows();
     stream.endOperation();
 }
 
-// The words of the packed planes that the windows of outputs begin to end reach: whole images, or some rows
-// of a single plane.
-VulkanMaskUpdate::WordRange VulkanMaskUpdate::wordsBehind(int64_t begin, int64_t end) const {
-    const int64_t first_image = begin / imageOutputs();
-    const int64_t last_image = (end - 1) / imageOutputs();
+// The words of the packed planes that the windows of some outputs reach: whole images, or some rows of a
+// single plane.
+Span VulkanMaskUpdate::wordsBehind(const Range& images, const Range& depth, const Range& rows) const {
+    if (planes_.count() != 1 || images.size() > 1)
+        return {images.begin * planes_.imageWords(), images.end * planes_.imageWords()};
     const Window& w = desc_.window;
-    const int64_t plane = w.output[1] * w.output[2];
-    const int64_t outputs = volume(w.output);
-    if (planes_.count() != 1 || begin / outputs != (end - 1) / outputs)
-        return {first_image * planes_.imageWords(), (last_image + 1) * planes_.imageWords()};
-    const auto reach = [&](int64_t first, int64_t last, size_t d) {
-        const int64_t low = std::clamp<int64_t>(first * w.stride[d] - w.padding[d], 0, w.input[d] - 1);
-        const int64_t high = last * w.stride[d] - w.padding[d] + (w.kernel[d] - 1) * w.dilation[d];
-        return std::make_pair(low, std::clamp<int64_t>(high, low, w.input[d] - 1));
+    const auto reach = [&](const Range& outputs, size_t d) {
+        const int64_t first = outputs.begin * w.stride[d] - w.padding[d];
+        const int64_t last = (outputs.end - 1) * w.stride[d] - w.padding[d];
+        const int64_t low = std::clamp<int64_t>(first, 0, w.input[d] - 1);
+        const int64_t high = last + (w.kernel[d] - 1) * w.dilation[d];
+        return Range{low, std::clamp<int64_t>(high, low, w.input[d] - 1) + 1};
     };
-    const int64_t first = begin % outputs;
-    const int64_t last = (end - 1) % outputs;
-    const auto z = reach(first / plane, last / plane, 0);
-    const bool one_plane = first / plane == last / plane && z.first == z.second;
-    const auto y = one_plane ? reach(first % plane / w.output[2], last % plane / w.output[2], 1)
-                             : std::make_pair(int64_t{0}, w.input[1] - 1);
-    const int64_t image = first_image * planes_.imageWords();
-    return {image + (z.first * w.input[1] + y.first) * planes_.rowWords(),
-            image + (z.second * w.input[1] + y.second + 1) * planes_.rowWords()};
+    const Range z = reach(depth, 0);
+    const Range y = z.size() == 1 ? reach(rows, 1) : Range{0, w.input[1]};
+    const int64_t image = images.begin * planes_.imageWords();
+    return {image + (z.begin * w.input[1] + y.begin) * planes_.rowWords(),
+            image + ((z.end - 1) * w.input[1] + y.end) * planes_.rowWords()};
 }
 
-// Makes outputs begin to end of [batch, groups, D, H, W], in halves where they are too many for a dispatch.
-void VulkanMaskUpdate::windows(int64_t begin, int64_t end) {
-    const Capabilities& capabilities = device_.capabilities();
-    const auto range = static_cast<int64_t>(capabilities.max_range) - 512;
-    const auto groups = static_cast<int64_t>(capabilities.properties.limits.maxComputeWorkGroupCount[0]);
-    const auto work = static_cast<uint64_t>((end - begin) * std::max<int64_t>(planes_.count(), 1) *
-                                            volume(desc_.window.kernel));
-    const WordRange words = wordsBehind(begin, end);
-    const bool binds = (words.end - words.begin) * 4 <= range;
-    const bool fits = binds && (end - begin) * 4 <= range &&
-                      ceilDiv<int64_t>(end - begin, 4 * kLanes) <= groups && work <= capabilities.max_work;
-    if (!fits && end - begin > kOutputStep) {
-        const int64_t middle = begin + ceilDiv((end - begin) / 2, kOutputStep) * kOutputStep;
-        windows(begin, middle);
-        windows(middle, end);
-        return;
-    }
-    if (!binds)
-        fail(PCONV_ERROR_UNSUPPORTED, "the mask's planes under a window take " +
-                                          std::to_string((words.end - words.begin) * 4) +
-                                          " bytes, more than this device can bind at once");
+// The outputs of [batch * groups, D, H, W] that a box of tiles makes.
+Piece VulkanMaskUpdate::outputsOf(const Piece& tiles) const {
+    const Dims3& out = desc_.window.output;
+    return {tiles[0],
+            tiles[1],
+            Range{tiles[2].begin * window_.tile_h, std::min(tiles[2].end * window_.tile_h, out[1])},
+            Range{tiles[3].begin * window_.tile_w, std::min(tiles[3].end * window_.tile_w, out[2])},
+            {0, 1}};
+}
 
-    WindowPush push{};
-    push.first = narrow(begin);
-    push.end = narrow(end);
-    push.mask_stride_n = narrow(planes_.imageWords());
-    push.planes = narrow(planes_.count());
-    push.groups = narrow(desc_.maskGroups());
-    push.counted_channels = narrow(desc_.countedChannels());
-    push.mask_sum = desc_.normalization == Normalization::mask_sum ? 1 : 0;
-    push.window_size = static_cast<float>(volume(desc_.window.kernel) * desc_.countedChannels());
-    push.eps = desc_.eps;
-    int32_t ignored = 0;  // results are written from the binding's start
-    const auto result = [&](const TensorRef& tensor) {
-        const auto element = static_cast<int64_t>(sizeOf(tensor.data_type));
-        return device_.bind(memoryOf(tensor), tensor.offset, begin * element, end * element,
-                            static_cast<size_t>(element), ignored);
+void VulkanMaskUpdate::windows() {
+    const Dims3& out = desc_.window.output;
+    const int64_t groups = desc_.maskGroups();
+    const std::array<int64_t, 5> strides{volume(out), out[1] * out[2], out[2], 1, 0};
+    const PlanLimits most = device_.limits();
+    const auto behind = [&](const Piece& outputs) {
+        return wordsBehind({outputs[0].begin / groups, (outputs[0].end - 1) / groups + 1}, outputs[1],
+                           outputs[2]);
     };
-    const Binding mask = planes_.packed() == nullptr ? device_.bindWhole(*counts_)
-                                                     : device_.bind(*planes_.packed(), 0, words.begin * 4,
-                                                                    words.end * 4, 4, push.mask_base);
-    device_.stream().dispatch(
-        *window_pipeline_,
-        {mask, device_.bindWhole(*counts_), result(results_.window_sum), result(results_.updated_mask),
-         result(results_.ratio), device_.bindWhole(*tiles_), device_.bindWhole(*params_)},
-        &push, sizeof push, {static_cast<uint32_t>(ceilDiv<int64_t>(end - begin, 4 * kLanes)), 1, 1}, work);
+    const auto lanesOf = [](const Piece& tiles) {
+        return tiles[0].size() * tiles[1].size() * tiles[2].size() * tiles[3].size();
+    };
+    const auto workOf = [&](const Piece& outputs) {
+        return lanesOf(outputs) * std::max<int64_t>(planes_.count(), 1) * volume(desc_.window.kernel);
+    };
+    const auto fits = [&](const Piece& tiles) {
+        Fit fit(most);
+        const Piece outputs = outputsOf(tiles);
+        const Span words = behind(outputs);
+        fit.bytes({words.begin * 4, words.end * 4});
+        fit.bytes(spanOf(outputs, strides, sizeof(float)));
+        fit.grid(0, ceilDiv<int64_t>(lanesOf(tiles), kLanes));
+        fit.work(workOf(outputs));
+        return fit;
+    };
+    bool first = true;
+    const auto emit = [&](const Piece& tiles) {
+        const Piece outputs = outputsOf(tiles);
+        const Span words = behind(outputs);
+        WindowPush push{};
+        for (size_t i = 0; i < 4; ++i) {
+            push.first[i] = narrow(tiles.at(i).begin);
+            push.count[i] = narrow(tiles.at(i).size());
+        }
+        push.mask_stride_n = narrow(planes_.imageWords());
+        push.planes = narrow(planes_.count());
+        push.groups = narrow(groups);
+        push.counted_channels = narrow(desc_.countedChannels());
+        push.mask_sum = desc_.normalization == Normalization::mask_sum ? 1 : 0;
+        push.window_size = static_cast<float>(volume(desc_.window.kernel) * desc_.countedChannels());
+        push.eps = desc_.eps;
+        push.taps_w = tapBits(desc_.window, 2);
+        push.taps_h = tapBits(desc_.window, 1);
+        const auto result = [&](const TensorRef& tensor, int32_t& base) {
+            const size_t element = sizeOf(tensor.data_type);
+            return device_.bind(memoryOf(tensor), tensor.offset, spanOf(outputs, strides, element), element,
+                                base);
+        };
+        const Binding mask = planes_.packed() == nullptr ? device_.bindWhole(*counts_)
+                                                         : device_.bind(*planes_.packed(), 0, words.begin * 4,
+                                                                        words.end * 4, 4, push.mask_base);
+        const Binding sums = result(results_.window_sum, push.sum_base);
+        const Binding updated = result(results_.updated_mask, push.updated_base);
+        const Binding ratios = result(results_.ratio, push.ratio_base);
+        if (!first)
+            device_.stream().barrier();  // pieces share words of the flags and of rows that are not whole
+        first = false;
+        device_.stream().dispatch(*window_pipeline_,
+                                  {mask, device_.bindWhole(*counts_), sums, updated, ratios,
+                                   device_.bindWhole(*tiles_), device_.bindWhole(*params_)},
+                                  &push, sizeof push,
+                                  {static_cast<uint32_t>(ceilDiv<int64_t>(lanesOf(tiles), kLanes)), 1, 1},
+                                  static_cast<uint64_t>(workOf(outputs)));
+    };
+    splitPiece({Range{0, form_.batch * groups}, Range{0, out[0]}, Range{0, window_.tile_rows},
+                Range{0, window_.tile_columns}, Range{0, 1}},
+               fits, emit);
 }
 
 }  // namespace pconv::vulkan

@@ -21,11 +21,10 @@ class VulkanMaskUpdate final : public MaskUpdate {
 
   private:
     void makeCounts();
-    struct WordRange {
-        int64_t begin, end;
-    };
-    WordRange wordsBehind(int64_t begin, int64_t end) const;
-    void windows(int64_t begin, int64_t end);
+    bool writesWholeRows() const;
+    Span wordsBehind(const Range& images, const Range& depth, const Range& rows) const;
+    Piece outputsOf(const Piece& tiles) const;
+    void windows();
     void channelMasks();
     int64_t imageOutputs() const { return desc_.maskGroups() * volume(desc_.window.output); }
 

@@ -224,8 +224,8 @@ void Stream::copy(const VulkanBuffer& from, const VulkanBuffer& to,
                                  static_cast<uint32_t>(regions.size()), regions.data());
 }
 
-void Stream::fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value) {
-    context_.api().CmdFillBuffer(open().commands, buffer.handle(), buffer.base(), bytes, value);
+void Stream::fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value, size_t offset) {
+    context_.api().CmdFillBuffer(open().commands, buffer.handle(), buffer.base() + offset, bytes, value);
 }
 
 uint64_t Stream::timestamp(VkQueryPool queries, uint32_t index) {

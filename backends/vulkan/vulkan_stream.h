@@ -44,7 +44,7 @@ class Stream {
     void dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push,
                   size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work);
     void copy(const VulkanBuffer& from, const VulkanBuffer& to, const std::vector<VkBufferCopy>& regions);
-    void fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value);
+    void fill(const VulkanBuffer& buffer, size_t bytes, uint32_t value, size_t offset = 0);
     // Between commands of one operation where the later need the earlier's results.
     void barrier();
     // Has the queue's clock written to a query once all before has run; returns the submission's serial.
