@@ -48,7 +48,8 @@ class DeviceOptions(ctypes.Structure):
 class NativeDevice(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("backend", c_char_p), ("cuda_device", c_int32), ("cuda_stream", c_void_p),
                 ("vulkan_instance", c_void_p), ("vulkan_physical_device", c_void_p), ("vulkan_device", c_void_p),
-                ("vulkan_queue", c_void_p), ("vulkan_queue_family", c_uint32)]
+                ("vulkan_queue", c_void_p), ("vulkan_queue_family", c_uint32),
+                ("vulkan_16bit_storage", c_uint32)]
 
 
 class TensorView(ctypes.Structure):

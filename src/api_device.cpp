@@ -165,6 +165,7 @@ PconvStatus pconvAdoptDevice(const PconvNativeDevice* native, const PconvDeviceO
         handles.vulkan_device = given.vulkan_device;
         handles.vulkan_queue = given.vulkan_queue;
         handles.vulkan_queue_family = given.vulkan_queue_family;
+        handles.vulkan_16bit_storage = given.vulkan_16bit_storage != 0;
         auto state = std::make_shared<DeviceState>();
         state->backend = name;
         state->host = makeHost(settings);

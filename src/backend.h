@@ -362,6 +362,7 @@ struct NativeDevice {
     void* vulkan_device = nullptr;
     void* vulkan_queue = nullptr;
     uint32_t vulkan_queue_family = 0;
+    bool vulkan_16bit_storage = false;
 };
 
 // What a module named NAME exports, by the function pconvBackend_NAME.
@@ -377,7 +378,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-3 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-4 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

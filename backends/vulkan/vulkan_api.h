@@ -31,7 +31,7 @@
 #define PCONV_VULKAN_DEVICE_FUNCTIONS(X) \
     X(DestroyDevice)                     \
     X(GetDeviceQueue)                    \
-    X(DeviceWaitIdle)                    \
+    X(QueueWaitIdle)                     \
     X(AllocateMemory)                    \
     X(FreeMemory)                        \
     X(MapMemory)                         \

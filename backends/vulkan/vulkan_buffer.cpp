@@ -1,6 +1,8 @@
 #include "vulkan_buffer.h"
 
 #include <cstdint>
+#include <string>
+#include <utility>
 
 namespace pconv::vulkan {
 
@@ -42,6 +44,22 @@ VulkanBuffer::VulkanBuffer(Context& context, void* memory, size_t bytes) : Buffe
         destroy();
         throw;
     }
+}
+
+VulkanBuffer::VulkanBuffer(Context& context, VkBuffer handle, size_t offset, size_t bytes)
+    : Buffer(bytes), context_(context), buffer_(handle), borrowed_(true), base_(offset), extent_(bytes) {
+    // There is no padding of ours behind them.
+    for (const auto& [name, value] : {std::pair{"offset", offset}, std::pair{"bytes", bytes}})
+        if (value % 4 != 0)
+            fail(PCONV_ERROR_INVALID_ARGUMENT,
+                 std::string(name) + " is " + std::to_string(value) +
+                     "; expected a multiple of 4: kernels read whole words of a VkBuffer");
+    // Not its size, which cannot be asked for, but never less.
+    const VkDeviceSize most = requirements().size;
+    if (offset + bytes > most)
+        fail(PCONV_ERROR_INVALID_ARGUMENT, "offset " + std::to_string(offset) + " and " +
+                                               std::to_string(bytes) + " bytes reach beyond the VkBuffer's " +
+                                               std::to_string(most));
 }
 
 VulkanBuffer::~VulkanBuffer() {
@@ -108,7 +126,7 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
 
 void VulkanBuffer::destroy() noexcept {
     const DeviceApi& api = context_.api();
-    api.DestroyBuffer(context_.device(), buffer_, nullptr);
+    if (!borrowed_) api.DestroyBuffer(context_.device(), buffer_, nullptr);
     if (allocation_.block != nullptr) allocator_->release(allocation_);
     if (imported_ != VK_NULL_HANDLE) api.FreeMemory(context_.device(), imported_, nullptr);
     if (counted_ != 0) context_.host().released(counted_);

@@ -1,4 +1,5 @@
-// Buffers: pieces of device memory, or memory of the host that the device uses in place.
+// Buffers: pieces of device memory, memory of the host that the device uses in place, or the host's own
+// buffers.
 #pragma once
 
 #include <memory>
@@ -14,6 +15,8 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     VulkanBuffer(Context& context, MemoryAllocator& allocator, size_t bytes, MemoryKind kind);
     // Imports `memory`, in whole pages.
     VulkanBuffer(Context& context, void* memory, size_t bytes);
+    // Borrows `bytes` of the host's buffer from `offset` on.
+    VulkanBuffer(Context& context, VkBuffer handle, size_t offset, size_t bytes);
     VulkanBuffer(const VulkanBuffer&) = delete;
     VulkanBuffer& operator=(const VulkanBuffer&) = delete;
     ~VulkanBuffer() override;
@@ -40,6 +43,7 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     MemoryAllocator* allocator_ = nullptr;
     size_t counted_ = 0;
     VkBuffer buffer_ = VK_NULL_HANDLE;
+    bool borrowed_ = false;
     Allocation allocation_;
     VkDeviceMemory imported_ = VK_NULL_HANDLE;
     size_t base_ = 0;

@@ -85,12 +85,20 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     capabilities.portability_subset = has("VK_KHR_portability_subset");
 }
 
-uint32_t timestampBitsOf(const InstanceApi& api, VkPhysicalDevice device, uint32_t family) {
+std::vector<VkQueueFamilyProperties> queueFamilies(const InstanceApi& api, VkPhysicalDevice device) {
     uint32_t count = 0;
     api.GetPhysicalDeviceQueueFamilyProperties(device, &count, nullptr);
     std::vector<VkQueueFamilyProperties> families(count);
     api.GetPhysicalDeviceQueueFamilyProperties(device, &count, families.data());
-    return families.at(family).timestampValidBits;
+    return families;
+}
+
+std::string describeFeatures(const Capabilities& capabilities) {
+    std::string text = "vulkan-" + version(capabilities.properties.apiVersion) + " subgroup-" +
+                       std::to_string(capabilities.subgroup_size);
+    if (capabilities.storage_f16) text += " f16-storage";
+    if (capabilities.import_alignment != 0) text += " host-import";
+    return text;
 }
 
 }  // namespace
@@ -125,23 +133,62 @@ Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) 
     capabilities.map_device_memory =
         type != DeviceType::discrete_gpu && std::getenv("PCONV_VULKAN_STAGING") == nullptr;
 
-    std::string& text = capabilities.info.features;
-    text = "vulkan-" + version(capabilities.properties.apiVersion) + " subgroup-" +
-           std::to_string(capabilities.subgroup_size);
-    if (capabilities.storage_f16) text += " f16-storage";
-    if (capabilities.import_alignment != 0) text += " host-import";
+    capabilities.info.features = describeFeatures(capabilities);
     return capabilities;
 }
 
-Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host)
+BorrowedDevice checkNative(const NativeDevice& native, const Instance& instance) {
+    const InstanceApi& api = instance.api();
+    const auto physical = static_cast<VkPhysicalDevice>(native.vulkan_physical_device);
+    const auto& devices = instance.devices();
+    if (std::find(devices.begin(), devices.end(), physical) == devices.end())
+        fail(PCONV_ERROR_INVALID_ARGUMENT,
+             "native->vulkan_physical_device is none of native->vulkan_instance's " +
+                 std::to_string(devices.size()));
+    VkPhysicalDeviceProperties properties;
+    api.GetPhysicalDeviceProperties(physical, &properties);
+    if (properties.apiVersion < VK_API_VERSION_1_1)
+        fail(PCONV_ERROR_UNSUPPORTED,
+             std::string(properties.deviceName) + " knows only Vulkan 1.0; 1.1 is needed");
+    const auto families = queueFamilies(api, physical);
+    const std::string family = "native->vulkan_queue_family is " + std::to_string(native.vulkan_queue_family);
+    if (native.vulkan_queue_family >= families.size())
+        fail(PCONV_ERROR_INVALID_ARGUMENT, family + "; the device has " + std::to_string(families.size()));
+    if ((families[native.vulkan_queue_family].queueFlags & VK_QUEUE_COMPUTE_BIT) == 0)
+        fail(PCONV_ERROR_INVALID_ARGUMENT, family + ", which does no compute");
+    return {static_cast<VkDevice>(native.vulkan_device), static_cast<VkQueue>(native.vulkan_queue),
+            native.vulkan_queue_family, native.vulkan_16bit_storage};
+}
+
+Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical,
+                 const BorrowedDevice* borrowed, Host& host)
     : instance_(std::move(instance)),
       host_(host),
       capabilities_(queryCapabilities(instance_->api(), physical)) {
     const InstanceApi& api = instance_->api();
     api.GetPhysicalDeviceMemoryProperties(physical, &memory_);
-    queue_family_ = static_cast<uint32_t>(computeQueueFamily(api, physical));
-    timestamp_bits_ = timestampBitsOf(api, physical, queue_family_);
+    const auto families = queueFamilies(api, physical);
+    if (borrowed != nullptr)
+        adopt(*borrowed);
+    else
+        openDevice(physical);
+    timestamp_bits_ = families[queue_family_].timestampValidBits;
+}
 
+void Context::adopt(const BorrowedDevice& lent) {
+    borrowed_ = true;
+    device_ = lent.device;
+    queue_ = lent.queue;
+    queue_family_ = lent.queue_family;
+    capabilities_.storage_f16 = capabilities_.storage_f16 && lent.storage_f16;
+    capabilities_.import_alignment = 0;
+    capabilities_.info.features = describeFeatures(capabilities_);
+    api_.load(instance_->api(), device_);
+}
+
+void Context::openDevice(VkPhysicalDevice physical) {
+    const InstanceApi& api = instance_->api();
+    queue_family_ = static_cast<uint32_t>(computeQueueFamily(api, physical));
     std::vector<const char*> extensions;
     if (capabilities_.portability_subset) extensions.push_back("VK_KHR_portability_subset");
     if (capabilities_.import_alignment != 0) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
@@ -165,7 +212,7 @@ Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, 
 }
 
 Context::~Context() {
-    api_.DestroyDevice(device_, nullptr);
+    if (!borrowed_) api_.DestroyDevice(device_, nullptr);
 }
 
 }  // namespace pconv::vulkan

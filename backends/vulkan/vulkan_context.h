@@ -28,9 +28,23 @@ struct Capabilities {
 // has a device whose memory the host sees copy as one whose memory it does not see.
 Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device);
 
+// The host's own device, borrowed. What it enabled cannot be asked for: nothing optional is used that it does
+// not tell.
+struct BorrowedDevice {
+    VkDevice device = VK_NULL_HANDLE;
+    VkQueue queue = VK_NULL_HANDLE;
+    uint32_t queue_family = 0;
+    bool storage_f16 = false;
+};
+
+// The host's device in `native`, of this instance of the host's; throws Error that names what is wrong.
+BorrowedDevice checkNative(const NativeDevice& native, const Instance& instance);
+
 class Context {
   public:
-    Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host);
+    // Opens the device, unless the host lends it.
+    Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, const BorrowedDevice* borrowed,
+            Host& host);
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
     ~Context();
@@ -40,6 +54,8 @@ class Context {
     const VkPhysicalDeviceMemoryProperties& memory() const { return memory_; }
     Host& host() const { return host_; }
     VkDevice device() const { return device_; }
+    // Whether device and queue are the host's, which enqueues there too.
+    bool borrowed() const { return borrowed_; }
     VkQueue queue() const { return queue_; }
     uint32_t queueFamily() const { return queue_family_; }
     // Of the queue's timestamps; 0 where it has none.
@@ -47,6 +63,9 @@ class Context {
     const Instance& instance() const { return *instance_; }
 
   private:
+    void openDevice(VkPhysicalDevice physical);
+    void adopt(const BorrowedDevice& lent);
+
     std::shared_ptr<Instance> instance_;
     Host& host_;
     Capabilities capabilities_;
@@ -54,6 +73,7 @@ class Context {
     DeviceApi api_;
     VkDevice device_ = VK_NULL_HANDLE;
     VkQueue queue_ = VK_NULL_HANDLE;
+    bool borrowed_ = false;
     uint32_t queue_family_ = 0;
     uint32_t timestamp_bits_ = 0;
 };

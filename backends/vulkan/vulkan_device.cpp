@@ -16,8 +16,9 @@ VulkanBuffer& own(Buffer& buffer) {
 
 }  // namespace
 
-VulkanDevice::VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host)
-    : context_(std::move(instance), physical, host),
+VulkanDevice::VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host,
+                           const BorrowedDevice* borrowed)
+    : context_(std::move(instance), physical, borrowed, host),
       memory_(context_),
       pipelines_(context_),
       // Shared memory costs a software device much and gives it nothing.
@@ -40,6 +41,13 @@ std::shared_ptr<VulkanBuffer> VulkanDevice::createBuffer(size_t bytes) {
 
 std::shared_ptr<Buffer> VulkanDevice::importHost(void* memory, size_t bytes) {
     return std::make_shared<VulkanBuffer>(context_, memory, bytes);
+}
+
+std::shared_ptr<Buffer> VulkanDevice::importNative(uint64_t handle, size_t offset, size_t bytes) {
+    if (!context_.borrowed())
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "this device is pconv's own, and no VkBuffer is of it: adopt the device of the VkBuffer");
+    return std::make_shared<VulkanBuffer>(context_, reinterpret_cast<VkBuffer>(handle), offset, bytes);
 }
 
 void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {

@@ -9,13 +9,16 @@ namespace pconv::vulkan {
 
 class VulkanDevice final : public Device {
   public:
-    VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host);
+    // The host's own where it lends one.
+    VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host,
+                 const BorrowedDevice* borrowed = nullptr);
     ~VulkanDevice() override;
 
     const DeviceInfo& info() const override { return context_.capabilities().info; }
     const std::vector<const Implementation*>& implementations() const override { return implementations_; }
     std::shared_ptr<Buffer> allocate(size_t bytes) override { return createBuffer(bytes); }
     std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
+    std::shared_ptr<Buffer> importNative(uint64_t handle, size_t offset, size_t bytes) override;
     void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
     void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
     void wait() override;

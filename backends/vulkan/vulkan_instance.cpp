@@ -124,7 +124,21 @@ bool Instance::createInstance(std::string& reason) {
     return true;
 }
 
-void Instance::findDevices(std::string& reason) {
+std::shared_ptr<Instance> Instance::borrow(VkInstance handle) {
+    auto instance = std::make_shared<Instance>();
+    instance->owned_ = false;
+    instance->instance_ = handle;
+    std::string reason;
+    instance->loader_ = Loader::open(reason);
+    if (instance->loader_ == nullptr) fail(PCONV_ERROR_NO_DEVICE, "no vulkan device: " + reason);
+    instance->api_.load(*instance->loader_, handle);
+    if (instance->api_.GetPhysicalDeviceProperties2 == nullptr)
+        fail(PCONV_ERROR_UNSUPPORTED, "native->vulkan_instance was made for Vulkan 1.0; 1.1 is needed");
+    instance->devices_ = instance->allDevices();
+    return instance;
+}
+
+std::vector<VkPhysicalDevice> Instance::allDevices() const {
     uint32_t count = 0;
     std::vector<VkPhysicalDevice> all;
     if (api_.EnumeratePhysicalDevices(instance_, &count, nullptr) >= 0) {
@@ -132,7 +146,11 @@ void Instance::findDevices(std::string& reason) {
         if (api_.EnumeratePhysicalDevices(instance_, &count, all.data()) < 0) count = 0;
         all.resize(count);
     }
-    for (VkPhysicalDevice device : all) {
+    return all;
+}
+
+void Instance::findDevices(std::string& reason) {
+    for (VkPhysicalDevice device : allDevices()) {
         VkPhysicalDeviceProperties properties;
         api_.GetPhysicalDeviceProperties(device, &properties);
         if (properties.apiVersion < VK_API_VERSION_1_1)
@@ -146,7 +164,7 @@ void Instance::findDevices(std::string& reason) {
 }
 
 Instance::~Instance() {
-    if (instance_ == VK_NULL_HANDLE) return;
+    if (instance_ == VK_NULL_HANDLE || !owned_) return;
     if (messenger_ != VK_NULL_HANDLE) {
         const auto destroy = reinterpret_cast<PFN_vkDestroyDebugUtilsMessengerEXT>(
             loader_->GetInstanceProcAddr(instance_, "vkDestroyDebugUtilsMessengerEXT"));

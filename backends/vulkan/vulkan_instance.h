@@ -29,6 +29,9 @@ class Instance {
     // Null with the reason where there is no loader, no driver, or no validation layer though
     // PCONV_VULKAN_VALIDATION=1 asks for it.
     static std::shared_ptr<Instance> create(std::string& reason);
+    // The host's own, which was made for Vulkan 1.1 or later: its functions, and nothing that is destroyed.
+    // Throws Error where the loader or what is needed of Vulkan is not there.
+    static std::shared_ptr<Instance> borrow(VkInstance instance);
     // What PCONV_VULKAN_VALIDATION says.
     static bool wantsValidation();
     Instance() = default;
@@ -37,7 +40,7 @@ class Instance {
     ~Instance();
 
     const InstanceApi& api() const { return api_; }
-    // Devices with Vulkan 1.1 and a compute queue.
+    // Devices with Vulkan 1.1 and a compute queue; of a borrowed instance all.
     const std::vector<VkPhysicalDevice>& devices() const { return devices_; }
     bool validating() const { return messenger_ != VK_NULL_HANDLE; }
     // Throws Error where the validation layer has said anything.
@@ -45,11 +48,13 @@ class Instance {
 
   private:
     bool createInstance(std::string& reason);
+    std::vector<VkPhysicalDevice> allDevices() const;
     void findDevices(std::string& reason);
 
     std::unique_ptr<Loader> loader_;
     InstanceApi api_;
     VkInstance instance_ = VK_NULL_HANDLE;
+    bool owned_ = true;
     VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
     std::vector<VkPhysicalDevice> devices_;
     ValidationLog log_;

@@ -1,6 +1,8 @@
 // What the core looks up in this module.
 #include <map>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "vulkan_device.h"
 
@@ -35,9 +37,24 @@ std::unique_ptr<pconv::Device> open(int index, pconv::Host& host) {
     return std::make_unique<pconv::vulkan::VulkanDevice>(std::move(instance), physical, host);
 }
 
+std::unique_ptr<pconv::Device> adopt(const pconv::NativeDevice& native, pconv::Host& host) {
+    const std::pair<const char*, const void*> handles[] = {
+        {"vulkan_instance", native.vulkan_instance},
+        {"vulkan_physical_device", native.vulkan_physical_device},
+        {"vulkan_device", native.vulkan_device},
+        {"vulkan_queue", native.vulkan_queue}};
+    for (const auto& [name, handle] : handles)
+        if (handle == nullptr)
+            pconv::fail(PCONV_ERROR_INVALID_ARGUMENT, "native->" + std::string(name) + " is null");
+    auto instance = Instance::borrow(static_cast<VkInstance>(native.vulkan_instance));
+    const pconv::vulkan::BorrowedDevice lent = pconv::vulkan::checkNative(native, *instance);
+    return std::make_unique<pconv::vulkan::VulkanDevice>(
+        std::move(instance), static_cast<VkPhysicalDevice>(native.vulkan_physical_device), host, &lent);
+}
+
 }  // namespace
 
 PCONV_MODULE_EXPORT const pconv::BackendModule* pconvBackend_vulkan() {
-    static const pconv::BackendModule module{pconv::kBackendVersion, "vulkan", enumerate, open};
+    static const pconv::BackendModule module{pconv::kBackendVersion, "vulkan", enumerate, open, adopt};
     return &module;
 }

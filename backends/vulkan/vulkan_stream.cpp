@@ -10,6 +10,8 @@ namespace pconv::vulkan {
 namespace {
 
 constexpr uint32_t kSubmissions = 6;
+// Where the host's work may come between, each operation is one, and none waits for those before it.
+constexpr uint32_t kBorrowedSubmissions = 64;
 constexpr uint32_t kSetsPerSubmission = 128;
 constexpr uint32_t kOperationsPerSubmission = 32;
 constexpr size_t kStagingSize = size_t{4} << 20;
@@ -35,7 +37,7 @@ VkDescriptorPool createDescriptorPool(Context& context, uint32_t sets) {
 
 Stream::Stream(Context& context, MemoryAllocator& allocator) : context_(context), allocator_(allocator) {
     try {
-        for (uint32_t i = 0; i < kSubmissions; ++i) {
+        for (uint32_t i = 0; i < (context.borrowed() ? kBorrowedSubmissions : kSubmissions); ++i) {
             all_.push_back(std::make_unique<Submission>());
             create(*all_.back());
             idle_.push_back(all_.back().get());
@@ -52,7 +54,8 @@ Stream::Stream(Context& context, MemoryAllocator& allocator) : context_(context)
 
 Stream::~Stream() {
     const DeviceApi& api = context_.api();
-    api.DeviceWaitIdle(context_.device());
+    // Only where waiting for the fences has failed.
+    if (!pending_.empty()) api.QueueWaitIdle(context_.queue());
     for (auto& submission : all_) {
         submission->kept.clear();
         api.DestroyFence(context_.device(), submission->fence, nullptr);
@@ -133,16 +136,23 @@ Stream::Submission& Stream::open() {
 }
 
 void Stream::barrier() {
+    orderAfter(kWork, kWrites);
+}
+
+void Stream::orderAfter(VkPipelineStageFlags stages, VkAccessFlags writes) {
     auto memory = structure<VkMemoryBarrier>(VK_STRUCTURE_TYPE_MEMORY_BARRIER);
-    memory.srcAccessMask = kWrites;
+    memory.srcAccessMask = writes;
     memory.dstAccessMask = kReads | kWrites;
-    context_.api().CmdPipelineBarrier(open().commands, kWork, kWork, 0, 1, &memory, 0, nullptr, 0, nullptr);
+    context_.api().CmdPipelineBarrier(open().commands, stages, kWork, 0, 1, &memory, 0, nullptr, 0, nullptr);
 }
 
 void Stream::beginOperation() {
     operation_kept_.clear();
     operation_buffers_.clear();
-    barrier();
+    if (context_.borrowed())
+        orderAfter(VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_ACCESS_MEMORY_WRITE_BIT);
+    else
+        barrier();
 }
 
 void Stream::endOperation() {
@@ -151,7 +161,7 @@ void Stream::endOperation() {
     if (current_ == nullptr || recording_ != nullptr) return;
     ++current_->operations;
     retire(false);
-    if (pending_.empty() || current_->operations >= kOperationsPerSubmission) flush();
+    if (context_.borrowed() || pending_.empty() || current_->operations >= kOperationsPerSubmission) flush();
 }
 
 void Stream::use(VulkanBuffer& buffer) {
@@ -261,8 +271,12 @@ void Stream::flush() {
     auto memory = structure<VkMemoryBarrier>(VK_STRUCTURE_TYPE_MEMORY_BARRIER);
     memory.srcAccessMask = kWrites;
     memory.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
-    api.CmdPipelineBarrier(submission.commands, kWork, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &memory, 0, nullptr,
-                           0, nullptr);
+    VkPipelineStageFlags readers = VK_PIPELINE_STAGE_HOST_BIT;
+    if (context_.borrowed()) {
+        memory.dstAccessMask |= VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
+        readers |= VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+    }
+    api.CmdPipelineBarrier(submission.commands, kWork, readers, 0, 1, &memory, 0, nullptr, 0, nullptr);
     check(api.EndCommandBuffer(submission.commands), "vkEndCommandBuffer");
     if (recording_ != nullptr) return;
     submitAll({submission.commands}, submission.fence);
@@ -281,7 +295,7 @@ void Stream::submitAll(const std::vector<VkCommandBuffer>& commands, VkFence fen
             context_.api().QueueSubmit(context_.queue(), 1, &info, last ? fence : nullptr);
         if (status >= 0) continue;
         // No fence will tell when those before have run.
-        if (&buffer != &commands.front()) context_.api().DeviceWaitIdle(context_.device());
+        if (&buffer != &commands.front()) context_.api().QueueWaitIdle(context_.queue());
         check(status, "vkQueueSubmit");
     }
 }

@@ -34,7 +34,8 @@ class Stream {
 
     // Starts an operation: what it does comes after all before it.
     void beginOperation();
-    // Submits where the device would otherwise idle, or enough has gathered.
+    // Submits where the device would otherwise idle, enough has gathered, or the host's own work may come
+    // next.
     void endOperation();
     // Keeps the buffer alive, and known to be in use, until the operation's commands have run.
     void use(VulkanBuffer& buffer);
@@ -85,6 +86,7 @@ class Stream {
         uint64_t work = 0;
         std::vector<std::shared_ptr<const void>> kept;
     };
+    void orderAfter(VkPipelineStageFlags stages, VkAccessFlags writes);
 
     void create(Submission& submission);
     Submission& open();

@@ -152,7 +152,8 @@ PCONV_API PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceO
 /*
  * A device as the host already uses it, under the native handles of its interface: fields of other backends
  * are not looked at. Handles are borrowed: they must outlive the device and every object made on it, and are
- * never destroyed here.
+ * never destroyed here. Vulkan: instance made for 1.1 or later, through the loader that pconv opens; queue of
+ * a compute family. What the host has enabled cannot be asked for: of the optional only what is told is used.
  */
 typedef struct PconvNativeDevice {
     size_t struct_size;
@@ -166,10 +167,11 @@ typedef struct PconvNativeDevice {
     void* vulkan_device;
     void* vulkan_queue;
     uint32_t vulkan_queue_family;
+    uint32_t vulkan_16bit_storage; /* 1: storageBuffer16BitAccess is enabled; else no F16 and BF16 */
 } PconvNativeDevice;
 
 static inline PconvNativeDevice pconvDefaultNativeDevice(void) {
-    PconvNativeDevice native = {sizeof(PconvNativeDevice), NULL, 0, NULL, NULL, NULL, NULL, NULL, 0};
+    PconvNativeDevice native = {sizeof(PconvNativeDevice), NULL, 0, NULL, NULL, NULL, NULL, NULL, 0, 0};
     return native;
 }
 
@@ -220,8 +222,9 @@ PCONV_API PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, si
 /*
  * Lets the device use device memory of the host: `handle` is a CUdeviceptr (or the pointer of cudaMalloc) or
  * a VkBuffer, and the buffer begins `offset` bytes into it. It is borrowed: it must outlive the buffer and
- * the work using it, and is never freed here. Its extent is the caller's word. PCONV_ERROR_INVALID_ARGUMENT
- * for memory that the device does not own.
+ * the work using it, and is never freed here. Its extent is the caller's word. A VkBuffer is of the adopted
+ * VkDevice, for storage buffers and transfers both ways; `offset` and `bytes` are multiples of 4 there.
+ * PCONV_ERROR_INVALID_ARGUMENT for memory that the device does not own.
  */
 PCONV_API PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t offset,
                                               size_t bytes, PconvBuffer* buffer);
