@@ -74,7 +74,8 @@ memory::desc inputOf(const BackwardWeights& found) {
 }
 
 // Vector kernels for gradients, as oneDNN 2.6 has them, are not always right where channels of channels-last
-// tensors do not fill whole vectors, and where a window is larger than the input.
+// tensors do not fill whole vectors, where a window is larger than the input, and where in depth one window
+// reaches out in front and the next one behind.
 template <typename Choice>
 bool isTrusted(const Choice& found, const PlainConv& conv) {
     constexpr int64_t kVector = 16;
@@ -86,6 +87,8 @@ bool isTrusted(const Choice& found, const PlainConv& conv) {
     for (size_t d = 0; d < 3; ++d)
         inside =
             inside && conv.window.dilation[d] * (conv.window.kernel[d] - 1) + 1 <= conv.spans[d].input_size;
+    const Window& w = conv.window;
+    inside = inside && w.dilation[0] * (w.kernel[0] - 1) + w.stride[0] <= conv.spans[0].input_size;
     return !found.specialized || ((!channels_last || whole) && inside);
 }
 
