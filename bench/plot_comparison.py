@@ -33,16 +33,17 @@ def drawn(report):
     for _, label, color in BARS:
         out += [f'<rect x="{x}" y="50" width="12" height="12" fill="{color}"/>', f'<text x="{x + 17}" y="60">{label}</text>']
         x += 45 + 7 * len(label)
+    line = LEFT + scale
+    out.append(f'<line x1="{line:.1f}" y1="{TOP - 4}" x2="{line:.1f}" y2="{height - 26}" stroke="#202124" stroke-dasharray="3 3"/>')
     for index, (row, values) in enumerate(zip(rows, relative)):
         y = TOP + index * row_height
         out.append(f'<text x="{LEFT - 8}" y="{y + 1.9 * BAR:.0f}" text-anchor="end">{escape(row["name"])}</text>')
         for bar, ((key, _, color), value) in enumerate(zip(BARS, values)):
             top = y + bar * BAR
             out.append(f'<rect x="{LEFT}" y="{top}" width="{value * scale:.1f}" height="{BAR - 1}" fill="{color}"/>')
-            out.append(f'<text x="{LEFT + value * scale + 4:.1f}" y="{top + BAR - 2}" font-size="10">'
+            out.append(f'<text x="{LEFT + value * scale + 4:.1f}" y="{top + BAR - 2}" font-size="10" '
+                       'stroke="#ffffff" stroke-width="3" paint-order="stroke">'
                        f'{row["times"][key]["median_ms"]:.2f} ms</text>')
-    line = LEFT + scale
-    out.append(f'<line x1="{line:.1f}" y1="{TOP - 4}" x2="{line:.1f}" y2="{height - 26}" stroke="#202124" stroke-dasharray="3 3"/>')
     out.append(f'<text x="{line:.1f}" y="{height - 12}" text-anchor="middle">1</text></svg>')
     return "\n".join(out) + "\n"
 
