@@ -27,29 +27,9 @@ dnnl::convolution_forward::primitive_desc describeForward(const dnnl::engine& en
 #endif
 }
 
-dnnl::convolution_backward_data::primitive_desc describe(const BackwardData* /*which*/,
-                                                         const dnnl::engine& engine, const PlainConv& conv,
-                                                         const memory::desc& input,
-                                                         const memory::desc& output) {
-    const ConvTerms t(conv);
-    const memory::desc weights = anyDesc(conv.weightDims());
-    const auto forward = describeForward(engine, conv);
-#if DNNL_VERSION_MAJOR >= 3
-    return {engine,    kAlgorithm, input, weights, output,       t.strides,
-            t.dilates, t.begin,    t.end, forward, attributes(), true};
-#else
-    return {{kAlgorithm, input, weights, output, t.strides, t.dilates, t.begin, t.end},
-            attributes(),
-            engine,
-            forward,
-            true};
-#endif
-}
-
-dnnl::convolution_backward_weights::primitive_desc describe(const BackwardWeights* /*which*/,
-                                                            const dnnl::engine& engine, const PlainConv& conv,
-                                                            const memory::desc& input,
-                                                            const memory::desc& output) {
+template <typename Choice>
+decltype(Choice::desc) describe(const dnnl::engine& engine, const PlainConv& conv, const memory::desc& input,
+                                const memory::desc& output) {
     const ConvTerms t(conv);
     const memory::desc weights = anyDesc(conv.weightDims());
     const auto forward = describeForward(engine, conv);
@@ -97,7 +77,7 @@ std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, 
                              const memory::desc& output) {
     Choice found{};
     try {
-        found.desc = describe(static_cast<const Choice*>(nullptr), engine, conv, input, output);
+        found.desc = describe<Choice>(engine, conv, input, output);
     } catch (const dnnl::error& error) {
         if (error.status == dnnl_out_of_memory) throw;
         return std::nullopt;
