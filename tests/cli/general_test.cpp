@@ -39,7 +39,7 @@ TEST(Help, VersionIsOneLine) {
 }
 
 TEST(Arguments, WrongOnesAreOneLineAndExitCode2) {
-    EXPECT_TRUE(failsWith(runCommand({}), 2, "inpaint, run, devices or conformance"));
+    EXPECT_TRUE(failsWith(runCommand({}), 2, "inpaint, run, devices, conformance or bench"));
     EXPECT_TRUE(failsWith(runCommand({"paint"}), 2, "paint"));
     EXPECT_TRUE(failsWith(runCommand({"--colour"}), 2, "--colour"));
     EXPECT_TRUE(failsWith(runCommand({"inpaint"}), 2, "IMAGE is required"));
