@@ -11,6 +11,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -332,7 +333,14 @@ class Execution {
     std::map<int64_t, std::vector<double>> virtual_;
 };
 
-// What plans were written as text: the text names one.
+// What plans were written as text. The text names one of this process: a plan kept on disk by another one is
+// refused, as an address alone would name whatever lies there now.
+std::string nameOf(const Data& plan) {
+    static const unsigned process = std::random_device()();
+    return "{\"process\":" + std::to_string(process) +
+           ",\"plan\":" + std::to_string(reinterpret_cast<uintptr_t>(&plan)) + "}";
+}
+
 std::map<std::string, std::shared_ptr<Data>>& writtenPlans() {
     static auto& plans = *new std::map<std::string, std::shared_ptr<Data>>;
     return plans;
@@ -471,7 +479,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
         return give(&size, sizeof size, 1);
     }
     if (name == CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION) {
-        const std::string text = "{\"plan\":" + std::to_string(reinterpret_cast<uintptr_t>(&data)) + "}";
+        const std::string text = nameOf(data);
         writtenPlans()[text] = own.data;
         return give(text.c_str(), 1, text.size() + 1);
     }
