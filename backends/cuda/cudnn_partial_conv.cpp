@@ -100,7 +100,7 @@ class CudnnPartialConv final : public CudaPartialConv {
                       const PackedMask& mask, bool accumulate) const;
     char* maskedInput(const ConvProblem& problem, const TensorRef& input);
     float* planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8, int batch,
-                  const Dims3& size) const;
+                  const Dims3& size, bool as_predicate = false) const;
     void run(const CudnnPlan& plan, const CudnnTensors& tensors) const;
     void gradWeight(const ConvProblem& problem, const TensorRef& input, const TensorRef& result,
                     bool accumulate);
@@ -170,8 +170,8 @@ void CudnnPartialConv::copyTensor(const ConvProblem& problem, const View& from, 
 void CudnnPartialConv::copyElements(const View& from, const View& to, int64_t rows, int64_t channels,
                                     const Dims3& size, const PackedMask& mask, bool accumulate) const {
     const StridedCopy copy{
-        desc_.data_type, desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask,
-        accumulate};
+        desc_.data_type,       desc_.data_type, {rows, channels, size[0], size[1], size[2]}, from, to, mask,
+        desc_.input_is_masked, accumulate};
     check(launchStridedCopy(copy, stream()), "copying a tensor");
 }
 
@@ -203,9 +203,10 @@ char* CudnnPartialConv::maskedInput(const ConvProblem& problem, const TensorRef&
 
 // Planes in f32 of every image, where the source is not that already.
 float* CudnnPartialConv::planes(std::shared_ptr<CudaBuffer>& buffer, const void* source, bool is_u8,
-                                int batch, const Dims3& size) const {
+                                int batch, const Dims3& size, bool as_predicate) const {
     auto* const expanded = reinterpret_cast<float*>(buffer->data());
-    check(launchExpandPlanes(source, is_u8, batch, shape_.batch, volume(size), expanded, stream()),
+    check(launchExpandPlanes(source, is_u8, batch, shape_.batch, volume(size), as_predicate, expanded,
+                             stream()),
           "expanding planes");
     return expanded;
 }
@@ -276,13 +277,16 @@ void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& re
     if (grad_input_.fused)
         tensors.emplace_back(kTensorMask,
                              planes(mask_, problem.mask.planes, problem.mask.type == MaskType::binary,
-                                    problem.mask.batch, size));
+                                    problem.mask.batch, size, desc_.input_is_masked));
     run(*grad_input_plan_, tensors);
     if (in_place) return;
     const PackedMask mask = masked_already ? PackedMask{} : problem.mask;
     const View dense = denseView(dx, desc_.in_channels, size);
-    if (accumulate)
-        copyElements(dense, view(result), desc_.batch, desc_.in_channels, size, mask, true);
+    // Only the copy by elements takes fractions as ones.
+    const bool fractions =
+        mask.planes != nullptr && mask.type == MaskType::fractional && desc_.input_is_masked;
+    if (accumulate || fractions)
+        copyElements(dense, view(result), desc_.batch, desc_.in_channels, size, mask, accumulate);
     else
         copyTensor(problem, dense, view(result), desc_.in_channels, size, mask);
 }

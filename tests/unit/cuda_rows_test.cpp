@@ -1,6 +1,7 @@
 // The rows of the CUDA device against cpu:reference: every data type, both math modes, both layouts, every
 // form of mask, forward and backward. The bound of an element grows with the sum of the magnitudes of its
 // products, which the reference makes of the magnitudes of the operands.
+#include <array>
 #include <cmath>
 #include <random>
 
@@ -21,11 +22,15 @@ struct Setting {
     PconvActivation activation;
     PconvNormalization normalization;
     int64_t padding = -1;  // half the kernel
+    bool hole_is_one = false;
+    bool input_is_masked = false;
+    double eps = 1e-8;
 };
 
 constexpr PconvActivation kNone = PCONV_ACTIVATION_NONE;
 constexpr PconvActivation kRelu = PCONV_ACTIVATION_RELU;
 constexpr PconvActivation kLeaky = PCONV_ACTIVATION_LEAKY_RELU;
+constexpr PconvActivation kGelu = PCONV_ACTIVATION_GELU;
 constexpr PconvNormalization kWindow = PCONV_NORMALIZATION_WINDOW_RATIO;
 constexpr PconvNormalization kSum = PCONV_NORMALIZATION_MASK_SUM;
 constexpr PconvNormalization kMagnitude = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
@@ -43,6 +48,14 @@ const Setting kSettings[] = {
     {"volume", 3, 1, 4, 8, 1, 5, 3, 1, 1, MaskKind::one_plane, true, kLeaky, kWindow},
     {"strided_volume", 3, 2, 4, 4, 1, 5, 3, 2, 1, MaskKind::shared_by_batch, true, kNone, kWindow},
     {"mask_sum", 2, 2, 8, 8, 1, 6, 3, 1, 1, MaskKind::one_plane, true, kNone, kSum},
+    {"gelu", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::one_plane, true, kGelu, kWindow},
+    {"gelu_channels", 2, 1, 8, 9, 1, 6, 3, 1, 1, MaskKind::channels, false, kGelu, kWindow},
+    {"hole_is_one", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::fractional, true, kRelu, kWindow, -1, true},
+    {"masked_already", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::one_plane, true, kNone, kWindow, -1, false, true},
+    {"fractions_masked_already", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::fractional, true, kNone, kWindow, -1,
+     false, true},
+    {"masked_conv", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::one_plane, true, kGelu, kMagnitude},
+    {"masked_conv_groups", 2, 2, 8, 6, 2, 7, 3, 2, 1, MaskKind::channels, false, kNone, kMagnitude},
     // The dense convolution.
     {"dense", 2, 2, 8, 8, 1, 7, 3, 1, 1, MaskKind::none, true, kLeaky, kMagnitude},
     {"dense_no_bias", 2, 2, 5, 8, 1, 7, 3, 2, 1, MaskKind::none, false, kRelu, kMagnitude},
@@ -162,7 +175,8 @@ struct Placed {
 
 struct Operands {
     Values input, weight, bias, grad_output;
-    std::vector<Values> planes;
+    std::vector<Values> planes;  // as the caller hands them over
+    bool hole_is_one;
     Values old_input, old_weight, old_bias;  // what gradients are added to
 };
 
@@ -194,10 +208,13 @@ PconvPartialConvDesc descOf(const Setting& s, const Type& type, bool training) {
     desc.mask_type = s.mask == MaskKind::none         ? PCONV_MASK_TYPE_NONE
                      : s.mask == MaskKind::fractional ? PCONV_MASK_TYPE_FRACTIONAL
                                                       : PCONV_MASK_TYPE_BINARY;
-    const bool multi = s.mask == MaskKind::channels || s.mask == MaskKind::group_window;
+    const bool multi = s.mask == MaskKind::channels || s.mask == MaskKind::group_window ||
+                       (s.mask != MaskKind::none && s.normalization == kMagnitude);
     if (multi) desc.mask_mode = PCONV_MASK_MODE_MULTI_CHANNEL;
     if (s.mask == MaskKind::group_window) desc.mask_window = PCONV_MASK_WINDOW_GROUP_CHANNELS;
     desc.normalization = s.normalization;
+    desc.eps = s.eps;
+    desc.input_is_masked = s.input_is_masked ? 1 : 0;
     desc.has_bias = s.has_bias ? 1 : 0;
     desc.training = training ? 1 : 0;
     desc.activation = training ? kNone : s.activation;
@@ -223,8 +240,8 @@ Shapes shapesOf(const Setting& s, const PconvPartialConvDesc& desc) {
     }
     if (s.mask == MaskKind::none) return shapes;
     shapes.planes = {plane};
-    shapes.multiplicities = {1};
-    if (desc.mask_mode == PCONV_MASK_MODE_MULTI_CHANNEL) {
+    shapes.multiplicities = {s.in_channels};
+    if (s.mask == MaskKind::channels || s.mask == MaskKind::group_window) {
         // One plane for the first 5 channels, then one for each.
         shapes.multiplicities = {5, 1};
         shapes.planes.push_back(plane);
@@ -233,12 +250,35 @@ Shapes shapesOf(const Setting& s, const PconvPartialConvDesc& desc) {
     return shapes;
 }
 
+// The mask's value for element i of the input.
+float maskAt(const Operands& operands, const Shapes& shapes, size_t i) {
+    const int64_t volume = count(shapes.input) / shapes.input[0] / shapes.input[1];
+    const int64_t position = static_cast<int64_t>(i) % volume;
+    int64_t channel = static_cast<int64_t>(i) / volume % shapes.input[1];
+    size_t segment = 0;
+    while (channel >= shapes.planes[segment][1] * shapes.multiplicities[segment]) {
+        channel -= shapes.planes[segment][1] * shapes.multiplicities[segment];
+        ++segment;
+    }
+    const Shape& planes = shapes.planes[segment];
+    const int64_t image = planes[0] == 1 ? 0 : static_cast<int64_t>(i) / volume / shapes.input[1];
+    const int64_t plane = image * planes[1] + channel / shapes.multiplicities[segment];
+    const float value = operands.planes[segment][static_cast<size_t>(plane * volume + position)];
+    return operands.hole_is_one ? 1 - value : value;
+}
+
+void fillHoles(Operands& operands, const Shapes& shapes, float value) {
+    for (size_t i = 0; i < operands.input.size(); ++i)
+        if (maskAt(operands, shapes, i) == 0) operands.input[i] = value;
+}
+
 Operands operandsOf(const Setting& s, const Shapes& shapes, PconvDataType type) {
     Operands operands{randomValues(shapes.input, type, 1),
                       randomValues(shapes.weight, type, 2),
                       randomValues(shapes.bias, type, 3),
                       randomValues(shapes.output, type, 4),
                       {},
+                      s.hole_is_one,
                       randomValues(shapes.input, type, 5),
                       randomValues(shapes.weight, type, 6),
                       randomValues(shapes.bias, type, 7)};
@@ -248,18 +288,12 @@ Operands operandsOf(const Setting& s, const Shapes& shapes, PconvDataType type) 
         for (size_t i = 0; i < plane.size(); ++i) {
             const bool hole = i % 50 < 20 || plane[i] < -0.5F;
             plane[i] = hole ? 0 : s.mask == MaskKind::fractional ? std::abs(plane[i]) : 1;
+            if (s.hole_is_one) plane[i] = 1 - plane[i];
         }
         operands.planes.push_back(plane);
     }
+    if (s.input_is_masked && s.mask != MaskKind::none) fillHoles(operands, shapes, 0);
     return operands;
-}
-
-// NaN where the one plane has a hole: it must not be read.
-void poisonHoles(Operands& operands, const Shapes& shapes) {
-    const size_t volume = operands.planes[0].size() / static_cast<size_t>(shapes.planes[0][0]);
-    const auto channels = static_cast<size_t>(shapes.input[1]);
-    for (size_t i = 0; i < operands.input.size(); ++i)
-        if (operands.planes[0][i / volume / channels * volume + i % volume] == 0) operands.input[i] = NAN;
 }
 
 struct Form {
@@ -298,12 +332,15 @@ Answers answersOf(PconvDevice device, const char* row, PconvPartialConvDesc desc
     PconvMask mask = pconvDefaultMask();
     mask.segment_count = static_cast<int32_t>(segments.size());
     mask.segments = segments.data();
+    if (operands.hole_is_one) mask.polarity = PCONV_MASK_HOLE_IS_ONE;
     const PconvMask* const given = segments.empty() ? nullptr : &mask;
 
     OwnedMaskUpdate update;
     OwnedPartialConv conv;
     check(pconvCreateMaskUpdate(device, &desc, given, update.out()));
     check(pconvCreatePartialConv(device, &desc, conv.out()));
+    if (desc.normalization == kMagnitude && given != nullptr)
+        check(pconvSetMaskUpdateWeights(update.get(), &weight.view));
     check(pconvComputeMaskUpdate(update.get(), given));
     check(pconvSetPartialConvWeights(conv.get(), &weight.view, desc.has_bias != 0 ? &bias.view : nullptr));
     check(pconvForwardPartialConv(conv.get(), update.get(), &input.view, &output.view));
@@ -382,7 +419,9 @@ bool mayDecline(const Case& c) {
     const bool rounds_mask = c.type.type != PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT &&
                              c.setting.mask == MaskKind::fractional;
     if (c.row == "cuda:igemm") return exact_f32 || rounds_mask || c.setting.groups > 1;
-    return c.row == "cuda:cudnn" && (rounds_mask || (c.setting.mask == MaskKind::group_window && !exact_f32));
+    const bool masked_convolution = c.setting.normalization == kMagnitude && c.setting.mask != MaskKind::none;
+    return c.row == "cuda:cudnn" &&
+           (rounds_mask || masked_convolution || (c.setting.mask == MaskKind::group_window && !exact_f32));
 }
 
 // False where the row declines, as it may.
@@ -410,7 +449,9 @@ bool expectAgreement(const Case& c, bool training, const Form& form) {
     const Answers expected = answersOf(cpu.get(), "cpu:reference", reference, shapes, operands, plain);
     const Answers scale = answersOf(cpu.get(), "cpu:reference", reference, shapes, sizes, plain);
     Operands poisoned = operands;
-    if (setting.mask == MaskKind::one_plane) poisonHoles(poisoned, shapes);
+    // What lies in holes must not be read, but by the masked convolution.
+    const bool reads_holes = setting.normalization == kMagnitude || setting.input_is_masked;
+    if (setting.mask != MaskKind::none && !reads_holes) fillHoles(poisoned, shapes, NAN);
     const Answers got = answersOf(cuda.get(), row.c_str(), desc, shapes, poisoned, form);
     expectWithin("the output", got.output, expected.output, scale.output, type);
     if (!training) return true;
@@ -452,9 +493,13 @@ Setting randomSetting(uint32_t number) {
     // The planes of a multi-channel mask here are one for five channels and one for each other.
     if (s.mask >= MaskKind::channels && s.in_channels < 6) s.mask = MaskKind::one_plane;
     s.has_bias = between(0, 2) > 0;
-    s.activation = static_cast<PconvActivation>(between(0, 2));
+    s.activation = static_cast<PconvActivation>(between(0, 3));
     s.normalization = between(0, 4) == 0 ? kSum : kWindow;
     if (s.mask == MaskKind::none && s.kernel % 2 == 1 && number % 2 == 0) s.normalization = kMagnitude;
+    if (s.mask != MaskKind::none && s.kernel % 2 == 1 && between(0, 5) == 0) s.normalization = kMagnitude;
+    s.hole_is_one = between(0, 3) == 0;
+    s.input_is_masked = between(0, 4) == 0;
+    s.eps = std::array<double, 4>{1e-8, 1e-6, 0, 0.25}[static_cast<size_t>(between(0, 3))];
     return s;
 }
 

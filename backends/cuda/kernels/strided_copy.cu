@@ -19,10 +19,12 @@ __device__ int64_t elementIndex() {
 }
 
 template <typename Source>
-__global__ void expandPlanes(const Source* source, int64_t source_size, int64_t size, float* destination) {
+__global__ void expandPlanes(const Source* source, int64_t source_size, int64_t size, bool as_predicate,
+                             float* destination) {
     const int64_t i = elementIndex();
     if (i >= size) return;
-    destination[i] = source == nullptr ? 1.0F : static_cast<float>(source[i % source_size]);
+    const float value = source == nullptr ? 1.0F : static_cast<float>(source[i % source_size]);
+    destination[i] = as_predicate && value != 0 ? 1 : value;
 }
 
 template <typename S, typename D>
@@ -49,6 +51,7 @@ __global__ void stridedCopy(StridedCopy p, int64_t size) {
         m = p.mask.type == MaskType::binary
                 ? static_cast<float>(static_cast<const uint8_t*>(p.mask.planes)[position])
                 : static_cast<const float*>(p.mask.planes)[position];
+        if (p.as_predicate && m != 0) m = 1;
     }
     const float value =
         m == 0 ? 0 : elementwise::masked(toFloat(static_cast<const S*>(p.source.data)[at(p.source)]), m);
@@ -59,14 +62,15 @@ __global__ void stridedCopy(StridedCopy p, int64_t size) {
 }  // namespace
 
 cudaError_t launchExpandPlanes(const void* source, bool source_is_u8, int source_batch, int batch,
-                               int64_t plane_volume, float* destination, cudaStream_t stream) {
+                               int64_t plane_volume, bool as_predicate, float* destination,
+                               cudaStream_t stream) {
     const int64_t size = batch * plane_volume;
     const int64_t source_size = source_batch * plane_volume;
     if (source_is_u8)
         return launch(expandPlanes<uint8_t>, blocksFor(size), kThreads, 0, stream,
-                      static_cast<const uint8_t*>(source), source_size, size, destination);
+                      static_cast<const uint8_t*>(source), source_size, size, as_predicate, destination);
     return launch(expandPlanes<float>, blocksFor(size), kThreads, 0, stream,
-                  static_cast<const float*>(source), source_size, size, destination);
+                  static_cast<const float*>(source), source_size, size, as_predicate, destination);
 }
 
 cudaError_t launchStridedCopy(const StridedCopy& copy, cudaStream_t stream) {
