@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "file_error.h"
+#include "platform/new_file.h"
 
 namespace pconv {
 namespace {
@@ -67,18 +68,18 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::openTemporary() {
     constexpr int kTries = 8;
+    std::error_code error;
     for (int i = 0; i < kTries && file_ == nullptr; ++i) {
         temporary_ = target_.parent_path() / randomName();
         temporary_name_ = temporary_.string();
         if (hook_ != nullptr) hook_(temporary_name_.c_str());
-        file_ = std::fopen(temporary_name_.c_str(), "wbx");
-        if (file_ == nullptr && errno != EEXIST) break;
+        file_ = platform::createFile(temporary_, error);
+        if (file_ == nullptr && error != std::errc::file_exists) break;
     }
     if (file_ == nullptr) {
-        const int error = errno;
         temporary_.clear();
         discard();
-        fail(reason(error));
+        fail(error.message());
     }
 }
 

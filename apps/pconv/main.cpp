@@ -93,6 +93,7 @@ int runCommand(int argc, char** argv) {
     app.set_version_flag("--version", versionText(), "Print the version and exit");
     app.set_help_flag("-h,--help", "Print this help and exit");
     app.require_subcommand(0, 1);
+    app.allow_windows_style_options(false);  // a path may begin with a slash
     constexpr std::size_t kOptionColumn = 24;
     app.get_formatter()->column_width(kOptionColumn);
     Action action;

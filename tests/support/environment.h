@@ -3,16 +3,17 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace pconv::test {
 
 class ScopedEnvironment {
   public:
-    ScopedEnvironment(const char* name, const char* value) : name_(name) {
-        const char* before = std::getenv(name);
+    ScopedEnvironment(std::string name, const std::string& value) : name_(std::move(name)) {
+        const char* before = std::getenv(name_.c_str());
         was_set_ = before != nullptr;
         if (was_set_) before_ = before;
-        set(value);
+        set(value.c_str());
     }
     ScopedEnvironment(const ScopedEnvironment&) = delete;
     ScopedEnvironment& operator=(const ScopedEnvironment&) = delete;

@@ -324,13 +324,17 @@ TEST_F(SafetensorsFile, AtomicFileLeavesTheOldFileUntilCommitted) {
     file.commit();
     EXPECT_EQ(contentOf(path), "new");
     EXPECT_EQ(filesInFolder(), 1U);
+#if !defined(_WIN32)  // where there are no other permissions than the owner's to write
     EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+#endif
 }
 
 TEST_F(SafetensorsFile, AtomicFileFollowsLinksAndRefusesFolders) {
     const fs::path path = write("old");
     fs::create_directory(folder_ / "sub");
-    fs::create_symlink("../case.safetensors", folder_ / "sub" / "link");
+    std::error_code error;
+    fs::create_symlink("../case.safetensors", folder_ / "sub" / "link", error);
+    if (error) GTEST_SKIP() << "no symbolic links here: " << error.message();
     fs::create_symlink("link", folder_ / "sub" / "link2");
     fs::create_symlink("not_there_yet", folder_ / "sub" / "dangling");
     fs::create_symlink("loop", folder_ / "sub" / "loop");

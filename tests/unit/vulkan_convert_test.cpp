@@ -83,7 +83,7 @@ TEST_F(VulkanConvert, RoundsToTheNearestAsTheHostDoes) {
 TEST_F(VulkanConvert, StridesMayDiffer) {
     const std::vector<float> values = manyFloats();
     for (const char* range : {"134217728", "5000"}) {
-        const Variable lowered("PCONV_VULKAN_MAX_RANGE", range);
+        const test::ScopedEnvironment lowered("PCONV_VULKAN_MAX_RANGE", range);
         device_ = open();
         const auto turned = convert<float>(values, DataType::f32, DataType::f32, kChannelsLast);
         for (int64_t i = 0; i < static_cast<int64_t>(kCount); ++i) {

@@ -3,38 +3,15 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "support/environment.h"
 #include "vulkan_device.h"
 
 namespace pconv::vulkan {
-
-// A variable of the environment for the time of a test.
-class Variable {
-  public:
-    Variable(std::string name, const std::string& value) : name_(std::move(name)) {
-        const char* before = std::getenv(name_.c_str());
-        had_ = before != nullptr;
-        if (had_) before_ = before;
-        setenv(name_.c_str(), value.c_str(), 1);
-    }
-    Variable(const Variable&) = delete;
-    Variable& operator=(const Variable&) = delete;
-    ~Variable() {
-        if (had_)
-            setenv(name_.c_str(), before_.c_str(), 1);
-        else
-            unsetenv(name_.c_str());
-    }
-
-  private:
-    std::string name_, before_;
-    bool had_ = false;
-};
 
 class CountingHost final : public Host {
   public:

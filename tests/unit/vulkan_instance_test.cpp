@@ -6,8 +6,14 @@ namespace pconv::vulkan {
 
 namespace {
 
+#if defined(_WIN32)
+constexpr char kLibraryOfAnotherKind[] = "kernel32.dll";
+#else
+constexpr char kLibraryOfAnotherKind[] = "libm.so.6";
+#endif
+
 TEST(VulkanLoader, AMissingOneIsAReason) {
-    const Variable loader("PCONV_VULKAN_LOADER", "/nonexistent/libvulkan.so.1");
+    const test::ScopedEnvironment loader("PCONV_VULKAN_LOADER", "/nonexistent/libvulkan.so.1");
     std::string reason;
     EXPECT_EQ(Instance::create(reason), nullptr);
     EXPECT_EQ(reason.find("no Vulkan loader"), 0U) << reason;
@@ -15,15 +21,15 @@ TEST(VulkanLoader, AMissingOneIsAReason) {
 }
 
 TEST(VulkanLoader, ALibraryThatIsNoneIsAReason) {
-    const Variable loader("PCONV_VULKAN_LOADER", "libm.so.6");
+    const test::ScopedEnvironment loader("PCONV_VULKAN_LOADER", kLibraryOfAnotherKind);
     std::string reason;
     EXPECT_EQ(Instance::create(reason), nullptr);
     EXPECT_EQ(reason, "the Vulkan loader has no vkGetInstanceProcAddr");
 }
 
 TEST(VulkanLoader, NoDriverIsAReason) {
-    const Variable old_name("VK_ICD_FILENAMES", "/nonexistent/driver.json");
-    const Variable new_name("VK_DRIVER_FILES", "/nonexistent/driver.json");
+    const test::ScopedEnvironment old_name("VK_ICD_FILENAMES", "/nonexistent/driver.json");
+    const test::ScopedEnvironment new_name("VK_DRIVER_FILES", "/nonexistent/driver.json");
     std::string reason;
     EXPECT_EQ(Instance::create(reason), nullptr);
     EXPECT_FALSE(reason.empty());
@@ -54,7 +60,7 @@ class VulkanValidation : public VulkanTest {
     }
 
   private:
-    const Variable validation_{"PCONV_VULKAN_VALIDATION", "1"};
+    const test::ScopedEnvironment validation_{"PCONV_VULKAN_VALIDATION", "1"};
 };
 
 TEST_F(VulkanValidation, FaultsAreReported) {
@@ -95,8 +101,8 @@ TEST_F(VulkanValidation, EveryKernelRunsWithoutAMessage) {
 }
 
 TEST_F(VulkanValidation, StagedAndSplitWorkRunsWithoutAMessage) {
-    const Variable staging("PCONV_VULKAN_STAGING", "1");
-    const Variable range("PCONV_VULKAN_MAX_RANGE", "70000");
+    const test::ScopedEnvironment staging("PCONV_VULKAN_STAGING", "1");
+    const test::ScopedEnvironment range("PCONV_VULKAN_MAX_RANGE", "70000");
     const auto device = open();
     for (const Implementation* row : {&vulkanDirect(), &vulkanGemm()})
         runConvolution(*device, *row, squareDesc(1, 16, 8, 128), 5);

@@ -116,14 +116,14 @@ void copyThere(VulkanDevice& device, size_t bytes) {
 
 TEST_F(VulkanMemory, CopiesArriveWithAndWithoutStaging) {
     for (const size_t bytes : {size_t{1}, size_t{4095}, size_t{9} << 20}) copyThere(*open(), bytes);
-    const Variable staging("PCONV_VULKAN_STAGING", "1");
+    const test::ScopedEnvironment staging("PCONV_VULKAN_STAGING", "1");
     for (const size_t bytes : {size_t{1}, size_t{4095}, size_t{9} << 20}) copyThere(*open(), bytes);
 }
 
 TEST_F(VulkanMemory, AWriteWaitsItsTurnBehindWorkThatReads) {
     for (const bool staged : {false, true}) {
-        std::unique_ptr<Variable> staging;
-        if (staged) staging = std::make_unique<Variable>("PCONV_VULKAN_STAGING", "1");
+        std::unique_ptr<test::ScopedEnvironment> staging;
+        if (staged) staging = std::make_unique<test::ScopedEnvironment>("PCONV_VULKAN_STAGING", "1");
         const auto device = open();
         const size_t count = size_t{1} << 20;
         const auto first =

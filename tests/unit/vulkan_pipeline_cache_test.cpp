@@ -31,7 +31,7 @@ class VulkanCache : public VulkanTest {
 };
 
 TEST_F(VulkanCache, IsKeptForTheNextRunAndRebuiltWhereDamaged) {
-    const Variable chosen("PCONV_CACHE_DIR", folder_.string());
+    const test::ScopedEnvironment chosen("PCONV_CACHE_DIR", folder_.string());
     const std::vector<float> expected = run();
     ASSERT_EQ(files().size(), 1U);  // and no temporary left
     const std::filesystem::path path = files().front();
@@ -54,7 +54,7 @@ TEST_F(VulkanCache, APlaceThatCannotHoldItIsNoFault) {
     const std::vector<float> expected = run();
     const std::filesystem::path file = folder_ / "file";
     std::ofstream(file) << "not a folder";
-    const Variable chosen("PCONV_CACHE_DIR", (file / "below").string());
+    const test::ScopedEnvironment chosen("PCONV_CACHE_DIR", (file / "below").string());
     EXPECT_EQ(run(), expected);
 }
 

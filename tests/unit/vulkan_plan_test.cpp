@@ -140,7 +140,7 @@ class VulkanSplit : public VulkanTest {
     // Output and submissions with a variable of the environment set.
     std::pair<std::vector<float>, size_t> runWith(const char* variable, const char* value,
                                                   const Implementation& row, const PartialConvDesc& desc) {
-        const Variable lowered(variable, value);
+        const test::ScopedEnvironment lowered(variable, value);
         const auto device = open();
         auto output = runConvolution(*device, row, desc, 11);
         return {std::move(output), device->stream().submissions()};

@@ -29,7 +29,7 @@ TEST_F(VulkanRecordings, AreCutWhereWorkIsLimited) {
     std::vector<std::vector<uint8_t>> results;
     std::vector<size_t> cuts;
     for (const char* work : {"1000000000", "30000"}) {
-        const Variable lowered("PCONV_VULKAN_MAX_WORK", work);
+        const test::ScopedEnvironment lowered("PCONV_VULKAN_MAX_WORK", work);
         const auto device = open();
         test::Chain chain(*device, vulkanDirect(), 1);
         chain.writeInput(1);

@@ -62,7 +62,7 @@ class VulkanGradients : public VulkanTest {
 
     Result run(const Implementation& row, const PartialConvDesc& desc, const char* variable,
                const char* value) {
-        const Variable lowered(variable, value);
+        const test::ScopedEnvironment lowered(variable, value);
         const auto device = open();
         const auto dims = [](int64_t n, int64_t c, const Dims3& size) {
             return std::array<int64_t, 5>{n, c, size[0], size[1], size[2]};

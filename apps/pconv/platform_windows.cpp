@@ -1,0 +1,78 @@
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "platform.h"
+
+namespace pconv::app {
+namespace {
+
+// The handler runs on a thread of its own, beside whatever the others do.
+char temporary[4096];
+std::atomic<bool> has_temporary{false};
+std::atomic<bool> has_bar{false};
+
+void say(const char* text) {
+    DWORD written = 0;
+    WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, static_cast<DWORD>(std::strlen(text)), &written, nullptr);
+}
+
+BOOL WINAPI onControl(DWORD /*what*/) {
+    if (has_temporary.load()) DeleteFileA(temporary);
+    if (has_bar.load()) say("\r\x1b[K");
+    say("pconv: interrupted\n");
+    constexpr UINT kInterrupted = 130;  // as shells say of SIGINT
+    TerminateProcess(GetCurrentProcess(), kInterrupted);
+    return TRUE;
+}
+
+}  // namespace
+
+void watchSignals() {
+    SetConsoleCtrlHandler(onControl, TRUE);
+}
+
+void watchTemporary(const char* path) {
+    has_temporary.store(false);
+    if (path == nullptr || std::strlen(path) >= sizeof temporary) return;
+    std::memcpy(temporary, path, std::strlen(path) + 1);
+    has_temporary.store(true);
+}
+
+void noteProgressBar(bool shown) {
+    has_bar.store(shown);
+}
+
+bool stderrIsTerminal() {
+    // A console that does not take the escape sequences of a progress bar is none for this purpose.
+    HANDLE console = GetStdHandle(STD_ERROR_HANDLE);
+    DWORD mode = 0;
+    constexpr DWORD kEscapes = 4;  // ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    return GetConsoleMode(console, &mode) != 0 && SetConsoleMode(console, mode | kEscapes) != 0;
+}
+
+void letThreadsSleep() {
+    if (std::getenv("OMP_WAIT_POLICY") == nullptr) _putenv_s("OMP_WAIT_POLICY", "passive");
+}
+
+std::uint64_t lastLevelCacheBytes() {
+    DWORD bytes = 0;
+    GetLogicalProcessorInformation(nullptr, &bytes);
+    std::vector<SYSTEM_LOGICAL_PROCESSOR_INFORMATION> entries(bytes /
+                                                              sizeof(SYSTEM_LOGICAL_PROCESSOR_INFORMATION));
+    if (entries.empty() || GetLogicalProcessorInformation(entries.data(), &bytes) == 0) return 0;
+    std::uint64_t largest = 0;
+    for (const auto& entry : entries)
+        if (entry.Relationship == RelationCache && entry.Cache.Size > largest) largest = entry.Cache.Size;
+    return largest;
+}
+
+double machineLoad() {
+    return -1;
+}
+
+}  // namespace pconv::app
