@@ -15,137 +15,92 @@ namespace {
 
 constexpr int64_t kPartsForThread = 4;
 
-size_t aligned(size_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+Dims3 inputOf(const Box& box) {
+    return {box.spans[0].input_size, box.spans[1].input_size, box.spans[2].input_size};
 }
 
-int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels) {
-    const int64_t block = blockOf(layout, channels);
-    return (channels + block - 1) / block * block * pixels;
+Dims3 outputOf(const Box& box) {
+    return {box.spans[0].output_size, box.spans[1].output_size, box.spans[2].output_size};
 }
 
 }  // namespace
 
 OneDnnBackward::OneDnnBackward(CpuDevice& device, const PartialConvDesc& desc,
-                               const std::array<Span, 3>* live)
+                               const std::array<Span, 3>* live, const Staging& staging)
     : device_(device),
       desc_(desc),
       engine_(dnnl::engine::kind::cpu, 0),
       stream_(engine_),
-      any_live_(live != nullptr) {
+      any_live_(live != nullptr),
+      staging_(staging) {
     if (any_live_) live_ = *live;
     const OneDnnThreads threads(device.threads());
-    if (any_live_) choosePrimitives();
+    if (any_live_) plan_ = planBackward(engine_, desc_, live_, device.threads());
     allocate();
     const int64_t channels = std::max(desc.in_channels, desc.out_channels);
-    staging_ = Staging(device, desc.data_type, channels);
     planes_.resize(static_cast<size_t>(channels * device.threads()));
 }
 
-PlainConv OneDnnBackward::plainConv() const {
-    return {desc_.batch, inChannels(), outChannels(), desc_.groups / separate_groups_, live_, desc_.window};
-}
-
-void OneDnnBackward::choosePrimitives() {
-    const auto choose = [&] {
-        auto data = chooseBackwardData(engine_, plainConv());
-        std::optional<BackwardWeights> weights;
-        if (data) weights = chooseBackwardWeights(engine_, plainConv(), data->output);
-        return std::make_pair(std::move(data), std::move(weights));
-    };
-    auto chosen = choose();
-    const auto specialized = [](const auto& pair) {
-        return pair.first && pair.second && pair.first->specialized && pair.second->specialized;
-    };
-    if (desc_.groups > 1 && !specialized(chosen)) {
-        separate_groups_ = desc_.groups;
-        auto single = choose();
-        const bool found = chosen.first && chosen.second;
-        if (single.second && (!found || specialized(single)))
-            chosen = std::move(single);
-        else
-            separate_groups_ = 1;
-    }
-    if (!chosen.first || !chosen.second)
-        fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no gradients of this shape");
-    data_ = *chosen.first;
-    weights_ = *chosen.second;
-    backward_data_ = dnnl::convolution_backward_data(data_.desc);
-    backward_weights_ = dnnl::convolution_backward_weights(weights_.desc);
-}
-
 void OneDnnBackward::allocate() {
-    const Dims3& output = desc_.window.output;
-    bias_parts_ = desc_.has_bias
-                      ? std::min(kPartsForThread * device_.threads(), desc_.batch * output[0] * output[1])
-                      : 0;
-    const bool makes_factors = desc_.mask_type == MaskType::fractional && desc_.has_bias &&
-                               desc_.normalization == Normalization::window_ratio;
-    const bool is_half = desc_.data_type != DataType::f32;
-    // In the order in which they are laid out below.
-    std::vector<size_t> sizes{
-        static_cast<size_t>(bias_parts_ * desc_.out_channels) * sizeof(double),
-        makes_factors ? static_cast<size_t>(desc_.batch * desc_.maskGroups() * volume(output)) * sizeof(float)
-                      : 0};
-    const size_t groups = static_cast<size_t>(separate_groups_);
-    if (any_live_) {
-        const auto scratch = [&](ScratchLayout layout, int64_t channels, const Dims3& box) {
-            const int64_t size = scratchSize(layout, channels, desc_.batch * volume(box));
-            return static_cast<size_t>(size) * sizeof(float) + kReadSlack;
-        };
-        sizes.push_back(
-            std::max({scratch(data_.input, inChannels(), inputBox()),
-                      scratch(weights_.input, inChannels(), inputBox()),
-                      data_.desc.diff_src_desc().get_size(), weights_.desc.src_desc().get_size()}));
-        sizes.push_back(
-            std::max({scratch(data_.output, outChannels(), outputBox()),
-                      scratch(weights_.output, outChannels(), outputBox()),
-                      data_.desc.diff_dst_desc().get_size(), weights_.desc.diff_dst_desc().get_size()}));
-        sizes.push_back(weights_.desc.diff_weights_desc().get_size());
-        sizes.push_back(
-            std::max(data_.desc.scratchpad_desc().get_size(), weights_.desc.scratchpad_desc().get_size()));
-        sizes.push_back(is_half ? static_cast<size_t>(groupWeights()) * sizeof(float) : 0);
-        sizes.insert(sizes.end(), groups, data_.desc.weights_desc().get_size());
+    bias_parts_ = biasParts(desc_, device_.threads());
+    const size_t bias_sums = static_cast<size_t>(bias_parts_ * desc_.out_channels) * sizeof(double);
+    if (!any_live_) {
+        if (bias_sums == 0) return;
+        buffer_ = device_.allocate(bias_sums);
+        bias_sums_ = static_cast<double*>(buffer_->hostPointer());
+        return;
     }
-    size_t total = kAlignment;
-    for (const size_t size : sizes) total += aligned(size);
-    buffer_ = device_.allocate(total);
+    const BackwardSizes& sizes = plan_.sizes;
+    buffer_ = device_.allocate(plan_.bytes());
     auto* at = static_cast<char*>(buffer_->hostPointer());
-    size_t next = 0;
-    const auto take = [&] {
-        char* taken = sizes[next] > 0 ? at : nullptr;
-        at += aligned(sizes[next++]);
+    const auto take = [&](size_t size) {
+        char* taken = size > 0 ? at : nullptr;
+        at += alignedSize(size);
         return taken;
     };
-    bias_sums_ = reinterpret_cast<double*>(take());
-    factors_ = reinterpret_cast<float*>(take());
-    if (!any_live_) return;
-    input_ = reinterpret_cast<float*>(take());
-    output_ = reinterpret_cast<float*>(take());
-    grad_weights_ = dnnl::memory(weights_.desc.diff_weights_desc(), engine_, take());
-    char* scratchpad = take();
-    plain_grad_weights_ = reinterpret_cast<float*>(take());
-    for (size_t g = 0; g < groups; ++g)
-        packed_weights_.emplace_back(data_.desc.weights_desc(), engine_, take());
+    input_ = reinterpret_cast<float*>(take(sizes.input));
+    bias_sums_ = reinterpret_cast<double*>(input_);
+    output_ = reinterpret_cast<float*>(take(sizes.output));
+    shared_ = reinterpret_cast<float*>(take(sizes.shared));
+    factors_ = reinterpret_cast<float*>(take(sizes.factors));
+    plain_grad_weights_ = reinterpret_cast<float*>(take(sizes.plain_grad_weights));
+    char* grad_weights = take(sizes.grad_weights);
+    char* scratchpad = take(sizes.scratchpad);
+    const dnnl::memory::desc packed = plan_.forms[0].data.desc.weights_desc();
+    for (int64_t g = 0; g < plan_.separate_groups; ++g)
+        packed_weights_.emplace_back(packed, engine_, take(sizes.packed_weights));
+    pack_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, userWeights(), engine_, packed));
+    for (const BackwardForm& form : plan_.forms) addForm(form, grad_weights, scratchpad);
+}
 
-    data_arguments_ = {
-        {DNNL_ARG_DIFF_SRC, dnnl::memory(data_.desc.diff_src_desc(), engine_, input_)},
-        {DNNL_ARG_DIFF_DST, dnnl::memory(data_.desc.diff_dst_desc(), engine_, output_)},
-        {DNNL_ARG_SCRATCHPAD, dnnl::memory(data_.desc.scratchpad_desc(), engine_, scratchpad)}};
-    weights_arguments_ = {
-        {DNNL_ARG_SRC, dnnl::memory(weights_.desc.src_desc(), engine_, input_)},
-        {DNNL_ARG_DIFF_DST, dnnl::memory(weights_.desc.diff_dst_desc(), engine_, output_)},
-        {DNNL_ARG_DIFF_WEIGHTS, grad_weights_},
-        {DNNL_ARG_SCRATCHPAD, dnnl::memory(weights_.desc.scratchpad_desc(), engine_, scratchpad)}};
-    const dnnl::memory::desc user = plainConv().userWeights();
-    const auto& diff = weights_.desc.diff_weights_desc();
+void OneDnnBackward::addForm(const BackwardForm& form, char* grad_weights, char* scratchpad) {
+    const auto& data = form.data.desc;
+    const auto& weights = form.weights.desc;
+    const dnnl::memory::desc diff = weights.diff_weights_desc();
+    Form next;
+    next.data = dnnl::convolution_backward_data(data);
+    next.weights = dnnl::convolution_backward_weights(weights);
+    next.grad_weights = dnnl::memory(diff, engine_, grad_weights);
+    next.data_arguments = {{DNNL_ARG_DIFF_SRC, dnnl::memory(data.diff_src_desc(), engine_, input_)},
+                           {DNNL_ARG_DIFF_DST, dnnl::memory(data.diff_dst_desc(), engine_, output_)},
+                           {DNNL_ARG_SCRATCHPAD, dnnl::memory(data.scratchpad_desc(), engine_, scratchpad)}};
+    next.weights_arguments = {
+        {DNNL_ARG_SRC, dnnl::memory(weights.src_desc(), engine_, input_)},
+        {DNNL_ARG_DIFF_DST, dnnl::memory(weights.diff_dst_desc(), engine_, output_)},
+        {DNNL_ARG_DIFF_WEIGHTS, next.grad_weights},
+        {DNNL_ARG_SCRATCHPAD, dnnl::memory(weights.scratchpad_desc(), engine_, scratchpad)}};
     dnnl::primitive_attr adding;
     dnnl::post_ops sum;
     sum.append_sum(1.0F);
     adding.set_post_ops(sum);
-    pack_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, user, engine_, data_.desc.weights_desc()));
-    unpack_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user));
-    unpack_adding_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user, adding));
+    const dnnl::memory::desc user = userWeights();
+    next.unpack = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user));
+    next.unpack_adding = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user, adding));
+    forms_.push_back(std::move(next));
+}
+
+dnnl::memory::desc OneDnnBackward::userWeights() const {
+    return plainConvOf(desc_, plan_.separate_groups, plan_.parts[0].box).userWeights();
 }
 
 void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& arguments) {
@@ -160,9 +115,8 @@ void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& 
 void OneDnnBackward::setWeights(const float* weights) {
     if (!any_live_) return;
     const OneDnnThreads threads(device_.threads());
-    for (int64_t g = 0; g < separate_groups_; ++g) {
-        const dnnl::memory from(plainConv().userWeights(), engine_,
-                                const_cast<float*>(weights) + g * groupWeights());
+    for (int64_t g = 0; g < plan_.separate_groups; ++g) {
+        const dnnl::memory from(userWeights(), engine_, const_cast<float*>(weights) + g * groupWeights());
         execute(pack_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, packed_weights_[static_cast<size_t>(g)]}});
     }
 }
@@ -170,12 +124,12 @@ void OneDnnBackward::setWeights(const float* weights) {
 // Rows of a box, dealt out in parts: body(thread, n, d, first row, rows); one row at a time where they are
 // not joined.
 template <typename Body>
-void OneDnnBackward::forEachRows(const Dims3& box, bool joined, const Body& body) const {
+void OneDnnBackward::forEachRows(int64_t batch, const Dims3& box, bool joined, const Body& body) const {
     const int64_t wanted = kPartsForThread * device_.threads();
-    const int64_t parts = std::clamp<int64_t>(wanted / (desc_.batch * box[0]), 1, box[1]);
+    const int64_t parts = std::clamp<int64_t>(wanted / (batch * box[0]), 1, box[1]);
     const int64_t part = (box[1] + parts - 1) / parts;
     const int64_t used = (box[1] + part - 1) / part;
-    parallelFor(device_.threads(), desc_.batch * box[0] * used, [&](int thread, int64_t i) {
+    parallelFor(device_.threads(), batch * box[0] * used, [&](int thread, int64_t i) {
         const int64_t first = i % used * part;
         const int64_t end = std::min(first + part, box[1]);
         const int64_t n = i / used / box[0];
@@ -200,6 +154,10 @@ void OneDnnBackward::pointAtMask(Run& run, const Call& call, int64_t group, cons
 
 namespace {
 
+Dims3 inputAt(const Box& box, int64_t d, int64_t h) {
+    return {box.spans[0].input_begin + d, box.spans[1].input_begin + h, box.spans[2].input_begin};
+}
+
 // Whether rows of a box follow each other in a tensor, and in the planes of a mask.
 bool areJoined(const TensorRef& tensor, int64_t width, const CpuMaskUpdate* update) {
     bool joined = tensor.strides[3] == width * tensor.strides[4];
@@ -210,33 +168,39 @@ bool areJoined(const TensorRef& tensor, int64_t width, const CpuMaskUpdate* upda
 
 }  // namespace
 
-void OneDnnBackward::loadInput(const Call& call, int64_t group) {
-    const Dims3 box = inputBox();
+void OneDnnBackward::loadInput(const Call& call, int64_t group, ScratchLayout layout, const Box& part) {
+    const Dims3 box = inputOf(part);
     LoadRun run{};
     run.channel_stride = call.input.strides[1];
     run.pixel_stride = call.input.strides[4];
     run.channels = inChannels();
     run.mask = desc_.maskInput() ? desc_.mask_type : MaskType::none;
-    run.block = blockOf(weights_.input, run.channels);
+    run.block = blockOf(layout, run.channels);
     run.block_stride = volume(box) * run.block;
-    const int64_t image = scratchSize(weights_.input, run.channels, volume(box));
+    const int64_t image = scratchSize(layout, run.channels, volume(box));
     const bool joined = areJoined(call.input, box[2], run.mask == MaskType::none ? nullptr : &call.update);
-    forEachRows(box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-        const Dims3 at{live_[0].input_begin + d, live_[1].input_begin + h, live_[2].input_begin};
-        LoadRun part = run;
-        part.pixels = rows * box[2];
-        part.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
-        pointAtMask(part, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
-        loadTyped(part, planesOf(thread), call.input.data_type,
+    forEachRows(part.batch_size, box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
+        const Dims3 at = inputAt(part, d, h);
+        LoadRun some = run;
+        some.pixels = rows * box[2];
+        some.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
+        n += part.batch_begin;
+        pointAtMask(some, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
+        loadTyped(some, planesOf(thread), call.input.data_type,
                   elementAt(call.input, n, group * inChannels(), at), staging_, thread);
     });
 }
 
-void OneDnnBackward::storeGradInput(const Call& call, int64_t group) {
-    const Dims3 box = inputBox();
+// Of what no later part adds to.
+void OneDnnBackward::storeGradInput(const Call& call, int64_t group, const BackwardPart& part) {
+    const ScratchLayout layout = plan_.forms[part.form].data.input;
+    const Dims3 box = inputOf(part.box);
+    Dims3 stored = box;
+    stored[plan_.cut] -= part.shared;
+    if (stored[plan_.cut] == 0) return;
     const TensorRef& gradient = *call.gradients.input;
     UnloadRun run{};
-    run.block = blockOf(data_.input, inChannels());
+    run.block = blockOf(layout, inChannels());
     run.block_stride = volume(box) * run.block;
     run.mask = desc_.maskedConvolution() ? MaskType::none : desc_.mask_type;
     run.selects = desc_.input_is_masked;
@@ -244,22 +208,25 @@ void OneDnnBackward::storeGradInput(const Call& call, int64_t group) {
     run.channel_stride = gradient.strides[1];
     run.pixel_stride = gradient.strides[4];
     run.channels = inChannels();
-    const int64_t image = scratchSize(data_.input, run.channels, volume(box));
-    const bool joined = areJoined(gradient, box[2], run.mask == MaskType::none ? nullptr : &call.update);
-    forEachRows(box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-        const Dims3 at{live_[0].input_begin + d, live_[1].input_begin + h, live_[2].input_begin};
-        UnloadRun part = run;
-        part.pixels = rows * box[2];
-        part.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
-        pointAtMask(part, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
-        unloadTyped(part, planesOf(thread), gradient.data_type,
-                    elementAt(gradient, n, group * inChannels(), at), staging_, thread);
-    });
+    const int64_t image = scratchSize(layout, run.channels, volume(box));
+    const bool joined = stored[2] == box[2] &&
+                        areJoined(gradient, box[2], run.mask == MaskType::none ? nullptr : &call.update);
+    forEachRows(part.box.batch_size, stored, joined,
+                [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
+                    const Dims3 at = inputAt(part.box, d, h);
+                    UnloadRun some = run;
+                    some.pixels = rows * stored[2];
+                    some.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
+                    n += part.box.batch_begin;
+                    pointAtMask(some, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
+                    unloadTyped(some, planesOf(thread), gradient.data_type,
+                                elementAt(gradient, n, group * inChannels(), at), staging_, thread);
+                });
 }
 
 // dy times what the convolution's result was multiplied by, 0 where that is 0 whatever dy is.
-void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayout layout) {
-    const Dims3 box = outputBox();
+void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayout layout, const Box& part) {
+    const Dims3 box = outputOf(part);
     const Dims3& size = desc_.window.output;
     const MaskForm& form = call.update.form();
     const MaskPlanes& results = call.update.results();
@@ -279,12 +246,14 @@ void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayo
     run.block_stride = volume(box) * run.block;
     const int64_t image = scratchSize(layout, run.channels, volume(box));
     const bool joined = areJoined(call.grad_output, box[2], nullptr) && box[2] == size[2];
-    forEachRows(box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-        const Dims3 at{live_[0].output_begin + d, live_[1].output_begin + h, live_[2].output_begin};
-        LoadRun part = run;
-        part.pixels = rows * box[2];
-        part.scratch = output_ + n * image + (d * box[1] + h) * box[2] * run.block;
-        part.planes = planesOf(thread);
+    forEachRows(part.batch_size, box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
+        const auto& s = part.spans;
+        const Dims3 at{s[0].output_begin + d, s[1].output_begin + h, s[2].output_begin};
+        LoadRun some = run;
+        some.pixels = rows * box[2];
+        some.scratch = output_ + n * image + (d * box[1] + h) * box[2] * run.block;
+        n += part.batch_begin;
+        some.planes = planesOf(thread);
         if (factors != nullptr)
             for (int64_t c = 0; c < (run.one_plane ? 1 : run.channels); ++c) {
                 const int64_t plane =
@@ -292,21 +261,58 @@ void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayo
                 planesOf(thread)[c] =
                     factors + ((plane * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2];
             }
-        loadTyped(part, planesOf(thread), call.grad_output.data_type,
+        loadTyped(some, planesOf(thread), call.grad_output.data_type,
                   elementAt(call.grad_output, n, first_channel, at), staging_, thread);
     });
 }
 
-void OneDnnBackward::storeGradWeight(const Call& call, int64_t group) {
+// Moves what lies together: move(gradients from input `first` of the cut dimension on, their place in what is
+// kept, how many).
+template <typename Move>
+void OneDnnBackward::forEachShared(const BackwardPart& part, int64_t shared, int64_t first,
+                                   const Move& move) {
+    const Dims3 box = inputOf(part.box);
+    const int64_t channels = inChannels();
+    const int64_t block = blockOf(plan_.forms[part.form].data.input, channels);
+    int64_t inner = block;
+    for (size_t d = plan_.cut + 1; d < 3; ++d) inner *= box[d];
+    const int64_t stride = inner * box[plan_.cut];
+    const int64_t count =
+        scratchSize(plan_.forms[part.form].data.input, channels, part.box.batch_size * volume(box)) / stride;
+    parallelFor(device_.threads(), count, [&](int /*thread*/, int64_t i) {
+        move(input_ + i * stride + first * inner, shared_ + i * shared * inner, shared * inner);
+    });
+}
+
+void OneDnnBackward::addShared(const BackwardPart& before, const BackwardPart& part) {
+    forEachShared(part, before.shared, 0, [](float* gradient, const float* kept, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) gradient[i] += kept[i];
+    });
+}
+
+void OneDnnBackward::keepShared(const BackwardPart& part) {
+    const int64_t first = part.box.spans[plan_.cut].input_size - part.shared;
+    forEachShared(part, part.shared, first, [](const float* gradient, float* kept, int64_t count) {
+        std::copy_n(gradient, count, kept);
+    });
+}
+
+// Into the tensor, or f32 where that has 16 bits.
+void OneDnnBackward::addGradWeight(const Call& call, int64_t group, Form& form, bool first) {
     const TensorRef& gradient = *call.gradients.weight;
     const bool is_half = gradient.data_type != DataType::f32;
+    float* plain = is_half ? plain_grad_weights_ : pointer<float>(gradient) + group * groupWeights();
+    const bool replaces = first && (is_half || !call.gradients.accumulate);
+    const dnnl::memory to(userWeights(), engine_, plain);
+    execute(replaces ? form.unpack : form.unpack_adding,
+            {{DNNL_ARG_FROM, form.grad_weights}, {DNNL_ARG_TO, to}});
+}
+
+void OneDnnBackward::narrowGradWeight(const Call& call, int64_t group) {
+    const TensorRef& gradient = *call.gradients.weight;
+    if (gradient.data_type == DataType::f32) return;
     const int64_t first = group * groupWeights();
-    float* plain = is_half ? plain_grad_weights_ : pointer<float>(gradient) + first;
-    const dnnl::memory to(plainConv().userWeights(), engine_, plain);
-    if (!is_half)
-        return execute(call.gradients.accumulate ? unpack_adding_ : unpack_,
-                       {{DNNL_ARG_FROM, grad_weights_}, {DNNL_ARG_TO, to}});
-    execute(unpack_, {{DNNL_ARG_FROM, grad_weights_}, {DNNL_ARG_TO, to}});
+    float* plain = plain_grad_weights_;
     if (call.gradients.accumulate)
         for (int64_t i = 0; i < groupWeights(); ++i)
             plain[i] += static_cast<float>(load(gradient, first + i));
@@ -370,7 +376,7 @@ void OneDnnBackward::zeroBeyondLive(const TensorRef& grad_input) const {
     const auto inside = [&](size_t d, int64_t at) {
         return any_live_ && at >= live_[d].input_begin && at < live_[d].input_begin + live_[d].input_size;
     };
-    if (any_live_ && inputBox() == size) return;
+    if (any_live_ && inputOf({0, desc_.batch, live_}) == size) return;
     parallelFor(device_.threads(), desc_.batch, [&](int /*thread*/, int64_t n) {
         forEachPosition(size, [&](const Dims3& p) {
             if (inside(0, p[0]) && inside(1, p[1]) && inside(2, p[2])) return;
@@ -393,20 +399,30 @@ void OneDnnBackward::run(const CpuMaskUpdate& update, const TensorRef& input, co
         return;
     }
     scaleByUpdatedMask(update);
-    for (int64_t g = 0; g < separate_groups_; ++g) {
-        if (gradients.input != nullptr) {
-            loadGradOutput(call, g, data_.output);
-            data_arguments_[DNNL_ARG_WEIGHTS] = packed_weights_[static_cast<size_t>(g)];
-            execute(backward_data_, data_arguments_);
-            storeGradInput(call, g);
-        }
-        if (gradients.weight != nullptr) {
-            if (gradients.input == nullptr || weights_.output != data_.output)
-                loadGradOutput(call, g, weights_.output);
-            loadInput(call, g);
-            execute(backward_weights_, weights_arguments_);
-            storeGradWeight(call, g);
-        }
+    for (int64_t g = 0; g < plan_.separate_groups; ++g) {
+        for (size_t i = 0; i < plan_.parts.size(); ++i) runPart(call, g, i);
+        if (gradients.weight != nullptr) narrowGradWeight(call, g);
+    }
+}
+
+void OneDnnBackward::runPart(const Call& call, int64_t group, size_t index) {
+    const BackwardPart& part = plan_.parts[index];
+    const BackwardForm& form = plan_.forms[part.form];
+    Form& primitives = forms_[part.form];
+    if (call.gradients.input != nullptr) {
+        loadGradOutput(call, group, form.data.output, part.box);
+        primitives.data_arguments[DNNL_ARG_WEIGHTS] = packed_weights_[static_cast<size_t>(group)];
+        execute(primitives.data, primitives.data_arguments);
+        if (index > 0 && plan_.parts[index - 1].shared > 0) addShared(plan_.parts[index - 1], part);
+        if (part.shared > 0) keepShared(part);
+        storeGradInput(call, group, part);
+    }
+    if (call.gradients.weight != nullptr) {
+        if (call.gradients.input == nullptr || form.weights.output != form.data.output)
+            loadGradOutput(call, group, form.weights.output, part.box);
+        loadInput(call, group, form.weights.input, part.box);
+        execute(primitives.weights, primitives.weights_arguments);
+        addGradWeight(call, group, primitives, index == 0);
     }
 }
 

@@ -8,15 +8,16 @@
 #include <vector>
 
 #include "cpu_typed_passes.h"
-#include "onednn_backward_convolution.h"
+#include "onednn_backward_plan.h"
 
 namespace pconv::cpu {
 
 class OneDnnBackward {
   public:
     // `live`: the outputs whose windows reach into the input, and the inputs under them; null where there are
-    // none.
-    OneDnnBackward(CpuDevice& device, const PartialConvDesc& desc, const std::array<Span, 3>* live);
+    // none. `staging` is the forward pass's too.
+    OneDnnBackward(CpuDevice& device, const PartialConvDesc& desc, const std::array<Span, 3>* live,
+                   const Staging& staging);
 
     // `weights` is f32 and contiguous.
     void setWeights(const float* weights);
@@ -32,31 +33,44 @@ class OneDnnBackward {
         const Gradients& gradients;
     };
 
-    void choosePrimitives();
+    // What a form of part runs with.
+    struct Form {
+        dnnl::convolution_backward_data data;
+        dnnl::convolution_backward_weights weights;
+        Arguments data_arguments, weights_arguments;
+        dnnl::memory grad_weights;
+        dnnl::reorder unpack, unpack_adding;
+    };
+
     void allocate();
-    PlainConv plainConv() const;
+    void addForm(const BackwardForm& form, char* grad_weights, char* scratchpad);
+    dnnl::memory::desc userWeights() const;
     void scaleByUpdatedMask(const CpuMaskUpdate& update) const;
-    void loadInput(const Call& call, int64_t group);
-    void loadGradOutput(const Call& call, int64_t group, ScratchLayout layout);
-    void storeGradInput(const Call& call, int64_t group);
-    void storeGradWeight(const Call& call, int64_t group);
+    void runPart(const Call& call, int64_t group, size_t index);
+    void loadInput(const Call& call, int64_t group, ScratchLayout layout, const Box& part);
+    void loadGradOutput(const Call& call, int64_t group, ScratchLayout layout, const Box& part);
+    void addShared(const BackwardPart& before, const BackwardPart& part);
+    void keepShared(const BackwardPart& part);
+    template <typename Move>
+    void forEachShared(const BackwardPart& part, int64_t shared, int64_t first, const Move& move);
+    void storeGradInput(const Call& call, int64_t group, const BackwardPart& part);
+    void addGradWeight(const Call& call, int64_t group, Form& form, bool first);
+    void narrowGradWeight(const Call& call, int64_t group);
     void sumGradBias(const Call& call);
     void zeroBeyondLive(const TensorRef& grad_input) const;
     template <typename Run>
     void pointAtMask(Run& run, const Call& call, int64_t group, const std::array<int64_t, 4>& at,
                      const void** planes) const;
     template <typename Body>
-    void forEachRows(const Dims3& box, bool joined, const Body& body) const;
+    void forEachRows(int64_t batch, const Dims3& box, bool joined, const Body& body) const;
     void execute(const dnnl::primitive& primitive, const Arguments& arguments);
 
     // Of one convolution: of all groups or of one.
-    int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
-    int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+    int64_t inChannels() const { return desc_.in_channels / plan_.separate_groups; }
+    int64_t outChannels() const { return desc_.out_channels / plan_.separate_groups; }
     int64_t groupWeights() const {
         return outChannels() * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
     }
-    Dims3 inputBox() const { return {live_[0].input_size, live_[1].input_size, live_[2].input_size}; }
-    Dims3 outputBox() const { return {live_[0].output_size, live_[1].output_size, live_[2].output_size}; }
     const void** planesOf(int thread) {
         return planes_.data() + thread * std::max(desc_.in_channels, desc_.out_channels);
     }
@@ -67,21 +81,17 @@ class OneDnnBackward {
     dnnl::stream stream_;
     bool any_live_;
     std::array<Span, 3> live_{};
-    int64_t separate_groups_ = 1;
-    BackwardData data_{};
-    BackwardWeights weights_{};
-    dnnl::convolution_backward_data backward_data_;
-    dnnl::convolution_backward_weights backward_weights_;
-    Arguments data_arguments_, weights_arguments_;
-    dnnl::reorder pack_, unpack_, unpack_adding_;
+    BackwardPlan plan_;
+    std::vector<Form> forms_;
+    dnnl::reorder pack_;
     std::shared_ptr<Buffer> buffer_;
-    float* input_ = nullptr;                    // masked, or its gradient
-    float* output_ = nullptr;                   // the gradient of the convolution's result
+    float* input_ = nullptr;                    // of a part: masked, or its gradient
+    float* output_ = nullptr;                   // of a part: the gradient of the convolution's result
+    float* shared_ = nullptr;                   // the gradient of inputs that two parts add to
     std::vector<dnnl::memory> packed_weights_;  // one for each separate group
-    dnnl::memory grad_weights_;
-    float* plain_grad_weights_ = nullptr;  // of one group, where the tensors are not f32
-    float* factors_ = nullptr;             // ratio * updated mask, where that is not the ratio
-    double* bias_sums_ = nullptr;          // for each part of the output's rows and channel
+    float* plain_grad_weights_ = nullptr;       // of one group, where the tensors are not f32
+    float* factors_ = nullptr;                  // ratio * updated mask, where that is not the ratio
+    double* bias_sums_ = nullptr;  // for each part of the output's rows and channel; where the input will lie
     int64_t bias_parts_ = 1;
     Staging staging_;
     std::vector<const void*> planes_;

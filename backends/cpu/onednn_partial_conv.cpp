@@ -33,14 +33,16 @@ void failFrom(const dnnl::error& error) {
 OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
     : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     plan();
+    if (plan_.any_live || desc.training)
+        staging_ = Staging(device, desc.data_type, std::max(desc.in_channels, desc.out_channels));
     if (desc.training)
-        backward_ = std::make_unique<OneDnnBackward>(device, desc, plan_.any_live ? &plan_.live : nullptr);
+        backward_ =
+            std::make_unique<OneDnnBackward>(device, desc, plan_.any_live ? &plan_.live : nullptr, staging_);
     const auto channels = static_cast<size_t>(desc.out_channels);
     if (desc.has_bias || desc.maskedConvolution()) bias_.resize(channels);
     if (desc.maskedConvolution() && desc.mask_type == MaskType::none) margin_.resize(channels);
     if (!plan_.any_live) return;
     makeWorkers();
-    staging_ = Staging(device, desc.data_type, std::max(desc.in_channels, desc.out_channels));
     if (desc.data_type != DataType::f32)
         wide_weights_ = device.allocate(static_cast<size_t>(weightCount()) * sizeof(float));
 }

@@ -43,6 +43,8 @@ int64_t extent(const Window& w, size_t d) {
     return (w.kernel[d] - 1) * w.dilation[d] + 1;
 }
 
+}  // namespace
+
 Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size) {
     Span span{};
     span.output_begin = begin;
@@ -57,6 +59,8 @@ Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size) {
     span.input_size = end - span.input_begin;
     return span;
 }
+
+namespace {
 
 // The outputs whose windows reach into the input.
 Span liveSpan(const Window& w, size_t d) {

@@ -22,6 +22,9 @@ struct Span {
     }
 };
 
+// The outputs [begin, begin + size) of dimension `d`, and the inputs their windows reach.
+Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size);
+
 struct Box {
     int64_t batch_begin, batch_size;
     std::array<Span, 3> spans;
