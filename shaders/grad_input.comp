@@ -3,79 +3,30 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#include "gradient.glsl"
-#include "sum.glsl"
+#include "grad_input.glsl"
 
 layout(constant_id = SPEC_CHANNELS) const int kChannels = 8;
 const int kPixels = 4;
 const int kBlock = 16;  // products added up plainly before they join the sum
 
-layout(binding = 0) restrict readonly buffer GradSum {
-    float grad_sum[];
-};
-layout(binding = 1) restrict readonly buffer Turned {
-    float turned[];
-};
-layout(binding = 1) restrict readonly buffer Turned4 {
-    vec4 turned4[];
-};
-layout(binding = 2) restrict buffer GradInput {
-    ELEMENT grad_input[];
-};
-layout(binding = 3) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 3) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
-layout(binding = 4) restrict readonly buffer Runs {
-    int runs[];
-};
-layout(binding = 5) uniform Params {
-    GradientParams p;
-};
-
-layout(push_constant) uniform Push {
-    int stride_n, stride_c, stride_d, stride_h, stride_w;
-    int grad_base, sum_base;
-    int mask_base, mask_stride_n;
-    int n0;
-    int c0, c1;  // channels of this dispatch
-    int block0;
-    int row0, rows;
-    int units_a_row, units_a_phase;
-    int accumulate;
-} push;
-
 float acc[kChannels * kPixels];
 float total[kChannels * kPixels];
 float lost[kChannels * kPixels];
 
-// x / y rounded down, y positive.
-int floorDivide(int x, int y) {
-    return x >= 0 ? x / y : -((y - 1 - x) / y);
-}
-
-float maskAt(int n, int plane, int z, int y, int x) {
-    if (kMaskKind == MASK_NONE) return 1.0;
-    int row = push.mask_base + n * push.mask_stride_n + ((plane * p.w.input_d + z) * p.w.input_h + y) * p.w.row_words;
-    if (kMaskKind == MASK_BITS)
-        return float(mask_bits[row + MASK_MARGIN_WORDS + (x >> 5)] >> (uint(x) & 31u) & 1u);
-    return mask_values[row + x];
-}
-
 void main() {
     int id = int(gl_GlobalInvocationID.x);
-    if (id >= push.rows * push.units_a_row) return;
+    int units_a_phase = ((p.w.input_w + p.w.stride_w - 1) / p.w.stride_w + kPixels - 1) / kPixels;
+    int units_a_row = min(p.w.stride_w, p.w.input_w) * units_a_phase;
+    if (id >= push.rows * units_a_row) return;
     int block = push.block0 + int(gl_WorkGroupID.y);
     int n = push.n0 + int(gl_WorkGroupID.z);
     int blocks_a_group = (p.group_in + kChannels - 1) / kChannels;
     int group = block / blocks_a_group;
-    int row = push.row0 + id / push.units_a_row;
-    int unit = id % push.units_a_row;
+    int row = push.row0 + id / units_a_row;
+    int unit = id % units_a_row;
     int iz = row / p.w.input_h;
     int iy = row % p.w.input_h;
-    int ix0 = unit / push.units_a_phase + unit % push.units_a_phase * kPixels * p.w.stride_w;
+    int ix0 = unit / units_a_phase + unit % units_a_phase * kPixels * p.w.stride_w;
     [[unroll]] for (int i = 0; i < kChannels * kPixels; ++i) {
         acc[i] = 0.0;
         total[i] = 0.0;
@@ -97,7 +48,7 @@ void main() {
                 int from = push.sum_base +
                            (((n * p.w.output_d + od) * p.w.output_h + oh) * p.w.output_w + ow0) * p.out_channels +
                            group * p.group_out;
-                int weight_at = int(gl_WorkGroupID.y) * p.block_stride +
+                int weight_at = int(gl_WorkGroupID.y) * push.block_stride +
                                 ((kz * p.w.kernel_h + ky) * p.w.kernel_w + kx) * p.group_out * kChannels;
                 int at[kPixels];
                 bool ok[kPixels];
@@ -137,21 +88,12 @@ void main() {
     for (int c = 0; c < count; ++c) {
         int channel = first + c;
         if (channel < push.c0 || channel >= push.c1) continue;
-        int plane = kMaskMulti != 0 ? runs[p.in_channels + 3 * runs[channel]] : 0;
-        int to = push.grad_base + n * push.stride_n + channel * push.stride_c + iz * push.stride_d +
-                 iy * push.stride_h;
+        int plane = planeOf(channel);
         [[unroll]] for (int i = 0; i < kPixels; ++i) {
             float sum = total[i];
             [[unroll]] for (int j = 1; j < kChannels; ++j) sum = j == c ? total[j * kPixels + i] : sum;
             int ix = ix0 + i * p.w.stride_w;
-            if (ix < p.w.input_w) {
-                float m = maskAt(n, plane, iz, iy, ix);
-                if (p.scales_input != 0) sum *= m;
-                sum = m != 0.0 ? sum : 0.0;
-                int element = to + ix * push.stride_w;
-                if (push.accumulate != 0) sum += FROM_ELEMENT(grad_input[element]);
-                grad_input[element] = TO_ELEMENT(sum);
-            }
+            if (ix < p.w.input_w) giveInput(n, channel, plane, iz, iy, ix, sum);
         }
     }
 }

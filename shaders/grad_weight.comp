@@ -3,48 +3,13 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#include "gradient.glsl"
-#include "sum.glsl"
+#include "grad_weight.glsl"
 
 const int kLanes = int(gl_WorkGroupSize.x);
 layout(constant_id = SPEC_CHANNELS) const int kChannels = 8;
 const int kPairs = 4;
 const int kBlock = 32;  // terms added up plainly before they join the total
 const int kTile = kChannels * kPairs;
-
-layout(binding = 0) restrict readonly buffer Input {
-    ELEMENT x[];
-};
-layout(binding = 1) restrict readonly buffer GradSum {
-    float grad_sum[];
-};
-layout(binding = 2) restrict buffer GradWeight {
-    float grad_weight[];
-};
-layout(binding = 3) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 3) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
-layout(binding = 4) restrict readonly buffer Runs {
-    int runs[];
-};
-layout(binding = 5) uniform Params {
-    GradientParams p;
-};
-
-layout(push_constant) uniform Push {
-    int stride_n, stride_c, stride_d, stride_h, stride_w;
-    int x_base, sum_base, weight_base;
-    int mask_base, mask_stride_n;
-    int n0, images;
-    int c0, c1;  // output channels of this dispatch
-    int block0;
-    int pair0, pair1;
-    int row0, rows;
-    int add;
-} push;
 
 shared float parts[kLanes * kTile];
 
@@ -53,27 +18,6 @@ float total[kTile];
 float lost[kTile];
 int x_offset[kPairs];
 int dz[kPairs], dy[kPairs], dx[kPairs], mask_plane[kPairs];
-
-// Where the mask is 0 the input is replaced, not multiplied.
-float loadMasked(int pair, bool wanted, int n, int at, int z0, int y0, int x0) {
-    int iz = z0 + dz[pair];
-    int iy = y0 + dy[pair];
-    int ix = x0 + dx[pair];
-    bool ok = wanted && iz >= 0 && iz < p.w.input_d && iy >= 0 && iy < p.w.input_h && ix >= 0 && ix < p.w.input_w;
-    float m = 1.0;
-    if (kMaskKind != MASK_NONE && ok) {
-        int row = push.mask_base + n * push.mask_stride_n +
-                  ((mask_plane[pair] * p.w.input_d + iz) * p.w.input_h + iy) * p.w.row_words;
-        if (kMaskKind == MASK_BITS)
-            m = float(mask_bits[row + MASK_MARGIN_WORDS + (ix >> 5)] >> (uint(ix) & 31u) & 1u);
-        else
-            m = mask_values[row + ix];
-    }
-    ok = ok && m != 0.0;
-    float value = 0.0;
-    if (ok) value = FROM_ELEMENT(x[at + x_offset[pair]]);
-    return p.scales_input != 0 ? value * m : value;
-}
 
 void flush() {
     [[unroll]] for (int i = 0; i < kTile; ++i) {
@@ -98,7 +42,7 @@ void main() {
         dy[i] = tap / p.w.kernel_w % p.w.kernel_h * p.w.dilation_h - p.w.padding_h;
         dx[i] = tap % p.w.kernel_w * p.w.dilation_w - p.w.padding_w;
         x_offset[i] = channel * push.stride_c + dz[i] * push.stride_d + dy[i] * push.stride_h + dx[i] * push.stride_w;
-        mask_plane[i] = kMaskMulti != 0 ? runs[p.in_channels + 3 * runs[channel]] : 0;
+        mask_plane[i] = planeOf(channel);
     }
     // Channels outside this dispatch are read as others, and not written.
     int channel_at[kChannels];
@@ -126,7 +70,8 @@ void main() {
             int from = push.sum_base +
                        ((n * p.w.output_d * p.w.output_h + row) * p.w.output_w + ow) * p.out_channels;
             float values[kPairs];
-            [[unroll]] for (int i = 0; i < kPairs; ++i) values[i] = loadMasked(i, wanted, n, at, z0, y0, x0);
+            [[unroll]] for (int i = 0; i < kPairs; ++i) 
+                values[i] = loadMasked(wanted, n, mask_plane[i], z0 + dz[i], y0 + dy[i], x0 + dx[i], at + x_offset[i]);
             [[unroll]] for (int c = 0; c < kChannels; ++c) {
                 float g = grad_sum[from + channel_at[c]];
                 [[unroll]] for (int i = 0; i < kPairs; ++i) acc[c * kPairs + i] += g * values[i];

@@ -13,7 +13,6 @@ struct GradientParams {
     int applies_mask;
     int gain;
     int scales_input;   // 1: the input is multiplied by a fractional mask, 0: selected by it
-    int block_stride;   // floats of a block of the turned weights
 };
 
 #endif

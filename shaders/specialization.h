@@ -20,7 +20,7 @@
 
 #define SPEC_GELU 8  // of both convolutions: 1 where GELU follows, for it makes the code much longer
 
-// partial_conv_gemm: a workgroup's tile, channels x pixels, in steps of depth; an invocation's part of it
+// Matrix products (*_gemm): a workgroup's tile, rows x columns, in steps of depth; an invocation's part of it
 #define SPEC_BLOCK_M 3
 #define SPEC_BLOCK_N 4
 #define SPEC_BLOCK_K 5

@@ -19,7 +19,9 @@ foreach(line
     "grad_sum             grad_sum.comp             4  yes"
     "grad_bias            grad_bias.comp            4  yes"
     "grad_input           grad_input.comp           5  yes"
+    "grad_input_gemm      grad_input_gemm.comp      5  yes"
     "grad_weight          grad_weight.comp          5  yes"
+    "grad_weight_gemm     grad_weight_gemm.comp     5  yes"
     "give_gradient        give_gradient.comp        2  no"
     "masked_sums          masked_sums.comp          5  no"
     "norm_apply           norm_apply.comp           5  no"
@@ -31,4 +33,4 @@ foreach(line
   endforeach()
 endforeach()
 set(PCONV_SHADER_INCLUDES specialization.h element.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
-  masked_rows.glsl output_gradient.glsl sum.glsl)
+  grad_input.glsl grad_weight.glsl masked_rows.glsl output_gradient.glsl sum.glsl)

@@ -42,6 +42,7 @@ KernelChoice Gemm::choose(const VulkanDevice& /*device*/, const PartialConvDesc&
     plan.unit_h = 1;
     plan.units_a_row = w.output[2];
     plan.units_a_workgroup = kBlockN;
+    choice.backward_by_products = true;
     return choice;
 }
 

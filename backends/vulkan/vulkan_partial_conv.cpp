@@ -43,14 +43,6 @@ struct PackPush {
     int32_t has_bias;
 };
 
-VulkanBuffer& memoryOf(const TensorRef& tensor) {
-    return static_cast<VulkanBuffer&>(*tensor.buffer);
-}
-
-int32_t narrow(int64_t value) {
-    return static_cast<int32_t>(value);
-}
-
 // Why no row that makes blocks of so many output channels takes `desc`.
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
@@ -104,7 +96,8 @@ VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc
     const int64_t blocks = choice_.plan.blocks_a_group * desc.groups;
     weights_ = device.createBuffer(static_cast<size_t>(blocks * choice_.plan.block_bytes));
     makeParams();
-    if (desc.training) backward_ = std::make_unique<VulkanBackward>(device, desc);
+    if (desc.training)
+        backward_ = std::make_unique<VulkanBackward>(device, desc, choice_.backward_by_products);
 }
 
 void VulkanPartialConv::makeParams() {

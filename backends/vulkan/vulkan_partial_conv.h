@@ -12,6 +12,7 @@ struct KernelChoice {
     std::string shader;  // without the data type
     Specialization constants;
     PlanKernel plan;
+    bool backward_by_products = false;  // the gradients by matrix products, where those suit
 };
 
 class VulkanPartialConv final : public PartialConv {
