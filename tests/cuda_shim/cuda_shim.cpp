@@ -33,6 +33,7 @@ enum class Waits { no, at_barrier, at_warp, ended };
 struct Thread {
     Waits waits = Waits::no;
     int barrier = 0;
+    uint64_t votes = 0;
     std::vector<std::vector<Copy>> groups;  // committed, the oldest first
     std::vector<Copy> open;
 };
@@ -64,6 +65,8 @@ struct Machine {
     Order order = Order::forward;
     std::mt19937 random{1};
     uint64_t blocks = 0;
+    std::array<uint64_t, 2> voted{};  // the last vote that a thread was for, of the even and the odd ones
+    std::vector<uint64_t>* products = nullptr;
 };
 
 Machine& machine() {
@@ -148,10 +151,12 @@ void runBlock(size_t count) {
     m.threads.resize(count);
     for (Thread& thread : m.threads) {
         thread.waits = Waits::no;
+        thread.votes = 0;
         thread.groups.clear();
         thread.open.clear();
     }
     m.barriers = {};
+    m.voted = {};
     m.warps.assign((count + kWarp - 1) / kWarp, {});
     for (size_t i = 0; i < count / kWarp; ++i) m.warps[i].complete = true;
     m.alive = count;
@@ -190,6 +195,14 @@ void setOrder(Order order, uint32_t seed) {
     machine().random.seed(seed);
 }
 
+void recordProducts(std::vector<uint64_t>* to) {
+    machine().products = to;
+}
+
+void countProduct() {
+    if (machine().products != nullptr) ++machine().products->back();
+}
+
 uint64_t blocksRun() {
     return machine().blocks;
 }
@@ -211,6 +224,7 @@ void run(Index grid, unsigned threads, size_t shared_bytes, void (*thread_main)(
     m.memory.assign(2 * kFenceBytes + shared_bytes + kSharedAlignment, kFence);
     current_thread.block_size = {threads, 1, 1};
     current_thread.grid_size = grid;
+    if (m.products != nullptr) m.products->push_back(0);
     for (unsigned z = 0; z < grid.z; ++z)
         for (unsigned y = 0; y < grid.y; ++y)
             for (unsigned x = 0; x < grid.x; ++x) {
@@ -256,6 +270,15 @@ void barrier(int id, unsigned count) {
     thread.barrier = id;
     releaseBarriers();
     m.fibers.yield();  // also the last to arrive: it must not always be the first to go on
+}
+
+bool barrierOr(bool vote) {
+    Machine& m = machine();
+    const uint64_t number = ++self().votes;
+    uint64_t& voted = m.voted[number % 2];
+    if (vote) voted = number;
+    barrier(0, 0);
+    return voted == number;
 }
 
 void meetWarp(const char* operation, void* lane_data, void (*combine)(void* const* lanes)) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace pconv::cuda_shim {
 
@@ -41,6 +42,10 @@ void run(Index grid, unsigned threads, size_t shared_bytes, void (*thread_main)(
 // How many blocks have run, ever: lets a test see that a kernel was launched at all.
 uint64_t blocksRun();
 
+// From now on each launch appends how many products of a warp (mma) it ran; null: none is kept. Lets a test
+// see what a kernel leaves out.
+void recordProducts(std::vector<uint64_t>* to);
+
 // ---- Called by running threads ----
 
 // Ends the launch with a Fault, which passes through the thread's frames.
@@ -53,10 +58,14 @@ uint32_t sharedOffset(const void* pointer);
 
 // All threads of the block that have not ended (count 0), or `count` threads, meet.
 void barrier(int id, unsigned count);
+// The block's barrier; whether any of its threads votes for it.
+bool barrierOr(bool vote);
 
 // The 32 lanes of a warp meet at `operation`; the last to come runs combine(lanes), where lanes[i] is what
 // lane i passed.
 void meetWarp(const char* operation, void* lane_data, void (*combine)(void* const* lanes));
+
+void countProduct();
 
 // Asynchronous copies of the current thread.
 void copyAsync(void* shared, const void* global, unsigned bytes, unsigned source_bytes);

@@ -85,6 +85,42 @@ TEST(Shim, AMissingBarrierIsCaught) {
     EXPECT_TRUE((neighboursCaught<false, false>()));
 }
 
+// Votes one after the other: for one by the last thread, for none, and by the first.
+template <bool every_vote>
+__global__ void votes(float* out) {
+    const unsigned t = threadIdx.x;
+    const bool last = syncThreadsOr(t == 63);
+    const bool none = every_vote ? syncThreadsOr(false) : last;
+    const bool first = syncThreadsOr(t == 0);
+    out[t] = static_cast<float>((last ? 1 : 0) + (none ? 2 : 0) + (first ? 4 : 0));
+}
+
+TEST(Shim, VotesAreOfTheWholeBlockAndOfOneBarrier) {
+    const auto run = [](auto kernel) {
+        return caught(std::vector<float>(64, 5),
+                      [&](float* out) { launch(kernel, dim3(1), 64, 0, nullptr, out); });
+    };
+    EXPECT_FALSE(run(votes<true>));
+    EXPECT_TRUE(run(votes<false>));
+}
+
+__global__ void productsOfBlocks() {
+    float sums[4] = {};
+    const uint32_t a[4] = {};
+    const uint32_t b[2] = {};
+    for (unsigned i = 0; i <= blockIdx.x; ++i) multiplyAccumulate<F16>(sums, a, b);
+}
+
+TEST(Shim, ProductsAreCountedByLaunch) {
+    std::vector<uint64_t> products;
+    cuda_shim::recordProducts(&products);
+    launch(productsOfBlocks, dim3(3), 64, 0, nullptr);
+    launch(productsOfBlocks, dim3(1), 32, 0, nullptr);
+    cuda_shim::recordProducts(nullptr);
+    launch(productsOfBlocks, dim3(1), 32, 0, nullptr);
+    EXPECT_EQ(products, (std::vector<uint64_t>{12, 1}));
+}
+
 enum class Wait { none, too_few, enough };
 
 // Two groups of copies of 16 bytes a thread; the first is read, by its own thread or by the neighbour.

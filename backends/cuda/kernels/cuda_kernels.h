@@ -44,7 +44,7 @@ struct PackedMask {
     const void* planes;
     MaskType type;
     int batch, plane_count;
-    const int* plane_of_channel;   // [in_channels]
+    const int* plane_of_channel;   // [in_channels], in ascending order
     int channels_per_plane_chunk;  // every aligned run of this many input channels has one plane: 1, 4, 8,
                                    // ...
 };

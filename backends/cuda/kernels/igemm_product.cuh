@@ -1,6 +1,6 @@
 // The gathered product on tensor cores: 128 rows by 32 warp_columns columns a block. Source and weights are
 // copied asynchronously, 64 bytes of depth a stage; where the mask has a hole or the source ends, the copy
-// writes zeros and reads nothing.
+// writes zeros and reads nothing. A block whose results are all in holes makes no product.
 #pragma once
 
 #include "gather.cuh"
@@ -258,6 +258,38 @@ __device__ __forceinline__ uint32_t igemmTileFlags(const uint32_t* flags, int fi
     return of_block;
 }
 
+// Whether the mask lets any of the block's elements of a gradient through; all threads ask.
+template <typename Block>
+__device__ __forceinline__ bool igemmTileWanted(const Block& block, const MaskReader& mask, int first_row,
+                                                int first_channel, int last_channel) {
+    if (!mask.present()) return true;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int planes_at_once = static_cast<int>(blockDim.x) / kBlockRows;
+    const IgemmRow row = block.destinationRow(first_row + thread % kBlockRows);
+    const int last_plane = mask.planeOf(last_channel);
+    bool valid = false;
+    for (int plane = mask.planeOf(first_channel) + thread / kBlockRows;
+         row.position >= 0 && plane <= last_plane && !valid; plane += planes_at_once)
+        valid = mask.at(row.n, plane, row.position) != 0;
+    return syncThreadsOr(valid);
+}
+
+template <typename T>
+__device__ __forceinline__ void igemmStoreZeros(const IgemmParameters& p, const IgemmRow* rows,
+                                                int first_channel, int last_channel) {
+    const int channels = last_channel - first_channel + 1;
+    const int64_t channel_stride = p.destination.strides[1];
+    // Neighbouring threads write neighbours in memory.
+    const bool channels_fast = channel_stride == 1;
+    for (int i = static_cast<int>(threadIdx.x); i < kBlockRows * channels;
+         i += static_cast<int>(blockDim.x)) {
+        const IgemmRow& row = rows[channels_fast ? i / channels : i % kBlockRows];
+        const int channel = first_channel + (channels_fast ? i % channels : i / kBlockRows);
+        if (row.position >= 0)
+            setFloat(static_cast<T*>(p.destination.data)[row.offset + channel * channel_stride], 0);
+    }
+}
+
 template <typename T, int warp_columns, bool backward>
 __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     igemmProduct(IgemmParameters p) {
@@ -279,6 +311,19 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     const int lane = thread % 32;
     const int warp = thread / 32;
     const uint32_t flags = igemmTileFlags(p.tile_flags, first_row, rows);
+    if constexpr (backward) {
+        const int left = p.columns - first_column;
+        const int first_channel = group * p.columns + first_column;
+        const int last_channel = first_channel + (left < Storage::kColumns ? left : Storage::kColumns) - 1;
+        if (!igemmTileWanted(block, p.destination_mask.reader, first_row, first_channel, last_channel)) {
+            if (p.accumulate) return;  // there is nothing to add
+            for (int row = thread; row < kBlockRows; row += kThreads)
+                shared.rows[row] = block.destinationRow(first_row + row);
+            syncThreads();
+            igemmStoreZeros<T>(p, shared.rows, first_channel, last_channel);
+            return;
+        }
+    }
     const bool masked = p.source_mask.present() && (flags & kTileSomeHole) != 0;
     const int planes = masked ? p.source_mask.mask.plane_count : 1;
     const int words = ceilDivide(block.tap_count, kTapsInWord);

@@ -38,6 +38,11 @@ __device__ __forceinline__ void syncThreads() {
     __syncthreads();
 }
 
+// A barrier that tells every thread whether any of them votes for it.
+__device__ __forceinline__ bool syncThreadsOr(bool vote) {
+    return __syncthreads_or(vote ? 1 : 0) != 0;
+}
+
 __device__ __forceinline__ void syncWarp() {
     __syncwarp();
 }

@@ -20,6 +20,10 @@ inline void syncThreads() {
     cuda_shim::barrier(0, 0);
 }
 
+inline bool syncThreadsOr(bool vote) {
+    return cuda_shim::barrierOr(vote);
+}
+
 inline void syncWarp() {
     cuda_shim::meetWarp("a warp's barrier", nullptr, nullptr);
 }
@@ -114,6 +118,7 @@ inline float towardZero(double value) {
 // a16(lane's registers, row half, k) and so on, by type.
 template <typename T>
 void multiply(void* const* lanes) {
+    cuda_shim::countProduct();
     constexpr bool wide = sizeof(T) == 4;
     constexpr int depth = wide ? 8 : 16;
     float a[16][depth];
