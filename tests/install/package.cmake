@@ -1,9 +1,18 @@
-# The installed package after its prefix was moved, by find_package and pkg-config, in C++ and C and in a project of C alone;
-# then the snippets of README.md and docs/networks.md as they stand there.
+# The installed package after its prefix was moved, by find_package and pkg-config, in C++ and C and in a project of C alone,
+# which a static library refuses; then the snippets of README.md and docs/networks.md as they stand there.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 check_installation(${BUILD})
-build_project(c_alone ${SOURCE}/tests/install/consumer -DCMAKE_PREFIX_PATH=${WORK}/moved -DWITH_CXX=OFF)
-check_consumer(${WORK}/c_alone/consumer_c)
+if(LIBRARY MATCHES "[.](a|lib)$")
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${SOURCE}/tests/install/consumer -B ${WORK}/c_alone -G ${GENERATOR}
+    -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_PREFIX_PATH=${WORK}/moved -DWITH_CXX=OFF
+    OUTPUT_QUIET ERROR_VARIABLE errors RESULT_VARIABLE code)
+  if(code EQUAL 0 OR NOT errors MATCHES "expected[ \n]+CXX[ \n]+among[ \n]+the[ \n]+project's[ \n]+languages")
+    message(FATAL_ERROR "a project of C alone is not refused: exit ${code}\n${errors}")
+  endif()
+else()
+  build_project(c_alone ${SOURCE}/tests/install/consumer -DCMAKE_PREFIX_PATH=${WORK}/moved -DWITH_CXX=OFF)
+  check_consumer(${WORK}/c_alone/consumer_c)
+endif()
 
 file(GLOB command ${WORK}/moved/bin/pconv)
 if(command)
