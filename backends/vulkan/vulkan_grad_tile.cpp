@@ -2,20 +2,19 @@
 
 namespace pconv::vulkan {
 
-GradTile gradTile(const VulkanDevice& device, int64_t of_group) {
+// The same on software devices, which larger parts of an invocation would suit better: what they test is what
+// GPUs run.
+GradTile gradTile(int64_t of_group) {
+    constexpr uint32_t kThread = 4;  // an invocation's part of the tile, in both directions
+    constexpr auto kColumns = static_cast<uint32_t>(GradTile::kColumns);
     const uint32_t channels = of_group > 32 ? 64 : of_group > 16 ? 32 : 16;
-    // Software devices read shared memory slowly and have no registers to run out of.
-    const bool large = device.info().type == DeviceType::software && channels > 16;
-    const uint32_t thread_m = large ? 16 : 4;
-    const uint32_t thread_n = large ? 8 : 4;
-    const auto columns = static_cast<uint32_t>(GradTile::kColumns);
     return {channels,
-            {{SPEC_LANES, channels / thread_m * (columns / thread_n)},
+            {{SPEC_LANES, channels / kThread * (kColumns / kThread)},
              {SPEC_BLOCK_M, channels},
-             {SPEC_BLOCK_N, columns},
+             {SPEC_BLOCK_N, kColumns},
              {SPEC_BLOCK_K, 16},
-             {SPEC_THREAD_M, thread_m},
-             {SPEC_THREAD_N, thread_n}}};
+             {SPEC_THREAD_M, kThread},
+             {SPEC_THREAD_N, kThread}}};
 }
 
 }  // namespace pconv::vulkan

@@ -60,8 +60,9 @@ class VulkanGradients : public VulkanTest {
         std::vector<float> input, weight, bias;
     };
 
+    // The gradients are added to random values of the seeds 5, 6 and 7 where `accumulate` is set.
     Result run(const Implementation& row, const PartialConvDesc& desc, const char* variable,
-               const char* value) {
+               const char* value, bool accumulate = false) {
         const test::ScopedEnvironment lowered(variable, value);
         const auto device = open();
         const auto dims = [](int64_t n, int64_t c, const Dims3& size) {
@@ -99,7 +100,7 @@ class VulkanGradients : public VulkanTest {
         update->compute({mask});
         const auto conv = row.makePartialConv(*device, desc);
         conv->setWeights(weight, &bias);
-        conv->backward(*update, input, grad_output, {&grad_input, &grad_weight, &grad_bias, false});
+        conv->backward(*update, input, grad_output, {&grad_input, &grad_weight, &grad_bias, accumulate});
         const auto read = [&](const TensorRef& tensor) {
             return readTensor(*device, tensor, tensor.buffer->size() / sizeof(float));
         };
@@ -141,6 +142,46 @@ TEST_F(VulkanGradients, DoNotDependOnTheCutsAndRepeatBitForBit) {
                 expectClose(cut.bias, whole.bias, outputs);
             }
         }
+}
+
+TEST_F(VulkanGradients, AreAddedToWhatIsThere) {
+    PartialConvDesc strided = squareDesc(2, 12, 20, 31);
+    strided.window.stride = {1, 2, 2};
+    strided.window.output = {1, 16, 16};
+    for (PartialConvDesc desc : {squareDesc(1, 12, 20, 24), strided, squareDesc(1, 3, 5, 9)})
+        for (const Implementation* row : {&vulkanDirect(), &vulkanGemm()}) {
+            SCOPED_TRACE(row->name());
+            desc.training = true;
+            const Result alone = run(*row, desc, "PCONV_VULKAN_MAX_RANGE", "134217728");
+            const Result added = run(*row, desc, "PCONV_VULKAN_MAX_RANGE", "134217728", true);
+            const auto expectAdded = [](const std::vector<float>& got, std::vector<float> expected,
+                                        unsigned seed) {
+                const std::vector<float> before = randomValues(expected.size(), seed);
+                for (size_t i = 0; i < expected.size(); ++i) expected[i] += before[i];
+                EXPECT_EQ(got, expected);
+            };
+            expectAdded(added.input, alone.input, 5);
+            expectAdded(added.weight, alone.weight, 6);
+            expectAdded(added.bias, alone.bias, 7);
+        }
+}
+
+// The parts of the weights' gradient take little memory, and are many where tiles of weights are few.
+TEST_F(VulkanGradients, OutputsAreCutWithinAQuarterOfTheirSums) {
+    const auto device = open();
+    size_t cut = 0;
+    for (const PartialConvDesc& desc :
+         {squareDesc(1, 32, 64, 128), squareDesc(4, 64, 64, 64), squareDesc(2, 12, 20, 40),
+          squareDesc(1, 128, 128, 16), squareDesc(1, 3, 5, 9)}) {
+        const GradContext context(*device, desc);
+        const int64_t parts = gradWeightGemm(context).parts;
+        EXPECT_GE(parts, 1);
+        if (parts == 1) continue;
+        ++cut;
+        const int64_t weights = desc.out_channels * desc.in_channels * context.taps();
+        EXPECT_LE(4 * parts * weights, desc.batch * desc.out_channels * volume(desc.window.output));
+    }
+    EXPECT_EQ(cut, 3U);
 }
 
 }  // namespace
