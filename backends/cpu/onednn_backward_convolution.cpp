@@ -53,7 +53,7 @@ memory::desc inputOf(const BackwardWeights& found) {
     return found.desc.src_desc();
 }
 
-// Vector kernels for gradients, as oneDNN 2.6 has them, are not always right where channels of channels-last
+// Vector kernels for gradients, as oneDNN 2.6 and 3.2 have them, are not always right where channels of channels-last
 // tensors do not fill whole vectors, where a window is larger than the input, and where in depth one window
 // reaches out in front and the next one behind.
 template <typename Choice>
@@ -110,6 +110,12 @@ std::optional<Choice> chooseBest(const dnnl::engine& engine, const PlainConv& co
 
 std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv) {
     return chooseBest<BackwardData>(engine, conv);
+}
+
+std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv,
+                                               ScratchLayout input, ScratchLayout output) {
+    return choose<BackwardData>(engine, conv, scratchDesc(conv.inputDims(), input),
+                                scratchDesc(conv.outputDims(), output));
 }
 
 std::optional<BackwardWeights> chooseBackwardWeights(const dnnl::engine& engine, const PlainConv& conv,

@@ -18,6 +18,9 @@ struct BackwardWeights {
 };
 
 std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv);
+// In these layouts.
+std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv,
+                                               ScratchLayout input, ScratchLayout output);
 // In the layout of the output that is asked for, unless another is served better.
 std::optional<BackwardWeights> chooseBackwardWeights(const dnnl::engine& engine, const PlainConv& conv,
                                                      ScratchLayout output);

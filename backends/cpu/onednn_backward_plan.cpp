@@ -65,9 +65,12 @@ class Planner {
         return static_cast<size_t>(elements) * sizeOf(desc_.data_type);
     }
 
-    std::optional<BackwardForm> formOf(const Box& box, int64_t separate_groups) const {
+    // `like`: whose layouts the gradient of the input has, if any.
+    std::optional<BackwardForm> formOf(const Box& box, int64_t separate_groups,
+                                       const BackwardForm* like = nullptr) const {
         const PlainConv conv = plainConvOf(desc_, separate_groups, box);
-        auto data = chooseBackwardData(engine_, conv);
+        auto data = like == nullptr ? chooseBackwardData(engine_, conv)
+                                    : chooseBackwardData(engine_, conv, like->data.input, like->data.output);
         if (!data) return std::nullopt;
         auto weights = chooseBackwardWeights(engine_, conv, data->output);
         if (!weights) return std::nullopt;
@@ -134,8 +137,14 @@ class Planner {
                                                [&](const auto& form) { return form.box.sameForm(part.box); });
                 part.form = static_cast<size_t>(same - plan.forms.begin());
                 if (same == plan.forms.end()) {
+                    const BackwardForm* first = plan.forms.empty() ? nullptr : &plan.forms[0];
                     auto form = formOf(part.box, plan.separate_groups);
-                    if (!form || !fits(*form, whole.forms[0])) return std::nullopt;
+                    if (form && first != nullptr && !goTogether(*form, *first))
+                        form = formOf(part.box, plan.separate_groups, first);
+                    if (!form || (first != nullptr && !goTogether(*form, *first)) ||
+                        !isAsGood(form->data, whole.forms[0].data) ||
+                        !isAsGood(form->weights, whole.forms[0].weights))
+                        return std::nullopt;
                     plan.forms.push_back(*form);
                 }
                 plan.parts.push_back(part);
@@ -144,10 +153,17 @@ class Planner {
         return plan;
     }
 
-    static bool fits(const BackwardForm& form, const BackwardForm& whole) {
-        return form.data.specialized >= whole.data.specialized &&
-               form.weights.specialized >= whole.weights.specialized && form.data.input == whole.data.input &&
-               form.data.desc.weights_desc() == whole.data.desc.weights_desc();
+    template <typename Choice>
+    static bool isAsGood(const Choice& part, const Choice& whole) {
+        const auto loops = [](const Choice& choice) {
+            return std::string(choice.desc.impl_info_str()).find("ref") != std::string::npos;
+        };
+        return part.specialized >= whole.specialized && loops(part) <= loops(whole);
+    }
+
+    // With the same packed weights and the same layout of what is shared.
+    static bool goTogether(const BackwardForm& a, const BackwardForm& b) {
+        return a.data.input == b.data.input && a.data.desc.weights_desc() == b.data.desc.weights_desc();
     }
 
     // One image's parts.

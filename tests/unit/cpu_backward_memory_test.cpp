@@ -39,7 +39,7 @@ const Shape kShapes[] = {
     {"volume", 2, 32, 64, {8, 64, 64}, 3, 1, 1, 1, 1},
     {"volume_first_layer", 1, 3, 32, {16, 32, 32}, 5, 1, 2, 1, 1},
     {"signal", 4, 16, 32, {4096}, 5, 1, 2, 1, 1},
-    {"signal_of_few_channels", 1, 5, 9, {9001}, 5, 3, 2, 1, 1},
+    {"signal_of_few_channels", 1, 5, 9, {9001}, 5, 1, 2, 1, 1},
     {"strided_past_the_kernel", 1, 7, 9, {150, 140}, 2, 3, 0, 1, 1},
     {"dilated", 1, 6, 18, {90, 80}, 3, 1, 4, 4, 1},
     {"pointwise", 1, 64, 64, {64, 64}, 1, 1, 0, 1, 1},
