@@ -6,6 +6,7 @@ set(PCONV_SHADERS
   "channel_mask         channel_mask.comp        4  yes"
   "norm_statistics      norm_statistics.comp     6  no"
   "upsample             upsample.comp            2  no"
+  "unpack_bits          unpack_bits.comp         2  no"
   "convert_32           convert.comp             2  no"
   "convert_16           convert.comp             2  no   STORAGE_16"
 )

@@ -11,6 +11,7 @@ PconvMaskUpdate_T::~PconvMaskUpdate_T() {
     const DeviceLock lock(device->mutex);
     update.reset();
     results = {};
+    bytes = {};
 }
 
 namespace {
@@ -62,9 +63,11 @@ std::unique_ptr<PconvMaskUpdate_T> makeUpdate(const std::shared_ptr<DeviceState>
         results.ratio = {memory, plane, DataType::f32, strides};
     }
     auto update = row.makeMaskUpdate(*state->device, desc, form, results);
+    BytePlanes bytes(*state->device, form, desc.window.input);
     buffer.reset(new PconvBuffer_T{{state, std::move(memory)}});
-    return std::unique_ptr<PconvMaskUpdate_T>(new PconvMaskUpdate_T{
-        state, desc, form, std::move(buffer), std::move(results), std::move(update), weighted, false});
+    return std::unique_ptr<PconvMaskUpdate_T>(new PconvMaskUpdate_T{state, desc, form, std::move(buffer),
+                                                                    std::move(results), std::move(update),
+                                                                    std::move(bytes), weighted, false});
 }
 
 }  // namespace
@@ -112,6 +115,7 @@ PconvStatus pconvComputeMaskUpdate(PconvMaskUpdate update, const PconvMask* mask
         const DeviceLock lock(object.device->mutex);
         if (object.needs_weights) invalid("the mask update's weights have not been set");
         object.computed = false;
+        object.bytes.unpack(*object.device->device, planes);
         object.update->compute(planes);
         object.computed = true;
     });

@@ -12,9 +12,11 @@ struct PconvMaskedBatchNorm_T {
     std::shared_ptr<DeviceState> device;
     MaskedNormDesc desc;
     std::unique_ptr<MaskedBatchNorm> norm;
+    BytePlanes bytes;
     ~PconvMaskedBatchNorm_T() {
         const DeviceLock lock(device->mutex);
         norm.reset();
+        bytes = {};
     }
 };
 
@@ -22,9 +24,11 @@ struct PconvMaskedSpatialMean_T {
     std::shared_ptr<DeviceState> device;
     MaskedNormDesc desc;
     std::unique_ptr<MaskedSpatialMean> mean;
+    BytePlanes bytes;
     ~PconvMaskedSpatialMean_T() {
         const DeviceLock lock(device->mutex);
         mean.reset();
+        bytes = {};
     }
 };
 
@@ -125,7 +129,8 @@ PconvStatus pconvCreateMaskedBatchNorm(PconvDevice device, const PconvMaskedNorm
         notNull(norm, "norm");
         const DeviceLock lock(state->mutex);
         auto made = state->device->makeMaskedBatchNorm(parsed);
-        *norm = new PconvMaskedBatchNorm_T{state, std::move(parsed), std::move(made)};
+        BytePlanes bytes(*state->device, parsed.form, parsed.size);
+        *norm = new PconvMaskedBatchNorm_T{state, std::move(parsed), std::move(made), std::move(bytes)};
     });
 }
 
@@ -139,7 +144,7 @@ PconvStatus pconvForwardMaskedBatchNorm(PconvMaskedBatchNorm norm, const PconvMa
     return guarded([&] {
         const PconvMaskedBatchNorm_T& object = notNull(norm, "norm");
         const DeviceState& device = *object.device;
-        const std::vector<TensorRef> planes = checkedPlanes(mask, object.desc, device);
+        std::vector<TensorRef> planes = checkedPlanes(mask, object.desc, device);
         const Operand in = checkedTensor(input, "input", object.desc, device);
         const Operand out = checkedTensor(output, "output", object.desc, device);
         const bool in_place = in.tensor.buffer == out.tensor.buffer &&
@@ -148,6 +153,7 @@ PconvStatus pconvForwardMaskedBatchNorm(PconvMaskedBatchNorm norm, const PconvMa
         if (!in_place) checkApart(in, out);
         const BatchNormParameters values = parseParameters(parameters, object.desc, device);
         const DeviceLock lock(object.device->mutex);
+        object.bytes.unpack(*device.device, planes);
         object.norm->forward(planes, in.tensor, values, out.tensor);
     });
 }
@@ -160,7 +166,8 @@ PconvStatus pconvCreateMaskedSpatialMean(PconvDevice device, const PconvMaskedNo
         notNull(mean, "mean");
         const DeviceLock lock(state->mutex);
         auto made = state->device->makeMaskedSpatialMean(parsed);
-        *mean = new PconvMaskedSpatialMean_T{state, std::move(parsed), std::move(made)};
+        BytePlanes bytes(*state->device, parsed.form, parsed.size);
+        *mean = new PconvMaskedSpatialMean_T{state, std::move(parsed), std::move(made), std::move(bytes)};
     });
 }
 
@@ -175,7 +182,7 @@ PconvStatus pconvForwardMaskedSpatialMean(PconvMaskedSpatialMean mean, const Pco
         const PconvMaskedSpatialMean_T& object = notNull(mean, "mean");
         const MaskedNormDesc& desc = object.desc;
         const DeviceState& device = *object.device;
-        const std::vector<TensorRef> planes = checkedPlanes(mask, desc, device);
+        std::vector<TensorRef> planes = checkedPlanes(mask, desc, device);
         const Operand in = checkedTensor(input, "input", desc, device);
         const Operand out =
             checkedMatrix(output, "output", desc.data_type, desc.batch, desc.channels, device);
@@ -190,6 +197,7 @@ PconvStatus pconvForwardMaskedSpatialMean(PconvMaskedSpatialMean mean, const Pco
             checkApart(out, out_mask);
         }
         const DeviceLock lock(object.device->mutex);
+        object.bytes.unpack(*device.device, planes);
         object.mean->forward(planes, in.tensor, out.tensor, out_mask.tensor);
     });
 }

@@ -20,14 +20,16 @@
 
 namespace pconv {
 
-enum class DataType { f32, f16, bf16, u8 };
+enum class DataType { f32, f16, bf16, u8, bits };
 enum class Layout { contiguous, channels_last };
 enum class Normalization { window_ratio, mask_sum, weight_magnitude };
 enum class Activation { none, relu, leaky_relu, gelu };
 enum class MaskType { none, binary, fractional };
 
+// Of an element, or of the word that 32 bits of a row share.
 inline size_t sizeOf(DataType type) {
-    return type == DataType::f32 ? 4 : type == DataType::u8 ? 1 : 2;
+    if (type == DataType::f32 || type == DataType::bits) return 4;
+    return type == DataType::u8 ? 1 : 2;
 }
 
 using Dims3 = std::array<int64_t, 3>;  // D, H, W
@@ -90,6 +92,7 @@ struct PartialConvDesc {
 struct MaskSegmentForm {
     int64_t planes = 1;
     int64_t multiplicity = 1;
+    bool bits = false;  // as the caller has them; backends are given bytes
 };
 
 // The form of a mask: all but its contents. No segments: absent, all valid.
@@ -319,6 +322,11 @@ class Device {
                          const std::array<int64_t, 5>& /*dims*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device does not convert tensors");
     }
+    // Enqueues planes [N, P, D, H, W] of bits as u8 of 0 and 1. Rows of both begin at multiples of 4 bytes.
+    virtual void unpackBits(const TensorRef& /*bits*/, const TensorRef& /*bytes*/,
+                            const std::array<int64_t, 5>& /*dims*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device takes no masks of bits");
+    }
     // Enqueues y[n, c, o] = x[n, c, o / factor]: each element repeated in every spatial dimension. Elements
     // of any type, views of any strides; `dims` are those of the source.
     virtual void upsample(const TensorRef& /*source*/, const TensorRef& /*destination*/,
@@ -378,7 +386,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-4 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-5 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

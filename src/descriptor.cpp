@@ -150,15 +150,17 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
     if (mask.segment_count > desc.in_channels)
         invalid("mask has " + std::to_string(mask.segment_count) +
                 " segments; expected at most in_channels, " + std::to_string(desc.in_channels));
-    const PconvDataType type = desc.mask_type == MaskType::binary ? PCONV_DATA_TYPE_U8 : PCONV_DATA_TYPE_F32;
+    const bool binary = desc.mask_type == MaskType::binary;
     const int rank = desc.spatial_dims + 2;
     int64_t channels = 0;
     for (int i = 0; i < mask.segment_count; ++i) {
         const PconvMaskSegment& segment = mask.segments[i];
         const std::string name = "mask segment " + std::to_string(i);
-        if (enumNumber(segment.planes.data_type) != type)
+        const bool bits = binary && enumNumber(segment.planes.data_type) == PCONV_DATA_TYPE_BITS;
+        if (!bits &&
+            enumNumber(segment.planes.data_type) != (binary ? PCONV_DATA_TYPE_U8 : PCONV_DATA_TYPE_F32))
             invalid(name + " has the wrong data type; expected " +
-                    (type == PCONV_DATA_TYPE_U8 ? "U8 for a binary mask" : "F32 for a fractional mask"));
+                    (binary ? "U8 or BITS for a binary mask" : "F32 for a fractional mask"));
         if (segment.planes.rank != rank)
             invalid(name + " has " + std::to_string(segment.planes.rank) + " dimensions; expected " +
                     std::to_string(rank));
@@ -182,7 +184,7 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
         }
         channels += checkedProduct(planes, multiplicity, "the mask");
         if (channels > desc.in_channels) break;
-        form.segments.push_back({planes, multiplicity});
+        form.segments.push_back({planes, multiplicity, bits});
     }
     if (desc.multi_channel && channels != desc.in_channels)
         invalid("mask planes times multiplicity make " + std::to_string(channels) +

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "backend.h"
+#include "byte_planes.h"
 #include "pconv/pconv.h"
 #include "registry.h"
 
@@ -60,6 +61,7 @@ struct PconvMaskUpdate_T {
     std::unique_ptr<PconvBuffer_T> buffer;  // the results, one after another
     pconv::MaskPlanes results;
     std::unique_ptr<pconv::MaskUpdate> update;
+    pconv::BytePlanes bytes;
     bool needs_weights = false;  // a masked convolution's, until they are set
     bool computed = false;
     ~PconvMaskUpdate_T();

@@ -47,9 +47,10 @@ std::vector<TensorRef> parsePlanes(const PconvMask& mask, const MaskForm& form, 
     std::vector<TensorRef> planes;
     for (size_t i = 0; i < form.segments.size(); ++i) {
         const std::string name = "mask segment " + std::to_string(i);
+        const DataType bytes = type == MaskType::binary ? DataType::u8 : DataType::f32;
         planes.push_back(
             parseTensor(&mask.segments[i].planes,
-                        {name.c_str(), type == MaskType::binary ? DataType::u8 : DataType::f32, spatial_dims,
+                        {name.c_str(), form.segments[i].bits ? DataType::bits : bytes, spatial_dims,
                          tensorDims(form.batch, form.segments[i].planes, size), UnitStride::last},
                         device));
     }
@@ -60,7 +61,7 @@ bool sameForm(const MaskForm& a, const MaskForm& b) {
     bool same =
         a.batch == b.batch && a.hole_is_one == b.hole_is_one && a.segments.size() == b.segments.size();
     for (size_t i = 0; same && i < a.segments.size(); ++i)
-        same = a.segments[i].planes == b.segments[i].planes &&
+        same = a.segments[i].planes == b.segments[i].planes && a.segments[i].bits == b.segments[i].bits &&
                a.segments[i].multiplicity == b.segments[i].multiplicity;
     return same;
 }

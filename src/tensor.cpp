@@ -9,6 +9,12 @@ namespace pconv {
 
 namespace {
 
+constexpr int64_t kWordBits = 32;
+
+int64_t wordsOf(int64_t bits) {
+    return bits / kWordBits + (bits % kWordBits != 0 ? 1 : 0);
+}
+
 std::string shape(const int64_t* dims, int rank) {
     std::string text = "[";
     for (int i = 0; i < rank; ++i) text += (i > 0 ? ", " : "") + std::to_string(dims[i]);
@@ -17,12 +23,12 @@ std::string shape(const int64_t* dims, int rank) {
 
 DataType seamType(const PconvDataType& type, const std::string& name) {
     const int64_t number = enumNumber(type);
-    if (number < 0 || number > PCONV_DATA_TYPE_U8) invalid(name + " has an unknown data type");
+    if (number < 0 || number > PCONV_DATA_TYPE_BITS) invalid(name + " has an unknown data type");
     return static_cast<DataType>(number);
 }
 
 const char* typeName(DataType type) {
-    static const char* const names[] = {"F32", "F16", "BF16", "U8"};
+    static const char* const names[] = {"F32", "F16", "BF16", "U8", "BITS"};
     return names[static_cast<size_t>(type)];
 }
 
@@ -73,7 +79,7 @@ void checkInBuffer(const PconvTensor& tensor, const PconvBuffer_T& buffer, int64
     if (reinterpret_cast<uintptr_t>(buffer.state.buffer->hostPointer()) % size != 0)
         invalid(name + " lies in host memory that is not aligned to its elements of " + std::to_string(size) +
                 " bytes");
-    const size_t bytes = static_cast<size_t>(elements) * size;
+    const size_t bytes = static_cast<size_t>(type == DataType::bits ? wordsOf(elements) : elements) * size;
     const size_t available = buffer.state.buffer->size();
     if (tensor.offset > available || bytes > available - tensor.offset)
         invalid(name + " needs " + std::to_string(bytes) + " bytes from offset " +
@@ -113,13 +119,18 @@ TensorRef parseTensor(const PconvTensor* caller, const Expected& expected, const
 
     TensorRef result{buffer.state.buffer, tensor.offset, type, {}};
     if (std::all_of(tensor.strides, tensor.strides + rank, [](int64_t s) { return s == 0; })) {
-        result.strides = contiguousStrides(expected.dims);
+        Dims5 filled = expected.dims;
+        if (type == DataType::bits) filled[4] = wordsOf(filled[4]) * kWordBits;
+        result.strides = contiguousStrides(filled);
     } else {
         result.strides = expand(tensor.strides, expected.spatial_dims, 1);
         for (size_t d = 0; d < 5; ++d) {
             if (result.strides[d] < 1)
                 invalid(name + " has a stride of " + std::to_string(result.strides[d]) +
                         "; expected at least 1");
+            if (type == DataType::bits && d < 4 && expected.dims[d] > 1 && result.strides[d] % kWordBits != 0)
+                invalid(name + " has a stride of " + std::to_string(result.strides[d]) +
+                        " bits; expected a multiple of 32, as rows begin at words");
             // A dimension of one element is never stepped over: any stride will do.
             if (expected.dims[d] == 1) result.strides[d] = 1;
         }

@@ -98,6 +98,8 @@ void CpuDevice::upsample(const TensorRef& source, const TensorRef& destination,
             return upsampleElements<uint16_t>(threads_, u);
         case DataType::u8:
             return upsampleElements<uint8_t>(threads_, u);
+        case DataType::bits:
+            break;  // the core lets none through
     }
 }
 

@@ -7,6 +7,7 @@
 #include "cuda_timer.h"
 #include "cudnn_context.h"
 #include "kernels/strided_copy.h"
+#include "kernels/unpack_bits.h"
 
 namespace pconv::cuda {
 
@@ -169,6 +170,20 @@ void CudaDevice::convert(const TensorRef& source, const TensorRef& destination,
         copy.destination.strides[d] = destination.strides[d];
     }
     check(launchStridedCopy(copy, stream()), "converting a tensor");
+}
+
+void CudaDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
+                            const std::array<int64_t, 5>& dims) {
+    const CurrentDevice current(index_);
+    BitUnpacking unpacking{};
+    unpacking.bits.data = pointer(bits);
+    unpacking.bytes.data = pointer(bytes);
+    for (size_t d = 0; d < 5; ++d) {
+        unpacking.dims[d] = dims[d];
+        unpacking.bits.strides[d] = bits.strides[d];
+        unpacking.bytes.strides[d] = bytes.strides[d];
+    }
+    check(launchUnpackBits(unpacking, stream()), "unpacking a mask's bits");
 }
 
 CudnnContext& CudaDevice::cudnn() const {

@@ -28,6 +28,8 @@ class CudaDevice final : public Device {
     void wait() override;
     void convert(const TensorRef& source, const TensorRef& destination,
                  const std::array<int64_t, 5>& dims) override;
+    void unpackBits(const TensorRef& bits, const TensorRef& bytes,
+                    const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
     // cuDNN's and cuda:igemm's.

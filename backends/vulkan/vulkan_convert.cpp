@@ -1,4 +1,4 @@
-// Conversion between data types and strides.
+// Conversion between data types and strides, and of bits to bytes.
 #include "vulkan_device.h"
 #include "vulkan_split.h"
 #include "vulkan_window.h"
@@ -19,6 +19,21 @@ struct ConvertPush {
     int32_t count;
 };
 
+// As in shaders/unpack_bits.comp.
+struct UnpackPush {
+    int32_t begin[5];
+    int32_t size[4];
+    int32_t from[4], to[4];
+    int32_t from_base, to_base;
+    int32_t count;
+};
+
+int64_t elementsOf(const Piece& box) {
+    int64_t count = 1;
+    for (const Range& range : box) count *= range.size();
+    return count;
+}
+
 int32_t typeNumber(DataType type) {
     return type == DataType::f32 ? 0 : type == DataType::f16 ? 1 : 2;
 }
@@ -37,16 +52,11 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
     const size_t from_size = sizeOf(source.data_type);
     const size_t to_size = sizeOf(destination.data_type);
     const PlanLimits most = limits();
-    const auto elements = [](const Piece& box) {
-        int64_t count = 1;
-        for (const Range& range : box) count *= range.size();
-        return count;
-    };
     const auto fits = [&](const Piece& box) {
         Fit fit(most);
         fit.bytes(spanOf(box, source.strides, from_size));
         fit.bytes(spanOf(box, destination.strides, to_size));
-        fit.grid(0, ceilDiv<int64_t>(elements(box), kLanes));
+        fit.grid(0, ceilDiv<int64_t>(elementsOf(box), kLanes));
         return fit;
     };
     const auto emit = [&](const Piece& box) {
@@ -59,7 +69,7 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
         }
         push.from_type = typeNumber(source.data_type);
         push.to_type = typeNumber(destination.data_type);
-        push.count = static_cast<int32_t>(elements(box));
+        push.count = static_cast<int32_t>(elementsOf(box));
         const Span reads = spanOf(box, source.strides, from_size);
         const Span writes = spanOf(box, destination.strides, to_size);
         const Binding in = bind(from, source.offset, reads.begin, reads.end, from_size, push.from_base);
@@ -72,6 +82,60 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
     stream_.use(from);
     stream_.use(to);
     splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, dims[4]}}, fits, emit);
+    stream_.endOperation();
+}
+
+void VulkanDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
+                              const std::array<int64_t, 5>& dims) {
+    constexpr int64_t kWord = sizeof(uint32_t);
+    constexpr int64_t kWordBits = 32;
+    const Pipeline& pipeline = pipelines_.get("unpack_bits", {{SPEC_LANES, kLanes}});
+    auto& from = static_cast<VulkanBuffer&>(*bits.buffer);
+    auto& to = static_cast<VulkanBuffer&>(*bytes.buffer);
+    // Both in words; the box counts the words of bytes, of which eight share one of bits.
+    const auto inWords = [](std::array<int64_t, 5> strides, int64_t elements) {
+        for (size_t i = 0; i < 4; ++i) strides[i] /= elements;
+        strides[4] = 1;
+        return strides;
+    };
+    const std::array<int64_t, 5> from_strides = inWords(bits.strides, kWordBits);
+    const std::array<int64_t, 5> to_strides = inWords(bytes.strides, kWord);
+    const auto reads = [&](Piece box) {
+        constexpr int64_t kShare = kWordBits / kWord;
+        box[4] = {box[4].begin / kShare, ceilDiv(box[4].end, kShare)};
+        return spanOf(box, from_strides, kWord);
+    };
+    const PlanLimits most = limits();
+    const auto fits = [&](const Piece& box) {
+        Fit fit(most);
+        fit.bytes(reads(box));
+        fit.bytes(spanOf(box, to_strides, kWord));
+        fit.grid(0, ceilDiv<int64_t>(elementsOf(box), kLanes));
+        return fit;
+    };
+    const auto emit = [&](const Piece& box) {
+        UnpackPush push{};
+        for (size_t i = 0; i < 5; ++i) {
+            push.begin[i] = static_cast<int32_t>(box[i].begin);
+            if (i > 0) push.size[i - 1] = static_cast<int32_t>(box[i].size());
+            if (i == 4) continue;
+            push.from[i] = static_cast<int32_t>(from_strides[i]);
+            push.to[i] = static_cast<int32_t>(to_strides[i]);
+        }
+        push.count = static_cast<int32_t>(elementsOf(box));
+        const Span in_span = reads(box);
+        const Span out_span = spanOf(box, to_strides, kWord);
+        const Binding in = bind(from, bits.offset, in_span.begin, in_span.end, kWord, push.from_base);
+        const Binding out = bind(to, bytes.offset, out_span.begin, out_span.end, kWord, push.to_base);
+        stream_.dispatch(pipeline, {in, out}, &push, sizeof push,
+                         {static_cast<uint32_t>(ceilDiv<int64_t>(push.count, kLanes)), 1, 1},
+                         static_cast<uint64_t>(push.count));
+    };
+    stream_.beginOperation();
+    stream_.use(from);
+    stream_.use(to);
+    splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, ceilDiv(dims[4], kWord)}},
+               fits, emit);
     stream_.endOperation();
 }
 

@@ -24,6 +24,8 @@ class VulkanDevice final : public Device {
     void wait() override;
     void convert(const TensorRef& source, const TensorRef& destination,
                  const std::array<int64_t, 5>& dims) override;
+    void unpackBits(const TensorRef& bits, const TensorRef& bytes,
+                    const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
     std::unique_ptr<Recording> record(std::function<void()> enqueue) override;

@@ -245,7 +245,9 @@ typedef enum PconvDataType {
     PCONV_DATA_TYPE_F32 = 0,
     PCONV_DATA_TYPE_F16 = 1, /* IEEE binary16 */
     PCONV_DATA_TYPE_BF16 = 2,
-    PCONV_DATA_TYPE_U8 = 3 /* binary masks: 0, or anything else for 1 */
+    PCONV_DATA_TYPE_U8 = 3, /* binary masks: 0, or anything else for 1 */
+    PCONV_DATA_TYPE_BITS =
+        4 /* binary masks: 32 elements of a row in a 32-bit word, the first in its lowest bit */
 } PconvDataType;
 
 #define PCONV_MAX_SPATIAL_DIMS 3
@@ -255,7 +257,9 @@ typedef enum PconvDataType {
  * A view of a buffer as an array: dims and strides in PyTorch's order, [N, C, W], [N, C, H, W] or [N, C, D,
  * H, W]. A value, not an object: it owns nothing, and the buffer must be alive when it is used. Strides are
  * in elements and positive; all zero stands for a contiguous array. The element at index i lies at offset +
- * sum(i[d] * strides[d]) * element size.
+ * sum(i[d] * strides[d]) * element size. Rows of BITS begin at words: offset is a multiple of 4, all strides
+ * but the last are multiples of 32, and all zero stands for rows filled up to whole words; bits beyond a
+ * row's end are not looked at.
  */
 typedef struct PconvTensor {
     PconvBuffer buffer;
@@ -296,7 +300,7 @@ typedef enum PconvMaskWindow {
 
 typedef enum PconvMaskType {
     PCONV_MASK_TYPE_NONE = 0,      /* no mask: all valid; partial-convolution padding remains */
-    PCONV_MASK_TYPE_BINARY = 1,    /* planes of PCONV_DATA_TYPE_U8 */
+    PCONV_MASK_TYPE_BINARY = 1,    /* planes of PCONV_DATA_TYPE_U8 or PCONV_DATA_TYPE_BITS */
     PCONV_MASK_TYPE_FRACTIONAL = 2 /* planes of PCONV_DATA_TYPE_F32, usually in [0, 1] */
 } PconvMaskType;
 

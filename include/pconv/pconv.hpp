@@ -64,8 +64,10 @@ class Owner {
 
 }  // namespace detail
 
+// Of an element, or of a word of bits.
 inline size_t sizeOf(PconvDataType type) {
-    return type == PCONV_DATA_TYPE_F32 ? 4 : type == PCONV_DATA_TYPE_U8 ? 1 : 2;
+    if (type == PCONV_DATA_TYPE_F32 || type == PCONV_DATA_TYPE_BITS) return 4;
+    return type == PCONV_DATA_TYPE_U8 ? 1 : 2;
 }
 
 // Settings of a partial convolution; the fields are those of PconvPartialConvDesc, with these defaults.
@@ -237,9 +239,14 @@ class Tensor {
   private:
     static PconvDataType typeOf(float /*unused*/) { return PCONV_DATA_TYPE_F32; }
     static PconvDataType typeOf(uint8_t /*unused*/) { return PCONV_DATA_TYPE_U8; }
+    static PconvDataType typeOf(uint32_t /*unused*/) { return PCONV_DATA_TYPE_BITS; }
     static size_t byteCount(const std::vector<int64_t>& dims, PconvDataType data_type) {
+        constexpr int64_t kWordBits = 32;
         size_t bytes = sizeOf(data_type);
-        for (const int64_t d : dims) {
+        for (size_t i = 0; i < dims.size(); ++i) {
+            int64_t d = dims[i];
+            if (data_type == PCONV_DATA_TYPE_BITS && i + 1 == dims.size())
+                d = d / kWordBits + (d % kWordBits != 0 ? 1 : 0);
             if (d < 1 || bytes > PTRDIFF_MAX / static_cast<size_t>(d))
                 throw Error(PCONV_ERROR_INVALID_ARGUMENT, "a tensor's dimensions are below 1 or too large");
             bytes *= static_cast<size_t>(d);

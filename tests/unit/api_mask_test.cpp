@@ -77,7 +77,7 @@ const WrongMask kWrongMasks[] = {
      false,
      {{1, 1}},
      [](TestMask& m) { m.segments[0].planes.data_type = PCONV_DATA_TYPE_F32; },
-     "mask segment 0 has the wrong data type; expected U8 for a binary mask"},
+     "mask segment 0 has the wrong data type; expected U8 or BITS for a binary mask"},
     {"DataTypeUnknown",
      false,
      {{1, 1}},
