@@ -53,9 +53,9 @@ memory::desc inputOf(const BackwardWeights& found) {
     return found.desc.src_desc();
 }
 
-// Vector kernels for gradients, as oneDNN 2.6 and 3.2 have them, are not always right where channels of channels-last
-// tensors do not fill whole vectors, where a window is larger than the input, and where in depth one window
-// reaches out in front and the next one behind.
+// Vector kernels for gradients, as oneDNN 2.6 and 3.2 have them, are not always right where channels of
+// channels-last tensors do not fill whole vectors, where a window is larger than the input, and where in
+// depth one window reaches out in front and the next one behind.
 template <typename Choice>
 bool isTrusted(const Choice& found, const PlainConv& conv) {
     constexpr int64_t kVector = 16;
