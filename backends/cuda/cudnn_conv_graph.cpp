@@ -48,6 +48,7 @@ std::string CudnnConv::key() const {
     text +=
         " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
+    if (wide_output) text += " wide";
     if (fused) text += std::string(plain ? " plain" : " fused") + (has_bias ? " bias" : "");
     if (fused && activation == Activation::relu) text += " relu";
     if (fused && activation == Activation::gelu) text += " gelu";
@@ -63,7 +64,7 @@ std::vector<std::pair<int64_t, size_t>> CudnnConv::tensorBytes() const {
     std::vector<std::pair<int64_t, size_t>> sizes{
         {kTensorX, bytes(batch, in_channels, window.input, data_type)},
         {kTensorW, bytes(out_channels, in_channels / groups, window.kernel, data_type)},
-        {kTensorY, bytes(batch, out_channels, window.output, data_type)}};
+        {kTensorY, bytes(batch, out_channels, window.output, wide_output ? DataType::f32 : data_type)}};
     if (fused && pass == ConvPass::forward) {
         const size_t plane = bytes(batch, 1, window.output, DataType::f32);
         if (!plain) sizes.emplace_back(kTensorRatio, plane);
@@ -180,7 +181,8 @@ CudnnGraph::CudnnGraph(const CudnnConv& conv, const CudnnTarget& target) : conv_
     };
     const auto output = [&](bool virtual_) -> const CudnnDescriptor& {
         return virtual_ ? between()
-                        : tensor(kTensorY, conv.data_type, conv.batch, conv.out_channels, w.output, false);
+                        : tensor(kTensorY, conv.wide_output ? DataType::f32 : conv.data_type, conv.batch,
+                                 conv.out_channels, w.output, false);
     };
     const CudnnDescriptor& weight =
         tensor(kTensorW, conv.data_type, conv.out_channels, conv.in_channels / conv.groups, w.kernel, false);

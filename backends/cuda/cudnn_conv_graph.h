@@ -25,6 +25,8 @@ struct CudnnConv {
     // Gradient of the input: times the mask, [N, 1, S...] in f32.
     bool fused = false;
     bool plain = false;  // forward: neither ratio nor updated mask
+    // Forward, where nothing is fused: y is f32 whatever the type, for a pass that finishes it.
+    bool wide_output = false;
     bool has_bias = false;
     Activation activation = Activation::none;
     float negative_slope = 0;

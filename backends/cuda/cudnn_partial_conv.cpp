@@ -1,6 +1,6 @@
 // cuda:cudnn: cuDNN convolves, with the partial convolution's arithmetic fused into the epilogue where that
-// keeps the products exact enough; own passes mask and transpose around it. It reads and writes dense
-// channels-last memory: a caller's tensor in place where it is that, else scratch.
+// keeps the products exact enough and one ratio serves all channels; own passes mask and transpose around it.
+// It reads and writes dense channels-last memory: a caller's tensor in place where it is that, else scratch.
 #include "cuda_partial_conv.h"
 #include "cudnn_context.h"
 #include "kernels/strided_copy.h"
@@ -17,10 +17,20 @@ bool exactF32(const PartialConvDesc& desc) {
     return desc.data_type == DataType::f32 && !desc.fast_math;
 }
 
-// Whether the convolution alone is the output: of a masked convolution without a mask, the only one this row
-// takes.
+bool isMaskedConvolution(const PartialConvDesc& desc) {
+    return desc.maskedConvolution() && desc.mask_type != MaskType::none;
+}
+
+// Whether the convolution alone is the output.
 bool nothingFollows(const PartialConvDesc& desc) {
-    return desc.maskedConvolution() && !desc.has_bias && desc.activation == Activation::none;
+    return desc.maskedConvolution() && !isMaskedConvolution(desc) && !desc.has_bias &&
+           desc.activation == Activation::none;
+}
+
+// Whether the forward pass is finished by a pass of ours: engines that fuse compute f32 in TF32, and take one
+// ratio for all channels.
+bool finishedApart(const PartialConvDesc& desc) {
+    return exactF32(desc) || desc.maskGroups() > 1 || isMaskedConvolution(desc);
 }
 
 CudnnConv convFor(const PartialConvDesc& desc, ConvPass pass) {
@@ -39,8 +49,9 @@ CudnnConv convFor(const PartialConvDesc& desc, ConvPass pass) {
 CudnnConv forwardConv(const PartialConvDesc& desc) {
     CudnnConv conv = convFor(desc, ConvPass::forward);
     conv.plain = desc.maskedConvolution();
-    // Engines that fuse compute f32 in TF32: exact f32 is finished by a pass of ours.
-    conv.fused = !exactF32(desc) && !(conv.plain && nothingFollows(desc));
+    conv.fused = !finishedApart(desc) && !nothingFollows(desc);
+    // 16 bits would round the sums before the ratio.
+    conv.wide_output = finishedApart(desc) && desc.data_type != DataType::f32;
     conv.has_bias = desc.has_bias;
     conv.activation = desc.activation;
     conv.negative_slope = desc.negative_slope;
@@ -90,8 +101,9 @@ class CudnnPartialConv final : public CudaPartialConv {
   private:
     // Memory made with the convolution where it is sure to be needed, else when a tensor first asks for it.
     char* scratch(std::shared_ptr<CudaBuffer>& buffer, size_t bytes) const;
+    DataType resultType() const { return forward_.wide_output ? DataType::f32 : desc_.data_type; }
     size_t inputBytes() const;
-    size_t outputBytes() const;
+    size_t outputBytes() const;  // as the convolution or the gradient's preparation leaves it
     // In tiles, for whole tensors of activations.
     void copyTensor(const ConvProblem& problem, const View& from, const View& to, int64_t channels,
                     const Dims3& size, const PackedMask& mask) const;
@@ -132,7 +144,8 @@ CudnnPartialConv::CudnnPartialConv(CudaDevice& device, const PartialConvDesc& de
     workspace_ = allocate(workspace);
     if (desc.maskInput() || desc.input_layout == Layout::contiguous || desc.training)
         input_ = allocate(inputBytes());
-    if (desc.output_layout == Layout::contiguous || desc.training) output_ = allocate(outputBytes());
+    if (desc.output_layout == Layout::contiguous || desc.training || forward_.wide_output)
+        output_ = allocate(outputBytes());
     const auto plane_bytes = [&](const Dims3& size) {
         return static_cast<size_t>(desc.batch * volume(size)) * sizeof(float);
     };
@@ -153,7 +166,7 @@ size_t CudnnPartialConv::inputBytes() const {
 }
 
 size_t CudnnPartialConv::outputBytes() const {
-    return tensorSize(desc_.batch, desc_.out_channels, desc_.window.output, desc_.data_type);
+    return tensorSize(desc_.batch, desc_.out_channels, desc_.window.output, resultType());
 }
 
 void CudnnPartialConv::copyTensor(const ConvProblem& problem, const View& from, const View& to,
@@ -217,13 +230,13 @@ void CudnnPartialConv::forward(const MaskUpdate& update, const TensorRef& input,
     const MaskResults& results = problem.results;
     const Dims3& size = desc_.window.output;
     char* const x = maskedInput(problem, input);
-    const bool in_place = isDense(output, desc_.batch, desc_.out_channels, size);
+    const bool in_place = !forward_.wide_output && isDense(output, desc_.batch, desc_.out_channels, size);
     char* const y = in_place ? static_cast<char*>(pointer(output)) : scratch(output_, outputBytes());
     const View dense = denseView(y, desc_.out_channels, size);
     CudnnTensors tensors{{kTensorX, x}, {kTensorW, weight_->data()}, {kTensorY, y}};
     if (!forward_.fused && !nothingFollows(desc_)) {
         run(*forward_plan_, tensors);
-        check(launchEpilogue(problem, desc_.data_type, dense, bias_ != nullptr ? bias_->data() : nullptr,
+        check(launchEpilogue(problem, resultType(), dense, bias_ != nullptr ? bias_->data() : nullptr,
                              view(output), stream()),
               "finishing the output");
         return;
@@ -269,7 +282,8 @@ void CudnnPartialConv::gradWeight(const ConvProblem& problem, const TensorRef& i
 
 void CudnnPartialConv::gradInput(const ConvProblem& problem, const TensorRef& result, bool accumulate) {
     const Dims3& size = desc_.window.input;
-    const bool masked_already = grad_input_.fused || problem.mask.planes == nullptr;
+    const bool masked_already =
+        grad_input_.fused || problem.mask.planes == nullptr || desc_.maskedConvolution();
     const bool in_place =
         masked_already && !accumulate && isDense(result, desc_.batch, desc_.in_channels, size);
     char* const dx = in_place ? static_cast<char*>(pointer(result)) : scratch(input_, inputBytes());
@@ -309,14 +323,6 @@ class CudnnRow final : public CudaImplementation {
         }
         if (const char* rounds = roundsMaskedInput(desc); rounds != nullptr) {
             reason = rounds;
-            return false;
-        }
-        if (desc.maskedConvolution() && desc.mask_type != MaskType::none) {
-            reason = "no masked convolution with a mask";
-            return false;
-        }
-        if (desc.maskGroups() > 1 && !exactF32(desc)) {
-            reason = "a ratio for each group does not fuse";
             return false;
         }
         const auto& cuda_device = static_cast<const CudaDevice&>(device);

@@ -93,6 +93,13 @@ std::vector<CudnnConv> allGraphs() {
             conv.has_bias = true;
             graphs.push_back(conv);
         }
+        // What a pass finishes, for each group or each output channel.
+        for (const Sizes& sizes : {kPlain2d, kStrided2d, kPlain3d, Sizes{2, 32, 64, 4, 3, 1, 1},
+                                   Sizes{3, 32, 64, 4, 3, 1, 1}, Sizes{2, 32, 64, 1, 3, 1, 2}}) {
+            CudnnConv conv = makeConv(ConvPass::forward, type, sizes);
+            conv.wide_output = true;
+            graphs.push_back(conv);
+        }
         for (const Sizes& sizes : {kPlain2d, kStrided2d, kPlain3d}) {
             CudnnConv conv = makeConv(ConvPass::grad_input, type, sizes);
             conv.fused = true;

@@ -419,9 +419,13 @@ bool mayDecline(const Case& c) {
     const bool rounds_mask = c.type.type != PCONV_DATA_TYPE_F32 && c.type.math == PCONV_MATH_EXACT &&
                              c.setting.mask == MaskKind::fractional;
     if (c.row == "cuda:igemm") return exact_f32 || rounds_mask || c.setting.groups > 1;
-    const bool masked_convolution = c.setting.normalization == kMagnitude && c.setting.mask != MaskKind::none;
-    return c.row == "cuda:cudnn" &&
-           (rounds_mask || masked_convolution || (c.setting.mask == MaskKind::group_window && !exact_f32));
+    // Sums in f32 of 16-bit operands, which a mask for each group needs, want channels in whole vectors.
+    const bool wide_sums = c.type.type != PCONV_DATA_TYPE_F32 &&
+                           (c.setting.mask == MaskKind::group_window ||
+                            (c.setting.normalization == kMagnitude && c.setting.mask != MaskKind::none)) &&
+                           (c.setting.in_channels / c.setting.groups % 8 != 0 ||
+                            c.setting.out_channels / c.setting.groups % 8 != 0);
+    return c.row == "cuda:cudnn" && (rounds_mask || wide_sums);
 }
 
 // False where the row declines, as it may.
