@@ -531,8 +531,8 @@ static inline PconvGradients pconvDefaultGradients(void) {
  * Enqueues the backward pass of a convolution made with `training`: from the input of its forward pass, the
  * mask update used there and the gradient of its output. No gradient flows into the mask. With u the updated
  * mask and r the ratio, dc = grad_output * r (* u where there is a bias); grad_input = m *
- * conv_transposed(dc, W); grad_weight = correlation(input * m, dc); grad_bias = sum(grad_output * u). Two
- * runs give the same bits.
+ * conv_transposed(dc, W); grad_weight = correlation(input * m, dc); grad_bias = sum(grad_output * u). With
+ * input_is_masked, m is 1 wherever the mask is not 0. Two runs give the same bits.
  */
 PCONV_API PconvStatus pconvBackwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
                                                const PconvTensor* input, const PconvTensor* grad_output,

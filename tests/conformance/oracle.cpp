@@ -163,7 +163,9 @@ class Solver {
 
     // What an input element is multiplied by.
     double inputMask(int64_t n, int64_t c, int64_t position) const {
-        return p_.input_is_masked || p_.isMaskedConv() ? 1 : maskValue(p_, n, c, position);
+        if (p_.isMaskedConv()) return 1;
+        const double m = maskValue(p_, n, c, position);
+        return p_.input_is_masked && m != 0 ? 1 : m;
     }
 
     int64_t tapOf(const Contact& contact) const {

@@ -130,8 +130,7 @@ RandomCase randomCase(uint32_t number, int64_t most_work, Passes passes) {
             p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
             for (float& dy : p.grad_output) dy = static_cast<float>(dice.between(-1000, 1000)) / 1024;
         }
-        if (dice.oneIn(10) && p.mask_type == PCONV_MASK_TYPE_BINARY && p.grad_output.empty() &&
-            !p.isMaskedConv()) {
+        if (dice.oneIn(10) && p.mask_type != PCONV_MASK_TYPE_NONE && !p.isMaskedConv()) {
             fillHoles(p, 0);
             p.input_is_masked = true;
         }
