@@ -147,13 +147,13 @@ step() {
 conformance() {
     "$bin/pconv" --help | grep -q '^ *conformance ' &&
         step "pconv conformance: $2" "$bin/pconv" conformance --device "$1" --impl all --profile all --report "$out/$file-$2-conformance.json"
-    for suite in cases exact safety settings sizes; do
+    for suite in cases exact safety settings sizes training; do
         step "conformance $2: $suite" "$bin/pconv_conformance.$suite" "--gtest_filter=*d$1_$2_*"
     done
 }
 
 if wanted unit; then
-    for test in adopt api cuda_device cuda_graphs masked_norm upsample; do
+    for test in adopt api bit_mask cuda_device cuda_graphs masked_norm upsample; do
         case $test in cuda_graphs) filter='PlanCache.*' ;; *) filter='*' ;; esac
         step "unit: $test" "$bin/pconv_$test" "--gtest_filter=$filter"
     done
