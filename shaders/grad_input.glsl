@@ -17,18 +17,6 @@ layout(binding = 1) restrict readonly buffer Turned4 {
 layout(binding = 2) restrict buffer GradInput {
     ELEMENT grad_input[];
 };
-layout(binding = 3) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 3) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
-layout(binding = 4) restrict readonly buffer Runs {
-    int runs[];
-};
-layout(binding = 5) uniform Params {
-    GradientParams p;
-};
 
 layout(push_constant) uniform Push {
     int stride_n, stride_c, stride_d, stride_h, stride_w;
@@ -41,21 +29,11 @@ layout(push_constant) uniform Push {
     int accumulate;
 } push;
 
+#include "gradient_mask.glsl"
+
 // x / y rounded down, y positive.
 int floorDivide(int x, int y) {
     return x >= 0 ? x / y : -((y - 1 - x) / y);
-}
-
-float maskAt(int n, int plane, int z, int y, int x) {
-    if (kMaskKind == MASK_NONE) return 1.0;
-    int row = push.mask_base + n * push.mask_stride_n + ((plane * p.w.input_d + z) * p.w.input_h + y) * p.w.row_words;
-    if (kMaskKind == MASK_BITS)
-        return float(mask_bits[row + MASK_MARGIN_WORDS + (x >> 5)] >> (uint(x) & 31u) & 1u);
-    return mask_values[row + x];
-}
-
-int planeOf(int channel) {
-    return kMaskMulti != 0 ? runs[p.in_channels + 3 * runs[channel]] : 0;
 }
 
 // The mask selects, so that no garbage of a hole's sum is given.

@@ -14,18 +14,6 @@ layout(binding = 1) restrict readonly buffer GradSum {
 layout(binding = 2) restrict buffer GradWeight {
     float grad_weight[];
 };
-layout(binding = 3) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 3) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
-layout(binding = 4) restrict readonly buffer Runs {
-    int runs[];
-};
-layout(binding = 5) uniform Params {
-    GradientParams p;
-};
 
 layout(push_constant) uniform Push {
     int stride_n, stride_c, stride_d, stride_h, stride_w;
@@ -39,26 +27,17 @@ layout(push_constant) uniform Push {
     int add;
 } push;
 
+#include "gradient_mask.glsl"
+
 // The input at an element; where the mask is 0 it is replaced, not multiplied.
 float loadMasked(bool wanted, int n, int plane, int iz, int iy, int ix, int at) {
     bool ok = wanted && iz >= 0 && iz < p.w.input_d && iy >= 0 && iy < p.w.input_h && ix >= 0 && ix < p.w.input_w;
     float m = 1.0;
-    if (kMaskKind != MASK_NONE && ok) {
-        int row = push.mask_base + n * push.mask_stride_n +
-                  ((plane * p.w.input_d + iz) * p.w.input_h + iy) * p.w.row_words;
-        if (kMaskKind == MASK_BITS)
-            m = float(mask_bits[row + MASK_MARGIN_WORDS + (ix >> 5)] >> (uint(ix) & 31u) & 1u);
-        else
-            m = mask_values[row + ix];
-    }
+    if (ok) m = maskAt(n, plane, iz, iy, ix);
     ok = ok && m != 0.0;
     float value = 0.0;
     if (ok) value = FROM_ELEMENT(x[at]);
     return p.scales_input != 0 ? value * m : value;
-}
-
-int planeOf(int channel) {
-    return kMaskMulti != 0 ? runs[p.in_channels + 3 * runs[channel]] : 0;
 }
 
 #endif

@@ -1,4 +1,4 @@
-// What the kernels of the backward pass share: the convolution as they see it, the mask under an input.
+// What the kernels of the backward pass share: the convolution as they see it.
 #ifndef GRADIENT_GLSL
 #define GRADIENT_GLSL
 

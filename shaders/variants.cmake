@@ -34,4 +34,4 @@ foreach(line
   endforeach()
 endforeach()
 set(PCONV_SHADER_INCLUDES specialization.h element.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
-  grad_input.glsl grad_weight.glsl masked_rows.glsl output_gradient.glsl sum.glsl)
+  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl sum.glsl)

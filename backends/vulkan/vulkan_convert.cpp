@@ -34,6 +34,26 @@ int64_t elementsOf(const Piece& box) {
     return count;
 }
 
+// A kernel that reads one part of a buffer and writes one of another for every box: cut to what fits.
+void overBoxes(VulkanDevice& device, VulkanBuffer& from, VulkanBuffer& to, const Piece& whole,
+               const std::function<Span(const Piece&)>& reads,
+               const std::function<Span(const Piece&)>& writes,
+               const std::function<void(const Piece&)>& emit) {
+    const PlanLimits most = device.limits();
+    const auto fits = [&](const Piece& box) {
+        Fit fit(most);
+        fit.bytes(reads(box));
+        fit.bytes(writes(box));
+        fit.grid(0, ceilDiv<int64_t>(elementsOf(box), kLanes));
+        return fit;
+    };
+    device.stream().beginOperation();
+    device.stream().use(from);
+    device.stream().use(to);
+    splitPiece(whole, fits, emit);
+    device.stream().endOperation();
+}
+
 int32_t typeNumber(DataType type) {
     return type == DataType::f32 ? 0 : type == DataType::f16 ? 1 : 2;
 }
@@ -51,14 +71,8 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
     auto& to = static_cast<VulkanBuffer&>(*destination.buffer);
     const size_t from_size = sizeOf(source.data_type);
     const size_t to_size = sizeOf(destination.data_type);
-    const PlanLimits most = limits();
-    const auto fits = [&](const Piece& box) {
-        Fit fit(most);
-        fit.bytes(spanOf(box, source.strides, from_size));
-        fit.bytes(spanOf(box, destination.strides, to_size));
-        fit.grid(0, ceilDiv<int64_t>(elementsOf(box), kLanes));
-        return fit;
-    };
+    const auto reads = [&](const Piece& box) { return spanOf(box, source.strides, from_size); };
+    const auto writes = [&](const Piece& box) { return spanOf(box, destination.strides, to_size); };
     const auto emit = [&](const Piece& box) {
         ConvertPush push{};
         for (size_t i = 0; i < 5; ++i) {
@@ -70,19 +84,14 @@ void VulkanDevice::convert(const TensorRef& source, const TensorRef& destination
         push.from_type = typeNumber(source.data_type);
         push.to_type = typeNumber(destination.data_type);
         push.count = static_cast<int32_t>(elementsOf(box));
-        const Span reads = spanOf(box, source.strides, from_size);
-        const Span writes = spanOf(box, destination.strides, to_size);
-        const Binding in = bind(from, source.offset, reads.begin, reads.end, from_size, push.from_base);
-        const Binding out = bind(to, destination.offset, writes.begin, writes.end, to_size, push.to_base);
+        const Binding in = bind(from, source.offset, reads(box), from_size, push.from_base);
+        const Binding out = bind(to, destination.offset, writes(box), to_size, push.to_base);
         stream_.dispatch(pipeline, {in, out}, &push, sizeof push,
                          {static_cast<uint32_t>(ceilDiv<int64_t>(push.count, kLanes)), 1, 1},
                          static_cast<uint64_t>(push.count));
     };
-    stream_.beginOperation();
-    stream_.use(from);
-    stream_.use(to);
-    splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, dims[4]}}, fits, emit);
-    stream_.endOperation();
+    overBoxes(*this, from, to, {Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, dims[4]}},
+              reads, writes, emit);
 }
 
 void VulkanDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
@@ -105,14 +114,7 @@ void VulkanDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
         box[4] = {box[4].begin / kShare, ceilDiv(box[4].end, kShare)};
         return spanOf(box, from_strides, kWord);
     };
-    const PlanLimits most = limits();
-    const auto fits = [&](const Piece& box) {
-        Fit fit(most);
-        fit.bytes(reads(box));
-        fit.bytes(spanOf(box, to_strides, kWord));
-        fit.grid(0, ceilDiv<int64_t>(elementsOf(box), kLanes));
-        return fit;
-    };
+    const auto writes = [&](const Piece& box) { return spanOf(box, to_strides, kWord); };
     const auto emit = [&](const Piece& box) {
         UnpackPush push{};
         for (size_t i = 0; i < 5; ++i) {
@@ -123,20 +125,15 @@ void VulkanDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
             push.to[i] = static_cast<int32_t>(to_strides[i]);
         }
         push.count = static_cast<int32_t>(elementsOf(box));
-        const Span in_span = reads(box);
-        const Span out_span = spanOf(box, to_strides, kWord);
-        const Binding in = bind(from, bits.offset, in_span.begin, in_span.end, kWord, push.from_base);
-        const Binding out = bind(to, bytes.offset, out_span.begin, out_span.end, kWord, push.to_base);
+        const Binding in = bind(from, bits.offset, reads(box), kWord, push.from_base);
+        const Binding out = bind(to, bytes.offset, writes(box), kWord, push.to_base);
         stream_.dispatch(pipeline, {in, out}, &push, sizeof push,
                          {static_cast<uint32_t>(ceilDiv<int64_t>(push.count, kLanes)), 1, 1},
                          static_cast<uint64_t>(push.count));
     };
-    stream_.beginOperation();
-    stream_.use(from);
-    stream_.use(to);
-    splitPiece({Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, ceilDiv(dims[4], kWord)}},
-               fits, emit);
-    stream_.endOperation();
+    overBoxes(*this, from, to,
+              {Range{0, dims[0]}, {0, dims[1]}, {0, dims[2]}, {0, dims[3]}, {0, ceilDiv(dims[4], kWord)}},
+              reads, writes, emit);
 }
 
 }  // namespace pconv::vulkan
