@@ -162,27 +162,17 @@ void CudaDevice::convert(const TensorRef& source, const TensorRef& destination,
     StridedCopy copy{};
     copy.source_type = source.data_type;
     copy.destination_type = destination.data_type;
-    copy.source.data = pointer(source);
-    copy.destination.data = pointer(destination);
-    for (size_t d = 0; d < 5; ++d) {
-        copy.dims[d] = dims[d];
-        copy.source.strides[d] = source.strides[d];
-        copy.destination.strides[d] = destination.strides[d];
-    }
+    std::copy(dims.begin(), dims.end(), copy.dims);
+    copy.source = view(source);
+    copy.destination = view(destination);
     check(launchStridedCopy(copy, stream()), "converting a tensor");
 }
 
 void CudaDevice::unpackBits(const TensorRef& bits, const TensorRef& bytes,
                             const std::array<int64_t, 5>& dims) {
     const CurrentDevice current(index_);
-    BitUnpacking unpacking{};
-    unpacking.bits.data = pointer(bits);
-    unpacking.bytes.data = pointer(bytes);
-    for (size_t d = 0; d < 5; ++d) {
-        unpacking.dims[d] = dims[d];
-        unpacking.bits.strides[d] = bits.strides[d];
-        unpacking.bytes.strides[d] = bytes.strides[d];
-    }
+    BitUnpacking unpacking{{}, view(bits), view(bytes)};
+    std::copy(dims.begin(), dims.end(), unpacking.dims);
     check(launchUnpackBits(unpacking, stream()), "unpacking a mask's bits");
 }
 

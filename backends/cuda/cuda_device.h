@@ -7,6 +7,7 @@
 
 #include "backend.h"
 #include "cuda_memory.h"
+#include "kernels/cuda_kernels.h"
 
 namespace pconv::cuda {
 
@@ -62,6 +63,12 @@ std::vector<int> usableDevices(std::string& reason);
 // The first element of a view, as the device sees it.
 inline void* pointer(const TensorRef& tensor) {
     return static_cast<const CudaBuffer&>(*tensor.buffer).data() + tensor.offset;
+}
+
+inline View view(const TensorRef& tensor) {
+    View result{pointer(tensor), {}};
+    for (size_t d = 0; d < 5; ++d) result.strides[d] = tensor.strides[d];
+    return result;
 }
 
 // The rows, in files of their own.

@@ -40,12 +40,6 @@ inline const char* roundsMaskedInput(const PartialConvDesc& desc) {
                   : nullptr;
 }
 
-inline View view(const TensorRef& tensor) {
-    View result{pointer(tensor), {}};
-    for (size_t d = 0; d < 5; ++d) result.strides[d] = tensor.strides[d];
-    return result;
-}
-
 // A row with the common mask side.
 class CudaImplementation : public Implementation {
   public:

@@ -14,10 +14,8 @@ void CudaDevice::upsample(const TensorRef& source, const TensorRef& destination,
     upsampling.element_bytes = static_cast<int>(sizeOf(source.data_type));
     std::copy(dims.begin(), dims.end(), upsampling.dims);
     std::copy(factor.begin(), factor.end(), upsampling.factor);
-    upsampling.source.data = pointer(source);
-    upsampling.destination.data = pointer(destination);
-    std::copy(source.strides.begin(), source.strides.end(), upsampling.source.strides);
-    std::copy(destination.strides.begin(), destination.strides.end(), upsampling.destination.strides);
+    upsampling.source = view(source);
+    upsampling.destination = view(destination);
     check(launchUpsample(upsampling, stream()), "upsampling");
 }
 
