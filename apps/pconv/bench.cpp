@@ -7,11 +7,11 @@
 #include <thread>
 #include <vector>
 
-#include "atomic_file.h"
 #include "bench_network.h"
 #include "bench_report.h"
 #include "command.h"
-#include "file_error.h"
+#include "files/atomic_file.h"
+#include "files/file_error.h"
 #include "platform.h"
 #include "progress_bar.h"
 

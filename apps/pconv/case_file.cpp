@@ -9,7 +9,7 @@
 #include <sstream>
 #include <string_view>
 
-#include "safetensors.h"
+#include "files/safetensors.h"
 
 namespace pconv::app {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "atomic_file.h"
 #include "command.h"
 #include "conformance_report.h"
-#include "file_error.h"
+#include "files/atomic_file.h"
+#include "files/file_error.h"
 #include "platform.h"
 #include "platform/dynamic_library.h"
 #include "progress_bar.h"

@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-#include "file_error.h"
+#include "files/file_error.h"
 
 namespace pconv::app {
 namespace {

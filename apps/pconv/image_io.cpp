@@ -6,7 +6,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "file_error.h"
+#include "files/file_error.h"
 
 namespace pconv::app {
 namespace {

@@ -11,7 +11,7 @@
 #include <new>
 #include <string_view>
 
-#include "file_error.h"
+#include "files/file_error.h"
 #include "image_io.h"
 #include "png_chunks.h"
 

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <new>
 
-#include "file_error.h"
+#include "files/file_error.h"
+#include "files/safetensors.h"
 #include "image_io.h"
 #include "png_chunks.h"
-#include "safetensors.h"
 
 namespace pconv::app {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "atomic_file.h"
 #include "command.h"
-#include "file_error.h"
+#include "files/atomic_file.h"
+#include "files/file_error.h"
 #include "fill.h"
 #include "hole.h"
 #include "image_io.h"

@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "command.h"
-#include "file_error.h"
+#include "files/file_error.h"
 #include "pconv/pconv.hpp"
 #include "platform.h"
 

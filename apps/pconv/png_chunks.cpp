@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "file_error.h"
+#include "files/file_error.h"
 
 namespace pconv::app {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "case_file.h"
 #include "command.h"
+#include "files/safetensors.h"
 #include "platform.h"
-#include "safetensors.h"
 
 namespace pconv::app {
 namespace {

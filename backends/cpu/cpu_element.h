@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "core/half.h"
 #include "cpu_device.h"
-#include "half.h"
 
 namespace pconv::cpu {
 

@@ -1,6 +1,6 @@
 #include "cpu_half_rows.h"
 
-#include "half.h"
+#include "core/half.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <cpuid.h>

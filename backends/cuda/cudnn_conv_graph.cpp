@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "half.h"
+#include "core/half.h"
 
 namespace pconv::cuda {
 

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "command.h"
-#include "safetensors.h"
+#include "files/safetensors.h"
 
 namespace pconv::test {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <csignal>
 
-#include "atomic_file.h"
 #include "command.h"
+#include "files/atomic_file.h"
 #include "platform.h"
 
 namespace pconv::test {

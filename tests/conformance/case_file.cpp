@@ -7,8 +7,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "files/safetensors.h"
 #include "platform/dynamic_library.h"
-#include "safetensors.h"
 
 namespace pconv::test {
 

@@ -1,6 +1,6 @@
 #include "conformance/execution.h"
 
-#include "half.h"
+#include "core/half.h"
 
 namespace pconv::test {
 

@@ -1,6 +1,6 @@
 #include "conformance/problem.h"
 
-#include "half.h"
+#include "core/half.h"
 
 namespace pconv::test {
 

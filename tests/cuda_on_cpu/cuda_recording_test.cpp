@@ -3,8 +3,8 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include "core/registry.h"
 #include "recording_chain.h"
-#include "registry.h"
 #include "stand_in.h"
 
 namespace pconv::test {

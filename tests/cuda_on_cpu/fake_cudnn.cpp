@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "half.h"
+#include "core/half.h"
 #include "stand_in.h"
 
 struct cudnnContext {

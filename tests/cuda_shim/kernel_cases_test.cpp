@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <sstream>
 
+#include "files/safetensors.h"
 #include "kernel_case.h"
-#include "safetensors.h"
 
 namespace pconv::cuda {
 namespace {

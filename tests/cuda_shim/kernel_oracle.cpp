@@ -2,7 +2,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "half.h"
+#include "core/half.h"
 #include "kernel_case.h"
 
 namespace pconv::cuda {

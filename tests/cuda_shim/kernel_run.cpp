@@ -4,8 +4,8 @@
 #include <memory>
 #include <sstream>
 
+#include "core/half.h"
 #include "cuda_shim.h"
-#include "half.h"
 #include "kernel_case.h"
 
 namespace pconv::cuda {

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "half.h"
+#include "core/half.h"
+#include "files/safetensors.h"
 #include "network/network_case.h"
-#include "safetensors.h"
 #include "support/api.h"
 
 namespace pconv::test {

@@ -7,8 +7,8 @@
 
 #include "conformance/builder.h"
 #include "conformance/tolerance.h"
+#include "core/half.h"
 #include "fuzz/random_problem.h"
-#include "half.h"
 #include "support/api.h"
 
 namespace pconv::test {

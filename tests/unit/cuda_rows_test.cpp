@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "half.h"
+#include "core/half.h"
 #include "support/cuda.h"
 
 namespace pconv::test {

@@ -1,5 +1,5 @@
 // The 16-bit conversions, against the definition of the formats rather than against another conversion.
-#include "half.h"
+#include "core/half.h"
 
 #include <gtest/gtest.h>
 

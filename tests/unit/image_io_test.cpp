@@ -15,7 +15,7 @@
 #include <random>
 #include <string>
 
-#include "file_error.h"
+#include "files/file_error.h"
 #include "png_chunks.h"
 #include "support/png_forms.h"
 

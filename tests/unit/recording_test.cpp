@@ -4,8 +4,8 @@
 
 #include <stdexcept>
 
+#include "core/registry.h"
 #include "recording_chain.h"
-#include "registry.h"
 
 namespace pconv::test {
 

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "half.h"
+#include "core/half.h"
 #include "vulkan_fixture.h"
 
 namespace pconv::vulkan {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "../../../src/half.h"
+#include "../../../src/core/half.h"
 #include "../cuda_shim.h"
 
 namespace pconv::cuda {

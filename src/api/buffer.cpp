@@ -1,0 +1,87 @@
+// Buffers of the C API.
+#include "core/checked.h"
+#include "core/handles.h"
+
+using namespace pconv;
+
+namespace {
+
+void checkRange(const PconvBuffer_T& buffer, size_t offset, size_t bytes) {
+    const size_t size = buffer.state.buffer->size();
+    if (offset > size || bytes > size - offset)
+        invalid("offset " + std::to_string(offset) + " and " + std::to_string(bytes) +
+                " bytes reach beyond the buffer's " + std::to_string(size));
+}
+
+template <typename Make>
+PconvStatus makeBuffer(PconvDevice device, size_t bytes, PconvBuffer* buffer, const Make& make) {
+    return guarded([&] {
+        const auto& state = notNull(device, "device").state;
+        notNull(buffer, "buffer");
+        if (bytes == 0) invalid("bytes is 0; expected at least 1");
+        if (bytes > PTRDIFF_MAX) fail(PCONV_ERROR_OUT_OF_MEMORY, "bytes is more than memory can hold");
+        std::shared_ptr<Buffer> memory;
+        {
+            const DeviceLock lock(state->mutex);
+            memory = make(*state->device);
+        }
+        *buffer = new PconvBuffer_T{{state, std::move(memory)}};
+    });
+}
+
+}  // namespace
+
+PconvStatus pconvCreateBuffer(PconvDevice device, size_t bytes, PconvBuffer* buffer) {
+    return makeBuffer(device, bytes, buffer, [&](Device& d) { return d.allocate(bytes); });
+}
+
+PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, size_t bytes, PconvBuffer* buffer) {
+    return makeBuffer(device, bytes, buffer, [&](Device& d) {
+        notNull(static_cast<char*>(memory), "memory");
+        return d.importHost(memory, bytes);
+    });
+}
+
+PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t offset, size_t bytes,
+                                    PconvBuffer* buffer) {
+    return makeBuffer(device, bytes, buffer, [&](Device& d) {
+        if (handle == 0) invalid("handle is 0; expected the native handle of device memory");
+        if (offset > PTRDIFF_MAX) invalid("offset is more than memory can hold");
+        return d.importNative(handle, offset, bytes);
+    });
+}
+
+void pconvReleaseBuffer(PconvBuffer buffer) {
+    delete buffer;
+}
+
+PconvStatus pconvWriteBuffer(PconvBuffer buffer, size_t offset, const void* source, size_t bytes) {
+    return guarded([&] {
+        const BufferState& state = notNull(buffer, "buffer").state;
+        checkRange(*buffer, offset, bytes);
+        if (bytes == 0) return;
+        notNull(static_cast<const char*>(source), "source");
+        const DeviceLock lock(state.device->mutex);
+        state.device->device->write(*state.buffer, offset, source, bytes);
+    });
+}
+
+PconvStatus pconvReadBuffer(PconvBuffer buffer, size_t offset, void* destination, size_t bytes) {
+    return guarded([&] {
+        const BufferState& state = notNull(buffer, "buffer").state;
+        checkRange(*buffer, offset, bytes);
+        if (bytes == 0) return;
+        notNull(static_cast<char*>(destination), "destination");
+        const DeviceLock lock(state.device->mutex);
+        state.device->device->read(*state.buffer, offset, destination, bytes);
+    });
+}
+
+PconvStatus pconvGetBufferSize(PconvBuffer buffer, size_t* bytes) {
+    return guarded([&] { notNull(bytes, "bytes") = notNull(buffer, "buffer").state.buffer->size(); });
+}
+
+PconvStatus pconvGetBufferPointer(PconvBuffer buffer, void** pointer) {
+    return guarded(
+        [&] { notNull(pointer, "pointer") = notNull(buffer, "buffer").state.buffer->hostPointer(); });
+}

@@ -1,0 +1,179 @@
+#include "core/registry.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <map>
+#include <mutex>
+
+#include "platform/dynamic_library.h"
+
+#if defined(PCONV_BUILTIN_BACKENDS)
+#include "builtin_backends.h"
+#endif
+
+namespace pconv {
+
+namespace {
+
+using ModuleFunction = const BackendModule* (*)();
+
+ModuleFunction findModule(const std::string& name, std::string& reason) {
+#if defined(PCONV_BUILTIN_BACKENDS)
+    for (const auto& [builtin, function] : kBuiltinBackends)
+        if (name == builtin) return function;
+    reason = "not built into this library";
+    return nullptr;
+#else
+    const std::string file = platform::libraryFileName("pconv_" + name);
+    const std::string path = platform::ownFolder() + file;
+    std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+        reason = "there is no module " + file + " beside the library";
+        return nullptr;
+    }
+    platform::DynamicLibrary library;
+    if (!library.open(path, reason)) return nullptr;
+    auto* function = reinterpret_cast<ModuleFunction>(library.symbol(("pconvBackend_" + name).c_str()));
+    if (function == nullptr)
+        reason = file + " is not a module of this library";
+    else
+        library.keepLoaded();
+    return function;
+#endif
+}
+
+BackendEntry probe(const std::string& name) {
+    BackendEntry entry;
+    entry.name = name;
+    const ModuleFunction function = findModule(name, entry.reason);
+    if (function == nullptr) return entry;
+    const BackendModule* module = function();
+    if (std::string(module->version) != kBackendVersion) {
+        entry.reason = "the module is of version '" + std::string(module->version) + "'; expected '" +
+                       std::string(kBackendVersion) + "'";
+        return entry;
+    }
+    try {
+        module->enumerate(entry.devices, entry.reason);
+    } catch (const std::exception& error) {
+        entry.devices.clear();
+        entry.reason = error.what();
+    }
+    entry.module = module;
+    return entry;
+}
+
+int rank(DeviceType type) {
+    switch (type) {
+        case DeviceType::discrete_gpu:
+            return 0;
+        case DeviceType::integrated_gpu:
+            return 1;
+        case DeviceType::cpu:
+            return 2;
+        case DeviceType::other:
+            return 3;
+        case DeviceType::software:
+            return 4;
+    }
+    return 5;
+}
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+bool isNumber(const std::string& text) {
+    return !text.empty() && text.size() < 10 &&
+           std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+std::string whatThereIs() {
+    std::string text;
+    for (const DeviceEntry& device : listDevices())
+        text += (text.empty() ? "'" : ", '") + device.info().name + "' (" + device.backend->name + ")";
+    return text.empty() ? "no devices" : text;
+}
+
+DeviceEntry findInBackend(const std::string& name, const std::string& number, const std::string& selector) {
+    const BackendEntry& backend = probeBackend(name);
+    const size_t index = number.empty() ? 0 : std::stoul(number);
+    if (backend.devices.empty()) fail(PCONV_ERROR_NO_DEVICE, "no " + name + " device: " + backend.reason);
+    if (index >= backend.devices.size())
+        fail(PCONV_ERROR_NO_DEVICE,
+             "no device '" + selector + "'; " + name + " has " + std::to_string(backend.devices.size()));
+    return {&backend, static_cast<int>(index)};
+}
+
+}  // namespace
+
+const std::vector<std::string>& backendNames() {
+    static const std::vector<std::string> names{"cuda", "vulkan", "cpu"};
+    return names;
+}
+
+const BackendEntry& probeBackend(const std::string& name) {
+    static std::mutex mutex;
+    static std::map<std::string, BackendEntry> entries;
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = entries.find(name);
+    return found != entries.end() ? found->second : entries.emplace(name, probe(name)).first->second;
+}
+
+std::vector<DeviceEntry> listDevices() {
+    std::vector<DeviceEntry> devices;
+    for (const std::string& name : backendNames()) {
+        const BackendEntry& backend = probeBackend(name);
+        for (size_t i = 0; i < backend.devices.size(); ++i)
+            devices.push_back({&backend, static_cast<int>(i)});
+    }
+    std::stable_sort(devices.begin(), devices.end(), [](const DeviceEntry& a, const DeviceEntry& b) {
+        return rank(a.info().type) < rank(b.info().type);
+    });
+    return devices;
+}
+
+DeviceEntry findDevice(const std::string& selector) {
+    const std::string wanted = lower(selector);
+    const size_t colon = wanted.find(':');
+    const std::string backend = wanted.substr(0, colon);
+    const std::string number = colon == std::string::npos ? "" : wanted.substr(colon + 1);
+    const auto& names = backendNames();
+    if (std::find(names.begin(), names.end(), backend) != names.end() &&
+        (colon == std::string::npos || isNumber(number)))
+        return findInBackend(backend, number, selector);
+    const std::vector<DeviceEntry> devices = listDevices();
+    if (wanted.empty()) {
+        if (devices.empty()) fail(PCONV_ERROR_NO_DEVICE, "no device is present");
+        return devices.front();
+    }
+    if (isNumber(wanted)) {
+        const size_t index = std::stoul(wanted);
+        if (index < devices.size()) return devices[index];
+    } else {
+        for (const DeviceEntry& device : devices)
+            if (lower(device.info().name).find(wanted) != std::string::npos) return device;
+    }
+    fail(PCONV_ERROR_NO_DEVICE, "no device '" + selector + "'; there is " + whatThereIs());
+}
+
+PconvDeviceType publicType(DeviceType type) {
+    switch (type) {
+        case DeviceType::cpu:
+            return PCONV_DEVICE_TYPE_CPU;
+        case DeviceType::discrete_gpu:
+            return PCONV_DEVICE_TYPE_DISCRETE_GPU;
+        case DeviceType::integrated_gpu:
+            return PCONV_DEVICE_TYPE_INTEGRATED_GPU;
+        case DeviceType::software:
+            return PCONV_DEVICE_TYPE_SOFTWARE;
+        case DeviceType::other:
+            break;
+    }
+    return PCONV_DEVICE_TYPE_OTHER;
+}
+
+}  // namespace pconv
