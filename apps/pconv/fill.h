@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "image.h"
+#include "image/image.h"
 #include "pconv/inpaint.h"
 #include "pconv/pconv.hpp"
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "image.h"
+#include "image/image.h"
 
 namespace pconv::app {
 

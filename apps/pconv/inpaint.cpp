@@ -12,7 +12,7 @@
 #include "files/file_error.h"
 #include "fill.h"
 #include "hole.h"
-#include "image_io.h"
+#include "image/io.h"
 #include "platform.h"
 #include "progress_bar.h"
 

@@ -6,8 +6,8 @@
 #include <random>
 
 #include "command.h"
-#include "image_io.h"
-#include "png_chunks.h"
+#include "image/io.h"
+#include "image/png_chunks.h"
 #include "support/png_forms.h"
 
 namespace pconv::test {

@@ -1,4 +1,4 @@
-#include "image_io.h"
+#include "image/io.h"
 
 #include <cstdio>
 
@@ -16,7 +16,7 @@
 #include <string>
 
 #include "files/file_error.h"
-#include "png_chunks.h"
+#include "image/png_chunks.h"
 #include "support/png_forms.h"
 
 namespace pconv::app {

@@ -1,4 +1,4 @@
-#include "seed_tables.h"
+#include "bench/seed_tables.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bench_timing.h"
+#include "bench/timing.h"
 #include "pconv/pconv.hpp"
 
 namespace pconv::app {

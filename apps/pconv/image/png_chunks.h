@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "image.h"
+#include "image/image.h"
 
 namespace pconv::app {
 

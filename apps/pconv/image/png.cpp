@@ -8,8 +8,8 @@
 
 #include "files/file_error.h"
 #include "files/safetensors.h"
-#include "image_io.h"
-#include "png_chunks.h"
+#include "image/io.h"
+#include "image/png_chunks.h"
 
 namespace pconv::app {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "bench_layer.h"
+#include "bench/layer.h"
 
 namespace pconv::app {
 

@@ -3,8 +3,8 @@
 #include <memory>
 #include <optional>
 
-#include "bench_device.h"
-#include "seed_tables.h"
+#include "bench/device.h"
+#include "bench/seed_tables.h"
 
 namespace pconv::app {
 

@@ -1,4 +1,4 @@
-#include "bench_layer.h"
+#include "bench/layer.h"
 
 namespace pconv::app {
 namespace {

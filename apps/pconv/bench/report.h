@@ -3,9 +3,9 @@
 #include <functional>
 #include <optional>
 
-#include "bench_holes.h"
-#include "bench_layer.h"
-#include "bench_limits.h"
+#include "bench/holes.h"
+#include "bench/layer.h"
+#include "bench/limits.h"
 
 namespace pconv::app {
 

@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "bench_layer.h"
+#include "bench/layer.h"
 
 namespace pconv::app {
 

@@ -1,6 +1,6 @@
 #include <nlohmann/json.hpp>
 
-#include "bench_report.h"
+#include "bench/report.h"
 #include "command.h"
 
 namespace pconv::app {

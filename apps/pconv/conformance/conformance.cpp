@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "command.h"
-#include "conformance_report.h"
+#include "conformance/report.h"
 #include "files/atomic_file.h"
 #include "files/file_error.h"
 #include "platform.h"

@@ -1,4 +1,4 @@
-#include "image_io.h"
+#include "image/io.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,4 +1,4 @@
-#include "hole_patterns.h"
+#include "bench/hole_patterns.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "png_chunks.h"
+#include "image/png_chunks.h"
 
 #include <zlib.h>
 

@@ -12,8 +12,8 @@
 #include <string_view>
 
 #include "files/file_error.h"
-#include "image_io.h"
-#include "png_chunks.h"
+#include "image/io.h"
+#include "image/png_chunks.h"
 
 namespace pconv::app {
 namespace {

@@ -1,6 +1,6 @@
-#include "bench_holes.h"
+#include "bench/holes.h"
 
-#include "hole_patterns.h"
+#include "bench/hole_patterns.h"
 
 namespace pconv::app {
 namespace {

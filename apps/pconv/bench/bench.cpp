@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "bench_network.h"
-#include "bench_report.h"
+#include "bench/network.h"
+#include "bench/report.h"
 #include "command.h"
 #include "files/atomic_file.h"
 #include "files/file_error.h"
