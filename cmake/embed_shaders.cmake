@@ -19,7 +19,7 @@ foreach(line IN LISTS TABLE)
   string(APPEND arrays "constexpr uint32_t k_${name}[] = {\n${words}};\n")
   string(APPEND rows "        {\"${name}\", k_${name}, sizeof k_${name}, ${bindings}, ${params}},\n")
 endforeach()
-file(WRITE ${OUTPUT} "#include \"vulkan_pipelines.h\"
+file(WRITE ${OUTPUT} "#include \"vulkan/device/pipelines.h\"
 
 namespace pconv::vulkan {
 

@@ -33,7 +33,7 @@ rm -f "$folder"/*.log
 find "$root/backends/cuda/kernels" -name '*.cu' -print0 |
     xargs -0 -P "$(getconf _NPROCESSORS_ONLN)" -I FILE sh -c '
         name=$(basename "$2" .cu)
-        "$0" -std=c++17 -O3 -c "$2" -o "$1/$name.o" -I"$3/src" -I"$3/include" -I"$3/backends/cuda" \
+        "$0" -std=c++17 -O3 -c "$2" -o "$1/$name.o" -I"$3/src" -I"$3/include" -I"$3/backends" \
             -DPCONV_BUILD_VERSION=\"report\" -gencode arch=compute_86,code=sm_86 -gencode arch=compute_90,code=sm_90 \
             -Xptxas -v,-warn-spills -Werror all-warnings -Xcompiler -Wall,-Wextra >"$1/$name.log" 2>&1 ||
             { cat "$1/$name.log" >&2; exit 255; }' "$nvcc" "$folder" FILE "$root"

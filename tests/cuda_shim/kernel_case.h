@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 
 namespace pconv::cuda {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "cuda/kernels/kernels.h"
 #include "cuda_shim.h"
-#include "kernels/cuda_kernels.h"
 
 namespace pconv::cuda {
 namespace {

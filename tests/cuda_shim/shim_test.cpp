@@ -5,8 +5,8 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/launch.cuh"
-#include "kernels/ptx.cuh"
+#include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/ptx.cuh"
 
 namespace pconv::cuda {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <random>
 
+#include "cuda/kernels/upsample.h"
 #include "cuda_shim.h"
-#include "kernels/upsample.h"
 
 namespace pconv::cuda {
 namespace {

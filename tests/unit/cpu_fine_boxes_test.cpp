@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cpu/onednn_plan.h"
 #include "conformance/builder.h"
 #include "conformance/verify.h"
+#include "cpu/onednn/plan.h"
 
 namespace pconv::test {
 namespace {

@@ -8,8 +8,8 @@
 #include <iterator>
 #include <string>
 
-#include "cudnn_plan.h"
-#include "cudnn_plan_cache.h"
+#include "cuda/cudnn/plan.h"
+#include "cuda/cudnn/plan_cache.h"
 #include "error.h"
 
 namespace pconv::cuda {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "support/environment.h"
-#include "vulkan_device.h"
+#include "vulkan/device/device.h"
 
 namespace pconv::vulkan {
 

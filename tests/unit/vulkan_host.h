@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "pconv/pconv.h"
-#include "vulkan_context.h"
+#include "vulkan/device/context.h"
 
 namespace pconv::test {
 

@@ -1,7 +1,7 @@
 // How convolutions are cut: every output exactly once, every binding within the device's range; and that cut
 // runs give bit for bit what whole ones do.
-#include "vulkan_plan.h"
 #include <algorithm>
+#include "vulkan/plan.h"
 
 #include "vulkan_fixture.h"
 

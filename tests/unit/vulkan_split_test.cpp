@@ -1,8 +1,8 @@
 // Work cut into pieces: everything once, within the limits, and gradients that do not depend on the cuts.
 #include <cmath>
 
+#include "vulkan/partial_conv.h"
 #include "vulkan_fixture.h"
-#include "vulkan_partial_conv.h"
 
 namespace pconv::vulkan {
 

@@ -5,7 +5,7 @@
 // the stride meet the same taps, and within a class the product has the form of a convolution of stride 1.
 #pragma once
 
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 #include "launch.cuh"
 
 namespace pconv::cuda {

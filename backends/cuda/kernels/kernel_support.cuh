@@ -1,7 +1,7 @@
 // What kernels share: views, masks and epilogues as they read them, and dispatch by data type.
 #pragma once
 
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 #include "elementwise.h"
 #include "launch.cuh"
 #include "ptx.cuh"

@@ -1,6 +1,6 @@
 // The mask side: planes packed and summed over channels in one pass, windows summed and tiles classified in
 // another.
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 #include "elementwise.h"
 #include "launch.cuh"
 #include "ptx.cuh"

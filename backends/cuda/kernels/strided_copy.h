@@ -1,7 +1,7 @@
 // Copies between any strides and types, and the passes around cuDNN's convolutions that no other row needs.
 #pragma once
 
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 
 namespace pconv::cuda {
 

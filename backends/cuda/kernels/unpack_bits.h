@@ -1,7 +1,7 @@
 // A mask's planes of bits as bytes.
 #pragma once
 
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 
 namespace pconv::cuda {
 

@@ -1,7 +1,7 @@
 // Nearest upsampling.
 #pragma once
 
-#include "cuda_kernels.h"
+#include "cuda/kernels/kernels.h"
 
 namespace pconv::cuda {
 

@@ -1,2 +1,0 @@
-#define PCONV_PASSES passesAvx512
-#include "cpu_pass_kernels.h"

@@ -1,2 +1,0 @@
-#define PCONV_PASSES passesBaseline
-#include "cpu_pass_kernels.h"

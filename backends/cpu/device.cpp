@@ -1,0 +1,93 @@
+#include "cpu/device.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <thread>
+
+#include "cpu/masked_norm.h"
+#include "platform/cpu_info.h"
+
+namespace pconv::cpu {
+
+namespace {
+constexpr size_t kAlignment = 64;
+constexpr long kMostThreads = 1024;  // where more cannot be started, OpenMP ends the process
+}  // namespace
+
+CpuBuffer::CpuBuffer(Host& host, size_t bytes) : Buffer(bytes), host_(&host) {
+    host.allocated(bytes);
+    data_ = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);
+    if (data_ == nullptr) {
+        host.released(bytes);
+        fail(PCONV_ERROR_OUT_OF_MEMORY, "no host memory for a buffer of " + std::to_string(bytes) + " bytes");
+    }
+}
+
+CpuBuffer::~CpuBuffer() {
+    if (host_ == nullptr) return;
+    ::operator delete (data_, std::align_val_t{kAlignment});
+    host_->released(size());
+}
+
+DeviceInfo describeCpu() {
+    DeviceInfo info;
+    info.name = platform::cpuName();
+    info.type = DeviceType::cpu;
+    info.memory_bytes = platform::memoryBytes();
+    info.features = platform::cpuFeatures();
+    info.driver = "host";
+    return info;
+}
+
+CpuDevice::CpuDevice(Host& host) : host_(host), threads_(host.threads()), info_(describeCpu()) {
+    if (threads_ <= 0) {
+        const char* omp = std::getenv("OMP_NUM_THREADS");
+        threads_ = omp != nullptr
+                       ? static_cast<int>(std::clamp<long>(std::strtol(omp, nullptr, 10), 0, kMostThreads))
+                       : 0;
+    }
+    if (threads_ <= 0) threads_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+#if defined(PCONV_HAVE_ONEDNN)
+    implementations_.push_back(&cpuOnednn());
+#endif
+    implementations_.push_back(&cpuReference());
+}
+
+std::shared_ptr<Buffer> CpuDevice::allocate(size_t bytes) {
+    return std::make_shared<CpuBuffer>(host_, bytes);
+}
+
+std::shared_ptr<Buffer> CpuDevice::importHost(void* memory, size_t bytes) {
+    return std::make_shared<CpuBuffer>(memory, bytes);
+}
+
+void CpuDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {
+    std::memcpy(static_cast<char*>(buffer.hostPointer()) + offset, source, bytes);
+}
+
+void CpuDevice::read(Buffer& buffer, size_t offset, void* destination, size_t bytes) {
+    std::memcpy(destination, static_cast<char*>(buffer.hostPointer()) + offset, bytes);
+}
+
+std::unique_ptr<MaskedBatchNorm> CpuDevice::makeMaskedBatchNorm(const MaskedNormDesc& desc) {
+    return cpu::makeMaskedBatchNorm(desc, threads_);
+}
+
+std::unique_ptr<MaskedSpatialMean> CpuDevice::makeMaskedSpatialMean(const MaskedNormDesc& desc) {
+    return cpu::makeMaskedSpatialMean(desc, threads_);
+}
+
+PlaneIndex planeOfChannel(const MaskForm& form, bool multi_channel, int64_t channel) {
+    if (!multi_channel) return {0, 0};
+    for (size_t i = 0; i < form.segments.size(); ++i) {
+        const auto& segment = form.segments[i];
+        const int64_t channels = segment.planes * segment.multiplicity;
+        if (channel < channels) return {i, channel / segment.multiplicity};
+        channel -= channels;
+    }
+    fail(PCONV_ERROR_INTERNAL, "a channel lies beyond the mask's segments");
+}
+
+}  // namespace pconv::cpu

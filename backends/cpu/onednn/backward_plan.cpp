@@ -1,0 +1,278 @@
+#include "cpu/onednn/backward_plan.h"
+
+#include <algorithm>
+
+#include "cpu/passes/passes.h"
+
+namespace pconv::cpu {
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr int64_t kBiasPartsForThread = 4;
+// Below this a cut would save memory that nobody misses.
+constexpr size_t kLeastToCut = size_t{1} << 18;
+constexpr int64_t kMostParts = 32;
+// Each part adds a gradient of all weights to the sum, which takes this many pixels' time of its convolution
+// a few times over; fewer where there is no other way.
+constexpr int64_t kFewPixels = 256;
+constexpr int64_t kLeastPixels = 64;
+// How many times smaller a plan that misses the limit as well must be.
+constexpr size_t kWorthMissing = 2;
+
+struct Cut {
+    int64_t images;
+    int64_t outputs;  // of the cut dimension
+};
+
+int64_t ceilDivide(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+int64_t weightCount(const PartialConvDesc& desc) {
+    return desc.out_channels * (desc.in_channels / desc.groups) * volume(desc.window.kernel);
+}
+
+// The longer of depth and height; the width only where there is neither.
+size_t dimensionToCut(const std::array<Span, 3>& live) {
+    if (live[0].output_size == 1 && live[1].output_size == 1) return 2;
+    return live[0].output_size > live[1].output_size ? 0 : 1;
+}
+
+class Planner {
+  public:
+    Planner(const dnnl::engine& engine, const PartialConvDesc& desc, const std::array<Span, 3>& live,
+            int threads)
+        : engine_(engine), desc_(desc), live_(live), threads_(threads), cut_(dimensionToCut(live)) {}
+
+    BackwardPlan plan() {
+        BackwardPlan whole = uncut();
+        if (whole.bytes() <= std::max(limit(), kLeastToCut)) return whole;
+        if (auto found = cutTo(whole, limit(), kFewPixels)) return *found;
+        // Where weights are large, no cut makes up for having them packed as well as their gradient.
+        const size_t more = limit() + whole.sizes.packed_weights * static_cast<size_t>(whole.separate_groups);
+        if (whole.bytes() <= more) return whole;
+        if (auto found = cutTo(whole, more, kLeastPixels)) return *found;
+        return smallest_ && smallest_->bytes() <= whole.bytes() / kWorthMissing ? *smallest_ : whole;
+    }
+
+  private:
+    // The gradients themselves and one tensor of the output's size.
+    size_t limit() const {
+        const int64_t elements = desc_.batch * (desc_.in_channels * volume(desc_.window.input) +
+                                                desc_.out_channels * volume(desc_.window.output)) +
+                                 weightCount(desc_) + (desc_.has_bias ? desc_.out_channels : 0);
+        return static_cast<size_t>(elements) * sizeOf(desc_.data_type);
+    }
+
+    // `like`: whose layouts the gradient of the input has, if any.
+    std::optional<BackwardForm> formOf(const Box& box, int64_t separate_groups,
+                                       const BackwardForm* like = nullptr) const {
+        const PlainConv conv = plainConvOf(desc_, separate_groups, box);
+        auto data = like == nullptr ? chooseBackwardData(engine_, conv)
+                                    : chooseBackwardData(engine_, conv, like->data.input, like->data.output);
+        if (!data) return std::nullopt;
+        auto weights = chooseBackwardWeights(engine_, conv, data->output);
+        if (!weights) return std::nullopt;
+        return BackwardForm{box, *data, *weights};
+    }
+
+    static bool isSpecialized(const BackwardForm& form) {
+        return form.data.specialized && form.weights.specialized;
+    }
+
+    BackwardPlan uncut() const {
+        BackwardPlan plan;
+        plan.cut = cut_;
+        const Box box{0, desc_.batch, live_};
+        auto form = formOf(box, 1);
+        if (desc_.groups > 1 && !(form && isSpecialized(*form))) {
+            auto single = formOf(box, desc_.groups);
+            if (single && (!form || isSpecialized(*single))) {
+                form = std::move(single);
+                plan.separate_groups = desc_.groups;
+            }
+        }
+        if (!form) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no gradients of this shape");
+        plan.forms.push_back(*form);
+        plan.parts.push_back({box, 0, 0});
+        measure(plan);
+        return plan;
+    }
+
+    // The fewest parts that keep to so many bytes.
+    std::optional<BackwardPlan> cutTo(const BackwardPlan& whole, size_t bytes, int64_t least_pixels) {
+        const BackwardSizes& sizes = whole.sizes;
+        const size_t tensors = sizes.input + sizes.output;
+        // The scratchpad may become smaller, or not.
+        const size_t others = whole.bytes() - tensors - alignedSize(sizes.scratchpad);
+        if (others >= bytes) return std::nullopt;
+        const int64_t pixels = desc_.batch * whole.forms[0].box.outputPixels();
+        const int64_t most = std::min(kMostParts, pixels / least_pixels);
+        auto wanted = static_cast<int64_t>(tensors / (bytes - others)) + 1;
+        for (wanted = std::max<int64_t>(wanted, 2); wanted <= most; wanted += ceilDivide(wanted, 4)) {
+            const Cut cut =
+                wanted <= desc_.batch
+                    ? Cut{ceilDivide(desc_.batch, wanted), live_[cut_].output_size}
+                    : Cut{1, ceilDivide(live_[cut_].output_size, ceilDivide(wanted, desc_.batch))};
+            auto plan = inParts(whole, cut);
+            if (!plan) continue;
+            if (plan->bytes() <= bytes) return plan;
+            if (!smallest_ || plan->bytes() < smallest_->bytes()) smallest_ = std::move(plan);
+        }
+        return std::nullopt;
+    }
+
+    // Null where the parts' kernels are slower than the whole's, or do not fit together.
+    std::optional<BackwardPlan> inParts(const BackwardPlan& whole, const Cut& cut) const {
+        BackwardPlan plan;
+        plan.separate_groups = whole.separate_groups;
+        plan.cut = cut_;
+        const std::vector<BackwardPart> ranges = rangesOf(cut.outputs);
+        for (int64_t n = 0; n < desc_.batch; n += cut.images)
+            for (BackwardPart part : ranges) {
+                part.box.batch_begin = n;
+                part.box.batch_size = std::min(cut.images, desc_.batch - n);
+                const auto same = std::find_if(plan.forms.begin(), plan.forms.end(),
+                                               [&](const auto& form) { return form.box.sameForm(part.box); });
+                part.form = static_cast<size_t>(same - plan.forms.begin());
+                if (same == plan.forms.end()) {
+                    const BackwardForm* first = plan.forms.empty() ? nullptr : &plan.forms[0];
+                    auto form = formOf(part.box, plan.separate_groups);
+                    if (form && first != nullptr && !goTogether(*form, *first))
+                        form = formOf(part.box, plan.separate_groups, first);
+                    if (!form || (first != nullptr && !goTogether(*form, *first)) ||
+                        !isAsGood(form->data, whole.forms[0].data) ||
+                        !isAsGood(form->weights, whole.forms[0].weights))
+                        return std::nullopt;
+                    plan.forms.push_back(*form);
+                }
+                plan.parts.push_back(part);
+            }
+        measure(plan);
+        return plan;
+    }
+
+    template <typename Choice>
+    static bool isAsGood(const Choice& part, const Choice& whole) {
+        const auto loops = [](const Choice& choice) {
+            return std::string(choice.desc.impl_info_str()).find("ref") != std::string::npos;
+        };
+        return part.specialized >= whole.specialized && loops(part) <= loops(whole);
+    }
+
+    // With the same packed weights and the same layout of what is shared.
+    static bool goTogether(const BackwardForm& a, const BackwardForm& b) {
+        return a.data.input == b.data.input && a.data.desc.weights_desc() == b.data.desc.weights_desc();
+    }
+
+    // One image's parts.
+    std::vector<BackwardPart> rangesOf(int64_t outputs) const {
+        std::vector<BackwardPart> parts;
+        const Span& all = live_[cut_];
+        const int64_t end = all.output_begin + all.output_size;
+        for (int64_t at = all.output_begin; at < end; at += outputs) {
+            BackwardPart part{{0, 1, live_}, 0, 0};
+            if (outputs < all.output_size)
+                part.box.spans[cut_] = spanOf(desc_.window, cut_, at, std::min(outputs, end - at));
+            parts.push_back(part);
+        }
+        for (size_t i = 0; i + 1 < parts.size(); ++i) {
+            Span& span = parts[i].box.spans[cut_];
+            const int64_t next = parts[i + 1].box.spans[cut_].input_begin;
+            // Inputs that the stride skips between the two.
+            span.input_size = std::max(span.input_size, next - span.input_begin);
+            parts[i].shared = span.input_begin + span.input_size - next;
+        }
+        return parts;
+    }
+
+    void measure(BackwardPlan& plan) const {
+        BackwardSizes& sizes = plan.sizes;
+        const int64_t in = desc_.in_channels / plan.separate_groups;
+        const int64_t out = desc_.out_channels / plan.separate_groups;
+        const auto bytes = [](int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); };
+        const auto scratch = [&](ScratchLayout layout, int64_t channels, int64_t pixels) {
+            return bytes(scratchSize(layout, channels, pixels)) + kReadSlack;
+        };
+        sizes.input = static_cast<size_t>(biasParts(desc_, threads_) * desc_.out_channels) * sizeof(double);
+        for (const BackwardForm& form : plan.forms) {
+            const int64_t inputs = form.box.batch_size * form.box.inputPixels();
+            const int64_t outputs = form.box.batch_size * form.box.outputPixels();
+            const auto& data = form.data.desc;
+            const auto& weights = form.weights.desc;
+            sizes.input = std::max({sizes.input, scratch(form.data.input, in, inputs),
+                                    scratch(form.weights.input, in, inputs), data.diff_src_desc().get_size(),
+                                    weights.src_desc().get_size()});
+            sizes.output = std::max({sizes.output, scratch(form.data.output, out, outputs),
+                                     scratch(form.weights.output, out, outputs),
+                                     data.diff_dst_desc().get_size(), weights.diff_dst_desc().get_size()});
+            sizes.grad_weights = std::max(sizes.grad_weights, weights.diff_weights_desc().get_size());
+            sizes.scratchpad = std::max(
+                {sizes.scratchpad, data.scratchpad_desc().get_size(), weights.scratchpad_desc().get_size()});
+        }
+        for (const BackwardPart& part : plan.parts) {
+            const auto& spans = part.box.spans;
+            const int64_t pixels = part.box.inputPixels() / spans[plan.cut].input_size * part.shared;
+            sizes.shared = std::max(sizes.shared, bytes(scratchSize(plan.forms[0].data.input, in, pixels)));
+        }
+        if (makesFactors(desc_))
+            sizes.factors = bytes(desc_.batch * desc_.maskGroups() * volume(desc_.window.output));
+        if (desc_.data_type != DataType::f32)
+            sizes.plain_grad_weights = bytes(weightCount(desc_) / plan.separate_groups);
+        sizes.packed_weights = plan.forms[0].data.desc.weights_desc().get_size();
+    }
+
+    const dnnl::engine& engine_;
+    const PartialConvDesc& desc_;
+    const std::array<Span, 3>& live_;
+    int threads_;
+    size_t cut_;
+    std::optional<BackwardPlan> smallest_;  // of those that missed what they were made for
+};
+
+}  // namespace
+
+size_t alignedSize(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+size_t BackwardPlan::bytes() const {
+    size_t total = alignedSize(sizes.packed_weights) * static_cast<size_t>(separate_groups);
+    for (const size_t size : {sizes.input, sizes.output, sizes.shared, sizes.factors, sizes.grad_weights,
+                              sizes.plain_grad_weights, sizes.scratchpad})
+        total += alignedSize(size);
+    return total;
+}
+
+int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels) {
+    const int64_t block = blockOf(layout, channels);
+    return ceilDivide(channels, block) * block * pixels;
+}
+
+PlainConv plainConvOf(const PartialConvDesc& desc, int64_t separate_groups, const Box& box) {
+    return {box.batch_size,
+            desc.in_channels / separate_groups,
+            desc.out_channels / separate_groups,
+            desc.groups / separate_groups,
+            box.spans,
+            desc.window};
+}
+
+int64_t biasParts(const PartialConvDesc& desc, int threads) {
+    if (!desc.has_bias) return 0;
+    return std::min(kBiasPartsForThread * threads,
+                    desc.batch * desc.window.output[0] * desc.window.output[1]);
+}
+
+bool makesFactors(const PartialConvDesc& desc) {
+    return desc.mask_type == MaskType::fractional && desc.has_bias &&
+           desc.normalization == Normalization::window_ratio;
+}
+
+BackwardPlan planBackward(const dnnl::engine& engine, const PartialConvDesc& desc,
+                          const std::array<Span, 3>& live, int threads) {
+    return Planner(engine, desc, live, threads).plan();
+}
+
+}  // namespace pconv::cpu

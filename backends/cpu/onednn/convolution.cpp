@@ -1,0 +1,158 @@
+#include "cpu/onednn/convolution.h"
+
+namespace pconv::cpu {
+
+namespace {
+
+using dnnl::memory;
+using Dims = memory::dims;
+using Tag = memory::format_tag;
+
+Tag tagOf(ScratchLayout layout, bool three_dimensional) {
+    switch (layout) {
+        case ScratchLayout::channels_last:
+            return three_dimensional ? Tag::ndhwc : Tag::nhwc;
+        case ScratchLayout::blocked16:
+            return three_dimensional ? Tag::nCdhw16c : Tag::nChw16c;
+        case ScratchLayout::blocked8:
+            return three_dimensional ? Tag::nCdhw8c : Tag::nChw8c;
+        default:
+            return three_dimensional ? Tag::ncdhw : Tag::nchw;
+    }
+}
+
+memory::desc dense(const Dims& dims, Tag tag) {
+    return {dims, memory::data_type::f32, tag};
+}
+
+// Spatial sizes, of which oneDNN sees two or three.
+template <typename F>
+Dims spatial(bool three_dimensional, const F& of) {
+    Dims dims;
+    for (size_t d = three_dimensional ? 0 : 1; d < 3; ++d) dims.push_back(of(d));
+    return dims;
+}
+
+Dims joined(Dims first, const Dims& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+}
+
+std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::engine& engine,
+                                                                  const PlainConv& conv, bool winograd,
+                                                                  const memory::desc& input,
+                                                                  const memory::desc& output) {
+    const ConvTerms terms(conv);
+    const memory::desc weights = anyDesc(conv.weightDims());
+    const auto kind = dnnl::prop_kind::forward_inference;
+    const auto algorithm =
+        winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    try {
+#if DNNL_VERSION_MAJOR >= 3
+        dnnl::convolution_forward::primitive_desc desc(engine, kind, algorithm, input, weights, output,
+                                                       terms.strides, terms.dilates, terms.begin, terms.end,
+                                                       attributes, true);
+#else
+        const dnnl::convolution_forward::desc operation(kind, algorithm, input, weights, output,
+                                                        terms.strides, terms.dilates, terms.begin, terms.end);
+        dnnl::convolution_forward::primitive_desc desc(operation, attributes, engine, true);
+#endif
+        if (desc.get(true) != nullptr) return desc;
+    } catch (const dnnl::error& error) {
+        if (error.status == dnnl_out_of_memory) throw;
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+memory::desc scratchDesc(const Dims& dims, ScratchLayout layout) {
+    return dense(dims, tagOf(layout, dims.size() == 5));
+}
+
+memory::desc anyDesc(const Dims& dims) {
+    return dense(dims, Tag::any);
+}
+
+bool isSpecialized(const std::string& implementation) {
+    return implementation.find("ref") == std::string::npos &&
+           implementation.find("gemm") == std::string::npos;
+}
+
+std::optional<ScratchLayout> layoutOf(const memory::desc& desc, const Dims& dims) {
+    for (const ScratchLayout layout : kLayouts)
+        if (desc == scratchDesc(dims, layout)) return layout;
+    return std::nullopt;
+}
+
+ConvTerms::ConvTerms(const PlainConv& conv) {
+    const bool three = conv.threeDimensional();
+    strides = spatial(three, [&](size_t d) { return conv.window.stride[d]; });
+    dilates = spatial(three, [&](size_t d) { return conv.window.dilation[d] - 1; });
+    begin = spatial(three, [&](size_t d) { return conv.spans[d].padding_begin; });
+    end = spatial(three, [&](size_t d) { return conv.spans[d].padding_end; });
+}
+
+int64_t blockOf(ScratchLayout layout, int64_t channels) {
+    switch (layout) {
+        case ScratchLayout::channels_last:
+            return channels;
+        case ScratchLayout::blocked16:
+            return 16;
+        case ScratchLayout::blocked8:
+            return 8;
+        default:
+            return 1;
+    }
+}
+
+Dims PlainConv::inputDims() const {
+    return joined({batch, in_channels},
+                  spatial(threeDimensional(), [&](size_t d) { return spans[d].input_size; }));
+}
+
+Dims PlainConv::outputDims() const {
+    return joined({batch, out_channels},
+                  spatial(threeDimensional(), [&](size_t d) { return spans[d].output_size; }));
+}
+
+Dims PlainConv::weightDims() const {
+    Dims first{out_channels / groups, in_channels / groups};
+    if (groups > 1) first.insert(first.begin(), groups);
+    return joined(first, spatial(threeDimensional(), [&](size_t d) { return window.kernel[d]; }));
+}
+
+memory::desc PlainConv::userWeights() const {
+    const bool three = threeDimensional();
+    if (groups > 1) return dense(weightDims(), three ? Tag::goidhw : Tag::goihw);
+    return dense(weightDims(), three ? Tag::oidhw : Tag::oihw);
+}
+
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,
+                                         ScratchLayout input, ScratchLayout output) {
+    auto desc = describe(engine, conv, winograd, scratchDesc(conv.inputDims(), input),
+                         scratchDesc(conv.outputDims(), output));
+    if (!desc) return std::nullopt;
+    const bool specialized = isSpecialized(desc->impl_info_str());
+    return Primitive{*desc, input, output, specialized, winograd};
+}
+
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd) {
+    auto desc = describe(engine, conv, winograd, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
+    if (desc) {
+        const auto input = layoutOf(desc->src_desc(), conv.inputDims());
+        const auto output = layoutOf(desc->dst_desc(), conv.outputDims());
+        if (input && output)
+            return Primitive{*desc, *input, *output, isSpecialized(desc->impl_info_str()), winograd};
+    }
+    std::optional<Primitive> found;
+    for (const ScratchLayout layout : kLayouts) {
+        auto next = choosePrimitive(engine, conv, winograd, layout, layout);
+        if (next && (!found || (next->specialized && !found->specialized))) found = next;
+    }
+    return found;
+}
+
+}  // namespace pconv::cpu

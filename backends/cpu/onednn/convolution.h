@@ -1,0 +1,75 @@
+// oneDNN's plain convolution of one box, in whichever scratch layout suits it, for oneDNN 2 and 3.
+#pragma once
+
+#include <omp.h>
+
+#include <dnnl.hpp>
+#include <optional>
+#include <string>
+
+#include "cpu/onednn/plan.h"
+
+namespace pconv::cpu {
+
+// How many threads oneDNN makes primitives for, and runs them with, on this thread.
+class OneDnnThreads {
+  public:
+    explicit OneDnnThreads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+    OneDnnThreads(const OneDnnThreads&) = delete;
+    OneDnnThreads& operator=(const OneDnnThreads&) = delete;
+    ~OneDnnThreads() { omp_set_num_threads(before_); }
+
+  private:
+    int before_;
+};
+
+enum class ScratchLayout { channels_last, blocked16, blocked8, planar };
+
+// Channels that lie together at a pixel.
+int64_t blockOf(ScratchLayout layout, int64_t channels);
+
+// The convolution of a box without mask and epilogue.
+struct PlainConv {
+    int64_t batch, in_channels, out_channels, groups;
+    std::array<Span, 3> spans;
+    Window window;
+
+    bool threeDimensional() const {
+        return window.input[0] > 1 || window.kernel[0] > 1 || window.output[0] > 1;
+    }
+    dnnl::memory::dims inputDims() const;
+    dnnl::memory::dims outputDims() const;
+    dnnl::memory::dims weightDims() const;
+    dnnl::memory::desc userWeights() const;
+};
+
+// The parts of oneDNN's descriptions of it.
+struct ConvTerms {
+    explicit ConvTerms(const PlainConv& conv);
+    dnnl::memory::dims strides, dilates, begin, end;
+};
+
+inline constexpr ScratchLayout kLayouts[] = {ScratchLayout::channels_last, ScratchLayout::blocked16,
+                                             ScratchLayout::blocked8, ScratchLayout::planar};
+
+dnnl::memory::desc scratchDesc(const dnnl::memory::dims& dims, ScratchLayout layout);
+// In whatever layout oneDNN likes.
+dnnl::memory::desc anyDesc(const dnnl::memory::dims& dims);
+std::optional<ScratchLayout> layoutOf(const dnnl::memory::desc& desc, const dnnl::memory::dims& dims);
+// Whether an implementation is written for the machine's vectors, rather than matrix multiplications or
+// loops.
+bool isSpecialized(const std::string& implementation);
+
+struct Primitive {
+    dnnl::convolution_forward::primitive_desc desc;
+    ScratchLayout input, output;
+    bool specialized;
+    bool winograd;
+};
+
+// The best one; without layouts to keep to, in the layouts oneDNN prefers.
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd);
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,
+                                         ScratchLayout input, ScratchLayout output);
+
+}  // namespace pconv::cpu

@@ -1,0 +1,276 @@
+// cpu:onednn, the fast path. oneDNN convolves in a layout of its own, so the input is copied in any case: the
+// mask goes into that copy, and ratio, bias, updated mask and activation into the copy out. Both stay in
+// cache where each thread does one box of the output at a time. Here the boxes and their primitives are made.
+#include "cpu/onednn/partial_conv.h"
+
+#include <algorithm>
+
+#include "cpu/element.h"
+#include "cpu/passes/half_rows.h"
+#include "cpu/passes/mask_window.h"
+#include "cpu/passes/masked_conv_mask.h"
+#include "cpu/passes/passes.h"
+
+namespace pconv::cpu {
+
+namespace {
+
+constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
+// With fewer, the transforms take more time than they save.
+constexpr int64_t kLeastChannelsForWinograd = 32;
+
+size_t aligned(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+void failFrom(const dnnl::error& error) {
+    fail(error.status == dnnl_out_of_memory ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_INTERNAL,
+         std::string("oneDNN: ") + error.what());
+}
+
+OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
+    : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    plan();
+    if (plan_.any_live || desc.training)
+        staging_ = Staging(device, desc.data_type, std::max(desc.in_channels, desc.out_channels));
+    if (desc.training)
+        backward_ =
+            std::make_unique<OneDnnBackward>(device, desc, plan_.any_live ? &plan_.live : nullptr, staging_);
+    const auto channels = static_cast<size_t>(desc.out_channels);
+    if (desc.has_bias || desc.maskedConvolution()) bias_.resize(channels);
+    if (desc.maskedConvolution() && desc.mask_type == MaskType::none) margin_.resize(channels);
+    if (!plan_.any_live) return;
+    makeWorkers();
+    if (desc.data_type != DataType::f32)
+        wide_weights_ = device.allocate(static_cast<size_t>(weightCount()) * sizeof(float));
+}
+
+PlainConv OneDnnPartialConv::plainConv(const Box& box) const {
+    return {box.batch_size, inChannels(), outChannels(), desc_.groups / separate_groups_,
+            box.spans,      desc_.window};
+}
+
+void OneDnnPartialConv::plan() {
+    Work work{};
+    work.threads = device_.threads();
+    work.weight_bytes = weightCount() * static_cast<int64_t>(sizeof(float));
+    plan_ = makePlan(desc_, work);
+    if (!plan_.any_live) return;
+
+    const Box whole{0, desc_.batch, plan_.live};
+    std::optional<Primitive> chosen;
+    if (desc_.fast_math && std::min(desc_.in_channels, desc_.out_channels) >= kLeastChannelsForWinograd)
+        chosen = choosePrimitive(engine_, plainConv(whole), true);
+    if (chosen) {
+        work.winograd = true;
+        work.weight_bytes *= kWinogradWeightGrowth;
+        plan_ = makePlan(desc_, work);
+    }
+    const OneDnnThreads threads(plan_.together ? work.threads : 1);
+    const auto largest =
+        std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
+            return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
+        });
+    if (!chosen && desc_.input_layout == Layout::channels_last &&
+        desc_.output_layout == Layout::channels_last) {
+        // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
+        chosen = choosePrimitive(engine_, plainConv(*largest), false, ScratchLayout::channels_last,
+                                 ScratchLayout::channels_last);
+        if (chosen && !chosen->specialized) chosen.reset();
+    }
+    if (!chosen) {
+        chosen = choosePrimitive(engine_, plainConv(*largest), false);
+        if (desc_.groups > 1 && !(chosen && chosen->specialized)) {
+            separate_groups_ = desc_.groups;
+            auto single = choosePrimitive(engine_, plainConv(*largest), false);
+            if (single && (!chosen || single->specialized))
+                chosen = single;
+            else
+                separate_groups_ = 1;
+        }
+    }
+    if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+    input_layout_ = chosen->input;
+    output_layout_ = chosen->output;
+    form_of_box_ = formsOf(plan_.boxes, chosen->winograd);
+    const OneDnnThreads one(1);
+    form_of_fine_ = formsOf(plan_.fine, chosen->winograd);
+}
+
+std::vector<size_t> OneDnnPartialConv::formsOf(const std::vector<Box>& boxes, bool winograd_wanted) {
+    std::vector<size_t> indices;
+    const size_t first = forms_.size();
+    for (const Box& box : boxes) {
+        const auto same = std::find_if(forms_.begin() + static_cast<std::ptrdiff_t>(first), forms_.end(),
+                                       [&](const Form& form) { return form.box.sameForm(box); });
+        indices.push_back(static_cast<size_t>(same - forms_.begin()));
+        if (same != forms_.end()) continue;
+        auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
+        if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+        std::optional<Primitive> winograd;
+        if (winograd_wanted)
+            winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
+        const size_t form = forms_.size();
+        if (winograd) addForm(box, *winograd, form + 1);
+        addForm(box, *direct, forms_.size());
+    }
+    return indices;
+}
+
+void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
+    const size_t weights = packingFor(primitive);
+    forms_.push_back({box, primitive, dnnl::convolution_forward(primitive.desc), weights, direct});
+}
+
+size_t OneDnnPartialConv::packingFor(const Primitive& primitive) {
+    const dnnl::memory::desc packed = primitive.desc.weights_desc();
+    for (size_t i = 0; i < packings_.size(); ++i)
+        if (packings_[i].desc == packed) return i;
+    Packing packing;
+    packing.desc = packed;
+    const Box whole{0, desc_.batch, plan_.live};
+    packing.reorder = dnnl::reorder(
+        dnnl::reorder::primitive_desc(engine_, plainConv(whole).userWeights(), engine_, packed));
+    const size_t size = aligned(packed.get_size());
+    packing.buffer = device_.allocate(size * static_cast<size_t>(separate_groups_));
+    for (int64_t g = 0; g < separate_groups_; ++g)
+        packing.weights.emplace_back(
+            packed, engine_,
+            static_cast<char*>(packing.buffer->hostPointer()) + static_cast<size_t>(g) * size);
+    packings_.push_back(packing);
+    return packings_.size() - 1;
+}
+
+ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) const {
+    ScratchSizes sizes{};
+    const auto add = [&](const Primitive& primitive) {
+        sizes.input = std::max(sizes.input, primitive.desc.src_desc().get_size());
+        sizes.output = std::max(sizes.output, primitive.desc.dst_desc().get_size());
+        sizes.scratchpad = std::max(sizes.scratchpad, primitive.desc.scratchpad_desc().get_size());
+    };
+    for (const size_t form : forms) {
+        add(forms_[form].primitive);
+        add(forms_[forms_[form].direct].primitive);
+    }
+    return {aligned(sizes.input), aligned(sizes.output + kReadSlack), aligned(sizes.scratchpad)};
+}
+
+// One plan is in use at a time: both have the same scratch memory.
+void OneDnnPartialConv::makeWorkers() {
+    const auto threads = static_cast<size_t>(device_.threads());
+    const size_t count = plan_.together ? 1 : std::min(plan_.boxes.size(), threads);
+    const size_t fine_count = std::min(plan_.fine.size(), threads);
+    const ScratchSizes sizes = scratchFor(form_of_box_);
+    const ScratchSizes fine_sizes = scratchFor(form_of_fine_);
+    const size_t bytes = std::max(count * sizes.all(), fine_count * fine_sizes.all());
+    scratch_ = device_.allocate(bytes + kAlignment);
+    workers_ = workersWith(sizes, count);
+    fine_workers_ = workersWith(fine_sizes, fine_count);
+    fine_holes_.resize(plan_.fine.size());
+}
+
+std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, size_t count) const {
+    const auto planes = static_cast<size_t>(desc_.in_channels);
+    // A worker's planes serve one thread; a plan done together has one row of them for each.
+    const size_t plane_rows = plan_.together ? static_cast<size_t>(device_.threads()) : 1;
+    std::vector<Worker> workers;
+    auto* at = static_cast<char*>(scratch_->hostPointer());
+    for (size_t i = 0; i < count; ++i) {
+        Worker worker;
+        worker.thread = static_cast<int>(i);
+        worker.stream = dnnl::stream(engine_);
+        worker.input = reinterpret_cast<float*>(at);
+        worker.output = reinterpret_cast<float*>(at + sizes.input);
+        worker.planes.resize(planes * plane_rows);
+        for (const Form& form : forms_) {
+            const auto& desc = form.primitive.desc;
+            Worker::Arguments arguments;
+            arguments.input = dnnl::memory(desc.src_desc(), engine_, worker.input);
+            arguments.output = dnnl::memory(desc.dst_desc(), engine_, worker.output);
+            arguments.all = {{DNNL_ARG_SRC, arguments.input},
+                             {DNNL_ARG_DST, arguments.output},
+                             {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
+                             {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_,
+                                                                at + sizes.input + sizes.output)}};
+            worker.arguments.push_back(std::move(arguments));
+        }
+        workers.push_back(std::move(worker));
+        at += sizes.all();
+    }
+    return workers;
+}
+
+void OneDnnPartialConv::setBias(const TensorRef* bias) {
+    if (bias != nullptr)
+        for (size_t c = 0; c < bias_.size(); ++c)
+            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    for (size_t c = 0; c < margin_.size(); ++c)
+        margin_[c] = static_cast<float>(activate(static_cast<double>(bias_[c]), desc_));
+}
+
+void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
+    setBias(bias);
+    if (!plan_.any_live) return;
+    const OneDnnThreads threads(device_.threads());
+    auto* weights = pointer<float>(weight);
+    if (wide_weights_) {
+        weights = static_cast<float*>(wide_weights_->hostPointer());
+        widenRow(weight.data_type, weights, pointer<uint16_t>(weight), weightCount());
+    }
+    const Box whole{0, desc_.batch, plan_.live};
+    const dnnl::memory::desc user = plainConv(whole).userWeights();
+    try {
+        for (Packing& packing : packings_)
+            for (size_t g = 0; g < packing.weights.size(); ++g) {
+                dnnl::memory from(user, engine_, weights + g * (user.get_size() / sizeof(float)));
+                packing.reorder.execute(stream_, from, packing.weights[g]);
+            }
+        stream_.wait();
+    } catch (const dnnl::error& error) {
+        failFrom(error);
+    }
+    if (backward_) backward_->setWeights(weights);
+}
+
+void OneDnnPartialConv::backward(const MaskUpdate& update, const TensorRef& input,
+                                 const TensorRef& grad_output, const Gradients& gradients) {
+    backward_->run(static_cast<const CpuMaskUpdate&>(update), input, grad_output, gradients);
+}
+
+namespace {
+
+class OneDnn final : public Implementation {
+  public:
+    OneDnn() : Implementation("cpu:onednn") {}
+    bool trains() const override { return true; }
+    bool masksConvolutions() const override { return true; }
+    bool supports(const Device& /*device*/, const PartialConvDesc& /*desc*/,
+                  std::string& /*reason*/) const override {
+        return true;
+    }
+    std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
+                                               const MaskForm& form,
+                                               const MaskPlanes& results) const override {
+        auto& cpu = static_cast<CpuDevice&>(device);
+        if (desc.maskedConvolution()) return std::make_unique<MaskedConvMaskUpdate>(cpu, desc, form, results);
+        return std::make_unique<WindowMaskUpdate>(cpu, desc, form, results);
+    }
+    std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
+        try {
+            return std::make_unique<OneDnnPartialConv>(static_cast<CpuDevice&>(device), desc);
+        } catch (const dnnl::error& error) {
+            failFrom(error);
+        }
+    }
+};
+
+}  // namespace
+
+const Implementation& cpuOnednn() {
+    static const OneDnn row;
+    return row;
+}
+
+}  // namespace pconv::cpu

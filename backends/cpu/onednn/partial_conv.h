@@ -1,0 +1,135 @@
+// The operator of cpu:onednn: its plan and what it runs with.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu/device.h"
+#include "cpu/onednn/backward.h"
+#include "cpu/onednn/convolution.h"
+
+namespace pconv::cpu {
+
+inline constexpr size_t kAlignment = 64;
+
+[[noreturn]] void failFrom(const dnnl::error& error);
+
+// Boxes of equal form share a primitive.
+struct Form {
+    Box box;
+    Primitive primitive;
+    dnnl::convolution_forward convolution;
+    size_t weights;  // index of the packing it reads
+    size_t direct;   // index of the form to take where Winograd's rounding would show; else its own
+};
+
+struct Packing {
+    dnnl::memory::desc desc;
+    dnnl::reorder reorder;
+    std::shared_ptr<Buffer> buffer;
+    std::vector<dnnl::memory> weights;  // one for each separate group
+};
+
+// Bytes of one worker's parts of the scratch memory.
+struct ScratchSizes {
+    size_t input, output, scratchpad;
+    size_t all() const { return input + output + scratchpad; }
+};
+
+// What one thread runs with.
+struct Worker {
+    int thread;
+    dnnl::stream stream;
+    float* input;
+    float* output;
+    std::vector<const void*> planes;
+    struct Arguments {
+        dnnl::memory input, output;
+        std::unordered_map<int, dnnl::memory> all;
+    };
+    std::vector<Arguments> arguments;  // for each form
+};
+
+// The operands of one forward pass.
+struct ForwardCall {
+    const CpuMaskUpdate& update;
+    const TensorRef& input;
+    const TensorRef& output;
+    MaskType mask;
+    bool one_plane;
+};
+
+class OneDnnPartialConv final : public PartialConv {
+  public:
+    OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc);
+
+    void setWeights(const TensorRef& weight, const TensorRef* bias) override;
+    void forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) override;
+    void backward(const MaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
+                  const Gradients& gradients) override;
+
+  private:
+    void setBias(const TensorRef* bias);
+    void plan();
+    std::vector<size_t> formsOf(const std::vector<Box>& boxes, bool winograd);
+    void addForm(const Box& box, const Primitive& primitive, size_t direct);
+    PlainConv plainConv(const Box& box) const;
+    size_t packingFor(const Primitive& primitive);
+    void makeWorkers();
+    ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
+    std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;
+
+    void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
+    void runTogether(Worker& worker, const ForwardCall& call) const;
+    void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
+    void loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
+                  int64_t rows, float* scratch_begin, const void** planes, int thread) const;
+    void storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
+                   int64_t first, int64_t rows, const float* scratch_begin, int thread) const;
+    template <typename Test>
+    bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
+    bool allHoles(const ForwardCall& call, const Box& box) const;
+    bool allValid(const ForwardCall& call, const Box& box) const;
+    bool anySparse(const ForwardCall& call, const Box& box) const;
+    bool finePays(const ForwardCall& call);
+    void runFine(const ForwardCall& call);
+    size_t formFor(const ForwardCall& call, const Box& box, size_t form) const;
+    void zeroBox(const ForwardCall& call, const Box& box) const;
+    void finishMargins(const ForwardCall& call, int64_t n) const;
+    void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
+                      int64_t end) const;
+    void zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
+    bool readsInputInPlace(const ForwardCall& call, const Box& box) const;
+    bool writesOutputInPlace(const ForwardCall& call, const Box& box) const;
+
+    // Of one convolution: of all groups or of one.
+    int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
+    int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+    int64_t weightCount() const {
+        return desc_.out_channels * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
+    }
+
+    CpuDevice& device_;
+    PartialConvDesc desc_;
+    dnnl::engine engine_;
+    dnnl::stream stream_;
+    Plan plan_;
+    // Groups convolved one after another, where oneDNN has no fast grouped kernel.
+    int64_t separate_groups_ = 1;
+    ScratchLayout input_layout_{}, output_layout_{};
+    std::vector<Form> forms_;
+    std::vector<size_t> form_of_box_, form_of_fine_;
+    std::vector<Packing> packings_;
+    std::vector<float> bias_;  // zeros for a masked convolution without one
+    // The outputs that no window reaches: a masked convolution without a mask has its bias there.
+    std::vector<float> margin_;
+    std::shared_ptr<Buffer> wide_weights_;  // f32, where the tensors are not
+    Staging staging_;
+    std::vector<Worker> workers_, fine_workers_;
+    std::vector<uint8_t> fine_holes_;  // which of the fine boxes are, under the mask in use
+    std::shared_ptr<Buffer> scratch_;
+    std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training
+};
+
+}  // namespace pconv::cpu

@@ -1,0 +1,218 @@
+#include "cpu/onednn/plan.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace pconv::cpu {
+
+namespace {
+
+// Measured on one core with 512-bit vectors; only their relations matter. Nanoseconds.
+constexpr double kBoxCost = 3000;
+constexpr double kTogetherCost = 15000;
+constexpr double kTogetherLoss = 0.05;  // oneDNN's own division of the work is uneven, and passes wait for it
+constexpr double kFlopCost = 0.004;
+constexpr double kElementCost = 0.1;      // loaded or stored, scratch in the second cache
+constexpr double kFarElementCost = 0.15;  // scratch of kFarBytes and more
+constexpr double kUnevenness = 0.03;      // lost where each thread has one box, and one thread is held up
+// Weights are read again by each box where they do not stay in the second cache.
+constexpr double kWeightByteCost = 0.015;
+constexpr double kWinogradWeightByteCost = 0.08;
+constexpr double kNearWeightByteCost = 0.005;
+constexpr int64_t kCacheBytes = 1 << 20;
+constexpr int64_t kFarBytes = 4 << 20;
+// Fine boxes: rows, twice as many columns, and depth; how many times its overhead a box must be worth.
+constexpr int64_t kLeastFineSide = 8;
+constexpr int64_t kMostFineSide = 32;
+constexpr int64_t kFineDepth = 4;
+constexpr double kFineWorth = 10;
+constexpr int64_t kLeastFineBoxes = 16;
+constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
+
+// Outputs in one dimension per box, and the batch.
+struct Cut {
+    int64_t batch;
+    Dims3 size;
+};
+
+int64_t ceilDivide(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+int64_t extent(const Window& w, size_t d) {
+    return (w.kernel[d] - 1) * w.dilation[d] + 1;
+}
+
+}  // namespace
+
+Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size) {
+    Span span{};
+    span.output_begin = begin;
+    span.output_size = size;
+    const int64_t from = begin * w.stride[d] - w.padding[d];
+    const int64_t to = from + (size - 1) * w.stride[d] + extent(w, d);
+    span.padding_begin = std::max<int64_t>(0, -from);
+    span.padding_end = std::max<int64_t>(0, to - w.input[d]);
+    span.input_begin = from + span.padding_begin;
+    // Whole rows, where the stride skips the last elements, are one run of memory.
+    const int64_t end = to >= w.input[d] || w.input[d] - to < w.stride[d] ? w.input[d] : to;
+    span.input_size = end - span.input_begin;
+    return span;
+}
+
+namespace {
+
+// The outputs whose windows reach into the input.
+Span liveSpan(const Window& w, size_t d) {
+    const int64_t reach = extent(w, d) - 1;
+    const int64_t begin = std::max<int64_t>(0, ceilDivide(w.padding[d] - reach, w.stride[d]));
+    const int64_t end = std::min(w.output[d], (w.input[d] - 1 + w.padding[d]) / w.stride[d] + 1);
+    Span none{};
+    return begin < end ? spanOf(w, d, begin, end - begin) : none;
+}
+
+double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {
+    double input = static_cast<double>(cut.batch * desc.in_channels);
+    double output = static_cast<double>(cut.batch * desc.out_channels);
+    for (size_t d = 0; d < 3; ++d) {
+        const Window& w = desc.window;
+        const int64_t under = (cut.size[d] - 1) * w.stride[d] + extent(w, d);
+        input *= static_cast<double>(std::min(under, live[d].input_size));
+        output *= static_cast<double>(cut.size[d]);
+    }
+    const double beyond = (input + output) * sizeof(float) - static_cast<double>(kCacheBytes);
+    const double far = std::clamp(beyond / static_cast<double>(kFarBytes - kCacheBytes), 0.0, 1.0);
+    return (input + output) * (kElementCost + far * (kFarElementCost - kElementCost));
+}
+
+double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
+    const int64_t taps = desc.in_channels / desc.groups * volume(desc.window.kernel);
+    const auto outputs = static_cast<double>(cut.batch * desc.out_channels * volume(cut.size));
+    return 2 * static_cast<double>(taps) * outputs * kFlopCost * (winograd ? 0.4 : 1);
+}
+
+int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {
+    int64_t count = ceilDivide(desc.batch, cut.batch);
+    for (size_t d = 0; d < 3; ++d) count *= ceilDivide(live[d].output_size, cut.size[d]);
+    return count;
+}
+
+double weightCost(const Work& work, bool near) {
+    const double far = work.winograd ? kWinogradWeightByteCost : kWeightByteCost;
+    return static_cast<double>(work.weight_bytes) * (near ? kNearWeightByteCost : far);
+}
+
+// What a box costs whatever its size.
+double overheadOf(const Work& work) {
+    return kBoxCost + weightCost(work, work.weight_bytes <= kCacheBytes / 2);
+}
+
+double costOfBox(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
+                 const Work& work) {
+    return overheadOf(work) + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live);
+}
+
+double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
+              const Work& work) {
+    const int64_t count = boxCount(desc, cut, live);
+    const int64_t rounds = ceilDivide(count, work.threads);
+    const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
+    return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven);
+}
+
+double costTogether(const PartialConvDesc& desc, const Cut& all, const std::array<Span, 3>& live,
+                    const Work& work) {
+    const double weights = weightCost(work, false);
+    const double shared = flopCost(desc, all, work.winograd) + elementCost(desc, all, live) + weights;
+    return kTogetherCost + shared / work.threads * (1 + kTogetherLoss);
+}
+
+// Every even division of `size`, finer ones first only as far as they differ.
+template <typename F>
+void forEachDivision(int64_t size, const F& f) {
+    int64_t last = 0;
+    for (int64_t parts = 1; parts <= std::min<int64_t>(size, 4096); ++parts) {
+        const int64_t part = ceilDivide(size, parts);
+        if (part != last) f(part);
+        last = part;
+    }
+}
+
+std::vector<int64_t> beginnings(int64_t begin, int64_t size, int64_t part) {
+    std::vector<int64_t> all;
+    for (int64_t at = begin; at < begin + size; at += part) all.push_back(at);
+    return all;
+}
+
+std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cut& cut) {
+    std::vector<Box> boxes;
+    std::array<std::vector<Span>, 3> spans;
+    for (size_t d = 0; d < 3; ++d) {
+        const Span& live = plan.live[d];
+        const int64_t end = live.output_begin + live.output_size;
+        for (const int64_t at : beginnings(live.output_begin, live.output_size, cut.size[d]))
+            spans[d].push_back(spanOf(desc.window, d, at, std::min(cut.size[d], end - at)));
+    }
+    for (const int64_t n : beginnings(0, desc.batch, cut.batch))
+        for (const Span& depth : spans[0])
+            for (const Span& height : spans[1])
+                for (const Span& width : spans[2])
+                    boxes.push_back({n, std::min(cut.batch, desc.batch - n), {depth, height, width}});
+    return boxes;
+}
+
+// Boxes as small as the overhead of each allows: holes are of any shape.
+void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all) {
+    const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
+    if (!skips || desc.spatial_dims < 2) return;
+    for (int64_t side = kLeastFineSide; side <= kMostFineSide; side *= 2) {
+        const Cut cut{1, {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)}};
+        const double cost = costOfBox(desc, cut, plan.live, work);
+        if (cost < kFineWorth * overheadOf(work)) continue;
+        if (boxCount(desc, cut, plan.live) < kLeastFineBoxes) return;
+        plan.fine = boxesOf(plan, desc, cut);
+        plan.fine_cost = cost;
+        return;
+    }
+}
+
+}  // namespace
+
+Plan makePlan(const PartialConvDesc& desc, const Work& work) {
+    Plan plan;
+    plan.any_live = true;
+    for (size_t d = 0; d < 3; ++d) {
+        plan.live[d] = liveSpan(desc.window, d);
+        plan.any_live = plan.any_live && plan.live[d].output_size > 0;
+    }
+    if (!plan.any_live) return plan;
+
+    const Dims3 all{plan.live[0].output_size, plan.live[1].output_size, plan.live[2].output_size};
+    Cut best{desc.batch, all};
+    double best_cost = std::numeric_limits<double>::max();
+    const auto consider = [&](const Cut& cut) {
+        const double cost = costOf(desc, cut, plan.live, work);
+        if (cost < best_cost) {
+            best_cost = cost;
+            best = cut;
+        }
+    };
+    forEachDivision(desc.batch, [&](int64_t batch) { consider({batch, all}); });
+    forEachDivision(all[0], [&](int64_t depth) {
+        forEachDivision(all[1], [&](int64_t height) { consider({1, {depth, height, all[2]}}); });
+    });
+    // Splitting rows pays only where there are few of them.
+    if (all[0] * all[1] < 4 * work.threads)
+        forEachDivision(all[2], [&](int64_t width) {
+            consider({1, {1, 1, std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain)}});
+        });
+    plan.together = work.threads > 1 && costTogether(desc, {desc.batch, all}, plan.live, work) < best_cost;
+    const Cut chosen = plan.together ? Cut{desc.batch, all} : best;
+    plan.boxes = boxesOf(plan, desc, chosen);
+    plan.box_cost = plan.together ? costTogether(desc, chosen, plan.live, work)
+                                  : costOfBox(desc, chosen, plan.live, work);
+    addFineBoxes(plan, desc, work, all);
+    return plan;
+}
+
+}  // namespace pconv::cpu

@@ -1,0 +1,2 @@
+#define PCONV_PASSES passesAvx512
+#include "cpu/passes/kernels.h"

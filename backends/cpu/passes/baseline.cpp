@@ -1,0 +1,2 @@
+#define PCONV_PASSES passesBaseline
+#include "cpu/passes/kernels.h"

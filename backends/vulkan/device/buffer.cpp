@@ -1,0 +1,135 @@
+#include "vulkan/device/buffer.h"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace pconv::vulkan {
+
+namespace {
+
+// Kernels read and write whole words, also where the last one is not full.
+constexpr size_t kPadding = 256;
+
+size_t roundUp(size_t value, size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+VulkanBuffer::VulkanBuffer(Context& context, MemoryAllocator& allocator, size_t bytes, MemoryKind kind)
+    : Buffer(bytes), context_(context), allocator_(&allocator) {
+    if (kind == MemoryKind::device) {
+        context.host().allocated(bytes);
+        counted_ = bytes;
+    }
+    try {
+        extent_ = roundUp(bytes, kPadding);
+        createHandle(extent_, nullptr);
+        allocation_ = allocator.allocate(requirements(), kind);
+        check(
+            context.api().BindBufferMemory(context.device(), buffer_, allocation_.memory, allocation_.offset),
+            "vkBindBufferMemory");
+        mapped_ = allocation_.mapped;
+    } catch (...) {
+        destroy();
+        throw;
+    }
+}
+
+VulkanBuffer::VulkanBuffer(Context& context, void* memory, size_t bytes) : Buffer(bytes), context_(context) {
+    try {
+        importMemory(memory, bytes);
+    } catch (...) {
+        destroy();
+        throw;
+    }
+}
+
+VulkanBuffer::VulkanBuffer(Context& context, VkBuffer handle, size_t offset, size_t bytes)
+    : Buffer(bytes), context_(context), buffer_(handle), borrowed_(true), base_(offset), extent_(bytes) {
+    // There is no padding of ours behind them.
+    for (const auto& [name, value] : {std::pair{"offset", offset}, std::pair{"bytes", bytes}})
+        if (value % 4 != 0)
+            fail(PCONV_ERROR_INVALID_ARGUMENT,
+                 std::string(name) + " is " + std::to_string(value) +
+                     "; expected a multiple of 4: kernels read whole words of a VkBuffer");
+    // Not its size, which cannot be asked for, but never less.
+    const VkDeviceSize most = requirements().size;
+    if (offset + bytes > most)
+        fail(PCONV_ERROR_INVALID_ARGUMENT, "offset " + std::to_string(offset) + " and " +
+                                               std::to_string(bytes) + " bytes reach beyond the VkBuffer's " +
+                                               std::to_string(most));
+}
+
+VulkanBuffer::~VulkanBuffer() {
+    destroy();
+}
+
+void VulkanBuffer::createHandle(size_t bytes, const void* next) {
+    auto info = structure<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
+    info.pNext = next;
+    info.size = bytes;
+    info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    check(context_.api().CreateBuffer(context_.device(), &info, nullptr, &buffer_), "vkCreateBuffer");
+}
+
+VkMemoryRequirements VulkanBuffer::requirements() const {
+    VkMemoryRequirements needs;
+    context_.api().GetBufferMemoryRequirements(context_.device(), buffer_, &needs);
+    return needs;
+}
+
+void VulkanBuffer::importMemory(void* memory, size_t bytes) {
+    const size_t page = context_.capabilities().import_alignment;
+    if (page == 0)
+        fail(PCONV_ERROR_UNSUPPORTED, "this device cannot import host memory: create a buffer and write it");
+    const auto address = reinterpret_cast<uintptr_t>(memory);
+    base_ = address % page;
+    if (base_ % 4 != 0)
+        fail(PCONV_ERROR_UNSUPPORTED, "this device imports only host memory that is aligned to 4 bytes");
+    const size_t whole = roundUp(base_ + bytes, page);
+    extent_ = whole - base_;
+    auto* start = static_cast<char*>(memory) - base_;
+
+    auto pointer =
+        structure<VkMemoryHostPointerPropertiesEXT>(VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT);
+    check(context_.api().GetMemoryHostPointerPropertiesEXT(
+              context_.device(), VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, start, &pointer),
+          "vkGetMemoryHostPointerPropertiesEXT");
+    auto external =
+        structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    createHandle(whole, &external);
+    const VkMemoryRequirements needs = requirements();
+    const uint32_t allowed = needs.memoryTypeBits & pointer.memoryTypeBits;
+    uint32_t type = 0;
+    while (type < 32 && (allowed >> type & 1) == 0) ++type;
+    if (type == 32 || needs.size > whole)
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "this device cannot import this host memory: create a buffer and write it");
+
+    auto import =
+        structure<VkImportMemoryHostPointerInfoEXT>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+    import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    import.pHostPointer = start;
+    auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
+    info.pNext = &import;
+    info.allocationSize = whole;
+    info.memoryTypeIndex = type;
+    check(context_.api().AllocateMemory(context_.device(), &info, nullptr, &imported_),
+          "importing host memory");
+    check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
+    mapped_ = memory;
+}
+
+void VulkanBuffer::destroy() noexcept {
+    const DeviceApi& api = context_.api();
+    if (!borrowed_) api.DestroyBuffer(context_.device(), buffer_, nullptr);
+    if (allocation_.block != nullptr) allocator_->release(allocation_);
+    if (imported_ != VK_NULL_HANDLE) api.FreeMemory(context_.device(), imported_, nullptr);
+    if (counted_ != 0) context_.host().released(counted_);
+}
+
+}  // namespace pconv::vulkan

@@ -1,0 +1,74 @@
+#include "vulkan/split.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pconv::vulkan {
+
+Span spanOf(const Piece& box, const std::array<int64_t, 5>& strides, size_t element) {
+    const auto size = static_cast<int64_t>(element);
+    Span bytes{0, size};
+    for (size_t i = 0; i < 5; ++i) {
+        const int64_t first = box[i].begin * strides[i];
+        const int64_t last = (box[i].end - 1) * strides[i];
+        bytes.begin += std::min(first, last) * size;
+        bytes.end += std::max(first, last) * size;
+    }
+    return bytes;
+}
+
+RowBox rowBox(const Range& rows, int64_t height) {
+    const Range d{rows.begin / height, (rows.end - 1) / height + 1};
+    if (d.size() > 1) return {d, {0, height}};
+    return {d, {rows.begin % height, (rows.end - 1) % height + 1}};
+}
+
+namespace {
+
+using Fits = std::function<Fit(const Piece&)>;
+
+std::pair<Piece, Piece> halves(const Piece& whole, size_t dimension) {
+    std::pair<Piece, Piece> two{whole, whole};
+    const Range& range = whole.at(dimension);
+    two.first.at(dimension).end = two.second.at(dimension).begin = range.begin + (range.size() + 1) / 2;
+    return two;
+}
+
+void collect(const Piece& whole, const Fits& fits, std::vector<Piece>& pieces) {
+    const Fit fit = fits(whole);
+    size_t best = whole.size();
+    double least = 2 * fit.excess();
+    if (fit.excess() > 0)
+        for (size_t i = 0; i < whole.size(); ++i) {
+            if (whole.at(i).size() < 2) continue;
+            const auto two = halves(whole, i);
+            const double after = fits(two.first).excess() + fits(two.second).excess();
+            if (after >= least) continue;
+            best = i;
+            least = after;
+        }
+    if (best < whole.size()) {
+        const auto two = halves(whole, best);
+        collect(two.first, fits, pieces);
+        collect(two.second, fits, pieces);
+        return;
+    }
+    if (!fit.binds())
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "one row and what it meets are more than this device can bind at once, " +
+                 std::to_string(fit.range()) + " bytes");
+    pieces.push_back(whole);
+}
+
+}  // namespace
+
+void splitPiece(const Piece& whole, const Fits& fit, const std::function<void(const Piece&)>& emit) {
+    std::vector<Piece> pieces;
+    collect(whole, fit, pieces);
+    if (!emit) return;
+    for (const Piece& piece : pieces) emit(piece);
+}
+
+}  // namespace pconv::vulkan
