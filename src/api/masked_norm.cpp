@@ -8,28 +8,36 @@
 
 using namespace pconv;
 
-struct PconvMaskedBatchNorm_T {
+namespace {
+
+template <typename Operator>
+struct NormObject {
     std::shared_ptr<DeviceState> device;
     MaskedNormDesc desc;
-    std::unique_ptr<MaskedBatchNorm> norm;
+    std::unique_ptr<Operator> operation;
     BytePlanes bytes;
-    ~PconvMaskedBatchNorm_T() {
+    NormObject(std::shared_ptr<DeviceState> state, MaskedNormDesc parsed, std::unique_ptr<Operator> made,
+               BytePlanes planes)
+        : device(std::move(state)),
+          desc(std::move(parsed)),
+          operation(std::move(made)),
+          bytes(std::move(planes)) {}
+    NormObject(const NormObject&) = delete;
+    NormObject& operator=(const NormObject&) = delete;
+    ~NormObject() {
         const DeviceLock lock(device->mutex);
-        norm.reset();
+        operation.reset();
         bytes = {};
     }
 };
 
-struct PconvMaskedSpatialMean_T {
-    std::shared_ptr<DeviceState> device;
-    MaskedNormDesc desc;
-    std::unique_ptr<MaskedSpatialMean> mean;
-    BytePlanes bytes;
-    ~PconvMaskedSpatialMean_T() {
-        const DeviceLock lock(device->mutex);
-        mean.reset();
-        bytes = {};
-    }
+}  // namespace
+
+struct PconvMaskedBatchNorm_T final : NormObject<MaskedBatchNorm> {
+    using NormObject::NormObject;
+};
+struct PconvMaskedSpatialMean_T final : NormObject<MaskedSpatialMean> {
+    using NormObject::NormObject;
 };
 
 namespace {
@@ -119,19 +127,26 @@ BatchNormParameters parseParameters(const PconvBatchNormParameters* caller, cons
             vector(given.running_mean, "running_mean"), vector(given.running_var, "running_var")};
 }
 
+// `make` is the device's function that makes the operator.
+template <typename Object, typename Make>
+PconvStatus createNorm(PconvDevice device, const PconvMaskedNormDesc* desc, const PconvMask* mask,
+                       Object** object, const char* name, Make make) {
+    return guarded([&] {
+        const auto& state = notNull(device, "device").state;
+        MaskedNormDesc parsed = parseNormDesc(desc, mask);
+        notNull(object, name);
+        const DeviceLock lock(state->mutex);
+        auto made = (state->device.get()->*make)(parsed);
+        BytePlanes bytes(*state->device, parsed.form, parsed.size);
+        *object = new Object(state, std::move(parsed), std::move(made), std::move(bytes));
+    });
+}
+
 }  // namespace
 
 PconvStatus pconvCreateMaskedBatchNorm(PconvDevice device, const PconvMaskedNormDesc* desc,
                                        const PconvMask* mask, PconvMaskedBatchNorm* norm) {
-    return guarded([&] {
-        const auto& state = notNull(device, "device").state;
-        MaskedNormDesc parsed = parseNormDesc(desc, mask);
-        notNull(norm, "norm");
-        const DeviceLock lock(state->mutex);
-        auto made = state->device->makeMaskedBatchNorm(parsed);
-        BytePlanes bytes(*state->device, parsed.form, parsed.size);
-        *norm = new PconvMaskedBatchNorm_T{state, std::move(parsed), std::move(made), std::move(bytes)};
-    });
+    return createNorm(device, desc, mask, norm, "norm", &Device::makeMaskedBatchNorm);
 }
 
 void pconvReleaseMaskedBatchNorm(PconvMaskedBatchNorm norm) {
@@ -154,21 +169,13 @@ PconvStatus pconvForwardMaskedBatchNorm(PconvMaskedBatchNorm norm, const PconvMa
         const BatchNormParameters values = parseParameters(parameters, object.desc, device);
         const DeviceLock lock(object.device->mutex);
         object.bytes.unpack(*device.device, planes);
-        object.norm->forward(planes, in.tensor, values, out.tensor);
+        object.operation->forward(planes, in.tensor, values, out.tensor);
     });
 }
 
 PconvStatus pconvCreateMaskedSpatialMean(PconvDevice device, const PconvMaskedNormDesc* desc,
                                          const PconvMask* mask, PconvMaskedSpatialMean* mean) {
-    return guarded([&] {
-        const auto& state = notNull(device, "device").state;
-        MaskedNormDesc parsed = parseNormDesc(desc, mask);
-        notNull(mean, "mean");
-        const DeviceLock lock(state->mutex);
-        auto made = state->device->makeMaskedSpatialMean(parsed);
-        BytePlanes bytes(*state->device, parsed.form, parsed.size);
-        *mean = new PconvMaskedSpatialMean_T{state, std::move(parsed), std::move(made), std::move(bytes)};
-    });
+    return createNorm(device, desc, mask, mean, "mean", &Device::makeMaskedSpatialMean);
 }
 
 void pconvReleaseMaskedSpatialMean(PconvMaskedSpatialMean mean) {
@@ -198,6 +205,6 @@ PconvStatus pconvForwardMaskedSpatialMean(PconvMaskedSpatialMean mean, const Pco
         }
         const DeviceLock lock(object.device->mutex);
         object.bytes.unpack(*device.device, planes);
-        object.mean->forward(planes, in.tensor, out.tensor, out_mask.tensor);
+        object.operation->forward(planes, in.tensor, out.tensor, out_mask.tensor);
     });
 }
