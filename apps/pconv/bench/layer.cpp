@@ -1,26 +1,7 @@
-#include "bench/layer.h"
+#include "bench/operands.h"
 
 namespace pconv::app {
 namespace {
-
-/// The tensors of one call.
-struct OperandSet {
-    OperandSet(const BenchDevice& bench, const SeedRow& row, std::uint32_t seed)
-        : input(bench.randomTensor(row.inputDims(), seed)),
-          output(bench.tensor(row.outputDims())),
-          planes(maskPlanes(bench, row, seed)),
-          input_view(bench.inLayout(input)),
-          output_view(bench.inLayout(output)) {
-        if (!bench.settings().backward) return;
-        grad_output.emplace(bench.randomTensor(row.outputDims(), seed + 1));
-        grad_input.emplace(bench.tensor(row.inputDims()));
-        grad_output_view = bench.inLayout(*grad_output);
-        grad_input_view = bench.inLayout(*grad_input);
-    }
-    Tensor input, output;
-    std::optional<Tensor> planes, grad_output, grad_input;
-    PconvTensor input_view, output_view, grad_output_view{}, grad_input_view{};
-};
 
 /// Weight and bias, or their gradients.
 struct Parameters {
@@ -78,17 +59,6 @@ class LayerCalls {
     std::optional<Parameters> gradients_;
 };
 
-/// Adds the plain convolution, or notes why the device has none.
-std::unique_ptr<LayerCalls> makePlain(const BenchDevice& bench, PconvPartialConvDesc desc, const SeedRow& row,
-                                      const std::vector<OperandSet>& sets, Fault& fault) {
-    try {
-        return std::make_unique<LayerCalls>(bench, plainDesc(desc), row, sets);
-    } catch (const Error& error) {
-        fault = faultOf(error);
-        return nullptr;
-    }
-}
-
 int64_t setBytes(const BenchDevice& bench, const Footprint& footprint) {
     const int64_t forward = footprint.input_bytes + footprint.output_bytes;
     return forward * (bench.settings().backward ? 2 : 1) + footprint.mask_bytes;
@@ -123,7 +93,8 @@ void measure(BenchDevice& bench, RowResult& result) {
 
     while (sets.size() < result.sets)
         sets.emplace_back(bench, row, static_cast<std::uint32_t>(sets.size() + 1));
-    const auto plain = makePlain(bench, desc, row, sets, result.plain_fault);
+    const auto plain = plainContender(
+        result, [&] { return std::make_unique<LayerCalls>(bench, plainDesc(desc), row, sets); });
     std::vector<Contender> contenders;
     contenders.push_back({[&](std::size_t set) {
                               partial.computeMask(set);
@@ -169,15 +140,7 @@ std::optional<Tensor> maskPlanes(const BenchDevice& bench, const SeedRow& row, s
 }
 
 RowResult measureLayer(BenchDevice& bench, const SeedRow& row) {
-    RowResult result;
-    result.row = row;
-    result.footprint = footprintOf(bench, row);
-    try {
-        measure(bench, result);
-    } catch (const Error& error) {
-        result.fault = faultOf(error);
-    }
-    return result;
+    return resultOf(bench, row, measure);
 }
 
 Timing measurePlain(BenchDevice& bench, const SeedRow& row) {

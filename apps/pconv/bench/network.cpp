@@ -1,25 +1,12 @@
 #include "bench/network.h"
 
-#include <memory>
+#include "bench/operands.h"
 
 namespace pconv::app {
 namespace {
 
 // A network keeps 16 recorded passes: one of either kind for each set.
 constexpr std::size_t kMostSets = 8;
-
-/// The tensors of one call.
-struct OperandSet {
-    OperandSet(const BenchDevice& bench, const SeedRow& row, std::uint32_t seed)
-        : input(bench.randomTensor(row.inputDims(), seed)),
-          output(bench.tensor(row.outputDims())),
-          planes(maskPlanes(bench, row, seed)),
-          input_view(bench.inLayout(input)),
-          output_view(bench.inLayout(output)) {}
-    Tensor input, output;
-    std::optional<Tensor> planes;
-    PconvTensor input_view, output_view;
-};
 
 /// Gives every convolution of the row its weight and bias, which need not outlive the call.
 template <typename SetWeights>
@@ -118,17 +105,6 @@ std::string implementationsOf(const Network& network, const SeedRow& row) {
     return names;
 }
 
-std::unique_ptr<Network> makePlain(const BenchDevice& bench, const SeedRow& row, RowResult& result) {
-    try {
-        auto network = std::make_unique<Network>(makeNetwork(bench, row, true));
-        result.plain_implementation = implementationsOf(*network, row);
-        return network;
-    } catch (const Error& error) {
-        result.plain_fault = faultOf(error);
-        return nullptr;
-    }
-}
-
 void measure(BenchDevice& bench, RowResult& result) {
     const SeedRow& row = result.row;
     Footprint& footprint = result.footprint;
@@ -156,7 +132,11 @@ void measure(BenchDevice& bench, RowResult& result) {
     contenders.push_back({changed, {}});
     contenders.push_back(
         {[&](std::size_t set) { network.forward(sets[set].input_view, sets[set].output_view); }, {}});
-    const auto plain = makePlain(bench, row, result);
+    const auto plain = plainContender(result, [&] {
+        auto made = std::make_unique<Network>(makeNetwork(bench, row, true));
+        result.plain_implementation = implementationsOf(*made, row);
+        return made;
+    });
     std::optional<std::size_t> plain_at;
     if (plain != nullptr) {
         plain_at = contenders.size();
@@ -178,15 +158,7 @@ void measure(BenchDevice& bench, RowResult& result) {
 }  // namespace
 
 RowResult measureNetwork(BenchDevice& bench, const SeedRow& row) {
-    RowResult result;
-    result.row = row;
-    result.footprint = footprintOf(bench, row);
-    try {
-        measure(bench, result);
-    } catch (const Error& error) {
-        result.fault = faultOf(error);
-    }
-    return result;
+    return resultOf(bench, row, measure);
 }
 
 }  // namespace pconv::app
