@@ -5,16 +5,19 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-Usage: tests/run.sh [--asan] [-- CTEST_OPTION...]
+Usage: tests/run.sh [--all] [--asan] [-- CTEST_OPTION...]
 
-Installs what is missing from Debian's packages (as root or by sudo), builds into build/release, and runs every test.
+Installs what is missing from Debian's packages (as root or by sudo), builds into build/release, and runs the tests but
+those labelled "long": with the build at most 15 minutes on two cores.
 
+  --all    run the long tests too, as CI does: at most 45 minutes
   --asan   build into build/asan and test with the address and undefined-behaviour sanitizers
   --help   show this
 
 Examples:
-  tests/run.sh                      everything
-  tests/run.sh -- -R install        the tests whose name has "install" in it
+  tests/run.sh                      the tests of every day
+  tests/run.sh --all                every test
+  tests/run.sh --all -- -R install  the tests whose name has "install" in it
   tests/run.sh -- --rerun-failed    those that failed last time
 
 Devices that are absent are skipped, unless PCONV_REQUIRE_DEVICES names them: PCONV_REQUIRE_DEVICES=cpu,vulkan.
@@ -22,8 +25,10 @@ END
 }
 
 preset=release
+all=
 while [ $# -gt 0 ]; do
     case "$1" in
+        --all) all=yes ;;
         --asan) preset=asan ;;
         --help | -h)
             usage
@@ -34,7 +39,7 @@ while [ $# -gt 0 ]; do
             break
             ;;
         *)
-            echo "tests/run.sh: unknown option '$1'; expected --asan, --help or --" >&2
+            echo "tests/run.sh: unknown option '$1'; expected --all, --asan, --help or --" >&2
             exit 2
             ;;
     esac
@@ -50,4 +55,7 @@ if [ -z "$(find "build/$preset" -maxdepth 2 -name 'libpconv_cuda.*')" ]; then
     echo "skipped: CUDA devices: the CUDA module is not built; it needs CUDA toolkit 13 and cuDNN 9"
 fi
 
+if [ -z "$all" ]; then
+    set -- -LE '^long$' "$@"
+fi
 ctest --preset "$preset" --parallel "$(nproc)" "$@"
