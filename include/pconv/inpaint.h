@@ -20,26 +20,46 @@ extern "C" {
 typedef enum PconvSampleType {
     PCONV_SAMPLE_TYPE_U8 = 0,
     PCONV_SAMPLE_TYPE_U16 = 1, /* in the host's byte order */
-    PCONV_SAMPLE_TYPE_F32 = 2  /* nominally 0 to 1, but neither end is enforced */
+    PCONV_SAMPLE_TYPE_F32 = 2,
+    PCONV_SAMPLE_TYPE_F16 = 3 /* IEEE binary16 */
 } PconvSampleType;
 
+typedef enum PconvTransfer {
+    PCONV_TRANSFER_AS_STORED =
+        0,                    /* colours are mixed as they are stored: pictures for displays, measurements */
+    PCONV_TRANSFER_LINEAR = 1 /* samples are linear light, which is mixed under the curve of sRGB, continued
+                                 beyond both ends: an edge is then what the eye takes for one */
+} PconvTransfer;
+
 /*
- * A picture in the caller's memory: rows from the top, the channels of a pixel next to each other. Samples
- * between `channels` and `pixel_stride`, such as alpha, are neither read nor written.
+ * A picture in the caller's memory: the channels of a pixel next to each other, rows and pixels at strides
+ * that may be negative (a picture stored from the bottom up, or mirrored; `pixels` is then the first sample
+ * of the last row, or of a row's last pixel). Samples between `channels` and `pixel_stride`, such as alpha,
+ * are neither read nor written.
+ *
+ * The value range says which values are far apart: an edge is a gradient of more than 1% of it. Both ends 0
+ * stand for 0 and the largest number with the integer types, and for F16 and F32 for the range that 98% of a
+ * grid of valid samples are in, so that pressures in pascals are filled as well as colours of 0 to 1. Filled
+ * samples of the integer types stay within the range; the others may leave it.
  */
 typedef struct PconvImage {
     size_t struct_size;
-    void* pixels; /* aligned to the sample type */
+    void* pixels; /* the first sample of the first row; aligned to the sample type */
     int64_t width;
     int64_t height;
-    int32_t channels; /* colour channels to fill, 1 to 3 */
+    int32_t channels; /* colour channels to fill, 1 to 4; a fourth is filled for itself, by its own edges */
     PconvSampleType sample_type;
-    int64_t pixel_stride; /* samples from one pixel to the next, at least `channels`; 0: channels */
-    int64_t row_stride;   /* bytes from one row to the next, a multiple of the sample size; 0: no gaps */
+    int64_t
+        pixel_stride; /* samples from one pixel to the next, at least `channels` in magnitude; 0: channels */
+    int64_t row_stride;     /* bytes from one row to the next, a multiple of the sample size; 0: no gaps */
+    PconvTransfer transfer; /* from here on since 0.2 */
+    float value_min;
+    float value_max; /* greater than value_min, or both are 0 */
 } PconvImage;
 
 static inline PconvImage pconvDefaultImage(void) {
-    PconvImage image = {sizeof(PconvImage), NULL, 0, 0, 3, PCONV_SAMPLE_TYPE_U8, 0, 0};
+    PconvImage image = {sizeof(PconvImage),       NULL, 0,   0, 3, PCONV_SAMPLE_TYPE_U8, 0, 0,
+                        PCONV_TRANSFER_AS_STORED, 0.0F, 0.0F};
     return image;
 }
 
@@ -47,30 +67,44 @@ static inline PconvImage pconvDefaultImage(void) {
  * the work. Must not use the image. */
 typedef int (*PconvProgressCallback)(void* user, double done);
 
+/* What the bytes of a mask between 0 and 255 mean. */
+typedef enum PconvMaskLevels {
+    /* Any byte but 0 is a 1. */
+    PCONV_MASK_LEVELS_BINARY = 0,
+    /* A soft selection: a pixel that is a hole by b/255 gets that share of the fill and keeps the rest of
+     * itself. Nothing is learned from it. */
+    PCONV_MASK_LEVELS_BLEND = 1,
+    /* How well a pixel is known, such as its alpha: one that is a hole by b/255 is learned from by the rest,
+     * and becomes a mean of itself and what is around it. */
+    PCONV_MASK_LEVELS_CONFIDENCE = 2
+} PconvMaskLevels;
+
 typedef struct PconvInpaintOptions {
     size_t struct_size;
-    PconvMaskPolarity polarity;     /* what a mask byte of 1 means; any byte but 0 is a 1 */
-    int64_t mask_row_stride;        /* bytes; 0: the image's width */
+    PconvMaskPolarity polarity;     /* what a mask byte of 1, or of 255 with levels, means */
+    int64_t mask_row_stride;        /* bytes, may be negative; 0: the image's width */
     PconvProgressCallback progress; /* may be NULL */
     void* user;                     /* passed to the callback */
+    PconvMaskLevels mask_levels;    /* from here on since 0.2 */
 } PconvInpaintOptions;
 
 /* Mask bytes of 1 are holes, as in image editors; no gaps between the mask's rows; no callback. */
 static inline PconvInpaintOptions pconvDefaultInpaintOptions(void) {
-    PconvInpaintOptions options = {sizeof(PconvInpaintOptions), PCONV_MASK_HOLE_IS_ONE, 0, NULL, NULL};
+    PconvInpaintOptions options = {sizeof(PconvInpaintOptions), PCONV_MASK_HOLE_IS_ONE, 0, NULL, NULL,
+                                   PCONV_MASK_LEVELS_BINARY};
     return options;
 }
 
 /*
- * Fills the holes of `image` in place and returns when it is done; every valid pixel keeps its bits. `mask`
- * has one byte a pixel. `options` may be NULL for the defaults.
+ * Fills the holes of `image` in place and returns when it is done; every pixel that is no hole at all keeps
+ * its bits. `mask` has one byte a pixel. `options` may be NULL for the defaults.
  *
- *  - A picture without a hole is left alone; one that is all hole becomes middle gray, for nothing is known
- * of it.
+ *  - A picture without a hole is left alone; one that is all hole becomes the middle of its value range (0.5
+ * where that is to be found), for nothing is known of it.
  *  - What a hole's pixels held before has no influence on the result, which is the same whatever the number
  * of threads.
- *  - Valid F32 pixels that are not finite or exceed 65504 in magnitude are kept, but nothing is learned from
- * them.
+ *  - Valid pixels of F16 and F32 that are not finite, or farther off than a million times the value range,
+ * are kept, but nothing is learned from them.
  *  - On failure, and with PCONV_ERROR_CANCELLED after the callback asked to stop, the image is untouched.
  *
  * Needs about 30 bytes of memory for each pixel and 50 more for each pixel of a hole; a GPU needs the former

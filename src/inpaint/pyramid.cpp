@@ -76,10 +76,13 @@ class Pyramid {
         for (size_t i = levels_.size() - 1; i-- > 0;) {
             Level& level = *levels_[i];
             const Holes holes(level.mask(), level.height, level.width);
+            PartlyKnown known;
+            if (picture_.partly_known) known = partlyKnown(level, holes);
             interpolate(*levels_[i + 1], level, holes);
+            if (!known.weights.empty()) mixOwn(level, holes, known);
             levels_.pop_back();
             tensors = structure(level, &holes, &tensors);
-            relax(level, holes, tensors.plane());
+            relax(level, holes, tensors.plane(), known);
         }
         progress(1.0);
         const Level& finest = *levels_.front();
@@ -94,7 +97,7 @@ class Pyramid {
         forRows(pool_, finest.height, finest.width, [&](int64_t begin, int64_t end) {
             picture_.load(begin, end, finest.plane(), finest.mask());
         });
-        while (hasHole(*levels_.back()) &&
+        while ((hasHole(*levels_.back()) || (picture_.partly_known && !isWhollyKnown(*levels_.back()))) &&
                std::max(levels_.back()->height, levels_.back()->width) > kSmallest) {
             const Level& fine = *levels_.back();
             Blur blur(device_, fine.height, fine.width, 2, true);
@@ -105,9 +108,12 @@ class Pyramid {
             forRows(pool_, plane.height, plane.width, [&](int64_t begin, int64_t end) {
                 normalize(plane.row(begin), (end - begin) * plane.width, 1.0F);
             });
+            if (picture_.partly_known) weigh(fine, *next);
             levels_.push_back(std::move(next));
             progress(0.1 * (1.0 - std::pow(0.25, static_cast<double>(levels_.size() - 1))));
         }
+        if (picture_.partly_known)
+            for (const auto& level : levels_) markPartlyKnown(*level);
         work_ = 0.0;
         for (const auto& level : levels_) work_ += work(*level);
     }
@@ -116,19 +122,85 @@ class Pyramid {
         return std::memchr(level.mask(), 0, static_cast<size_t>(level.height * level.width)) != nullptr;
     }
 
+    static bool isWhollyKnown(const Level& level) {
+        const float* const begin = level.plane().data;
+        for (int64_t i = 0; i < level.height * level.width; ++i)
+            if (begin[i * kLanes + 3] < 1.0F) return false;
+        return true;
+    }
+
+    // A pixel is known as well as the best known of those it is the mean of: many bad ones are no good one.
+    void weigh(const Level& fine, const Level& coarse) {
+        const Plane4 from = fine.plane();
+        forRows(pool_, coarse.height, coarse.width, [&](int64_t begin, int64_t end) {
+            for (int64_t y = begin; y < end; ++y)
+                for (int64_t x = 0; x < coarse.width; ++x) {
+                    float most = 0.0F;
+                    for (int64_t v = std::max<int64_t>(2 * y - 2, 0);
+                         v <= std::min(2 * y + 2, from.height - 1); ++v)
+                        for (int64_t u = std::max<int64_t>(2 * x - 2, 0);
+                             u <= std::min(2 * x + 2, from.width - 1); ++u)
+                            most = std::max(most, from.row(v)[u * kLanes + 3]);
+                    float* const at = coarse.plane().row(y) + x * kLanes;
+                    for (int c = 0; c < kLanes; ++c) at[c] *= most;
+                }
+        });
+    }
+
+    // Partly known pixels have been learned from, and are from here on to be filled.
+    void markPartlyKnown(const Level& level) {
+        forRows(pool_, level.height, level.width, [&](int64_t begin, int64_t end) {
+            float* at = level.plane().row(begin);
+            for (int64_t i = begin * level.width; i < end * level.width; ++i, at += kLanes) {
+                const float weight = at[3];
+                if (!(weight > 0.0F && weight < 1.0F)) continue;
+                level.mask()[i] = 0;
+                for (int c = 0; c < 3; ++c) at[c] /= weight;
+            }
+        });
+    }
+
+    static PartlyKnown partlyKnown(const Level& level, const Holes& holes) {
+        PartlyKnown known;
+        known.colours.resize(holes.size() * kLanes);
+        known.weights.resize(holes.size());
+        for (const Span& span : holes.spans()) {
+            const float* const from = level.plane().row(span.y) + span.begin * kLanes;
+            const auto count = static_cast<size_t>(span.end - span.begin);
+            std::copy_n(from, count * kLanes, &known.colours[span.first * kLanes]);
+            for (size_t i = 0; i < count; ++i) known.weights[span.first + i] = from[i * kLanes + 3];
+        }
+        return known;
+    }
+
+    static void mixOwn(const Level& level, const Holes& holes, const PartlyKnown& known) {
+        for (const Span& span : holes.spans()) {
+            float* at = level.plane().row(span.y) + span.begin * kLanes;
+            for (size_t i = span.first; i < span.first + static_cast<size_t>(span.end - span.begin);
+                 ++i, at += kLanes)
+                for (size_t c = 0; c < 3; ++c)
+                    at[c] += known.weights[i] * (known.colours[i * kLanes + c] - at[c]);
+        }
+    }
+
     // Holes that reach the top get the mean of all that is known.
     void fillTop() {
         const Level& top = *levels_.back();
         const int64_t pixels = top.height * top.width;
         const Plane4 plane = top.plane();
         if (!hasHole(top)) return;
+        // The weight of a partly known pixel is in its last lane, that of a hole is 0.
         float sum[kLanes] = {};
-        for (int64_t i = 0; i < pixels; ++i)
-            for (int c = 0; c < kLanes; ++c)
-                if (top.mask()[i] != 0) sum[c] += plane.data[i * kLanes + c];
-        for (int64_t i = 0; i < pixels; ++i)
-            for (int c = 0; c < kLanes; ++c)
-                if (top.mask()[i] == 0) plane.data[i * kLanes + c] = sum[c] / sum[3];
+        for (int64_t i = 0; i < pixels; ++i) {
+            const float* const at = plane.data + i * kLanes;
+            for (int c = 0; c < 3; ++c) sum[c] += at[3] * at[c];
+            sum[3] += at[3];
+        }
+        for (int64_t i = 0; i < pixels; ++i) {
+            float* const at = plane.data + i * kLanes;
+            const float rest = 1.0F - at[3];
+            for (int c = 0; c < 3; ++c) at[c] += rest * (sum[c] / sum[3] - at[c]);
+        }
     }
 
     // The holes of a level from the level above it.
@@ -264,8 +336,8 @@ class Pyramid {
         out[3] = kHoleTensor;
     }
 
-    void relax(const Level& level, const Holes& holes, const Plane4& tensors) {
-        Relaxation relaxation(pool_, holes, level.height, level.width, tensors);
+    void relax(const Level& level, const Holes& holes, const Plane4& tensors, const PartlyKnown& known) {
+        Relaxation relaxation(pool_, holes, level.height, level.width, tensors, known);
         for (int i = 0; i < kSweeps; ++i) {
             relaxation.sweep(level.plane());
             progress(0.1 + 0.9 * (done_ + work(level) * (i + 1) / kSweeps) / work_);

@@ -14,11 +14,12 @@ struct Picture {
     int64_t height = 0;
     int64_t width = 0;
     int channels = 0;  // 1 to 3
-    // Fills rows [begin, end) of a zeroed plane: colours in [0, 1] and a weight of 1 in valid pixels, all 0
-    // in the holes, where `valid` is 0 too. Called from several threads.
+    // Fills rows [begin, end) of a zeroed plane: colours times a weight of 0 to 1, how well they are known,
+    // and the weight; all 0 in the holes, where `valid` is 0 too. Called from several threads.
     std::function<void(int64_t begin, int64_t end, const Plane4& plane, uint8_t* valid)> load;
     // Takes rows [begin, end) of the filled picture.
     std::function<void(int64_t begin, int64_t end, const Plane4& plane)> store;
+    bool partly_known = false;                  // whether there may be weights between 0 and 1
     std::function<void(double done)> progress;  // throws to cancel
 };
 

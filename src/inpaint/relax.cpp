@@ -122,9 +122,10 @@ std::vector<size_t> Holes::bands(int count) const {
 }
 
 Relaxation::Relaxation(ThreadPool& pool, const Holes& holes, int64_t height, int64_t width,
-                       const Plane4& tensor)
+                       const Plane4& tensor, const PartlyKnown& known)
     : pool_(pool),
       holes_(holes),
+      known_(known),
       height_(height),
       width_(width),
       bands_(holes.bands(static_cast<int>(
@@ -182,6 +183,7 @@ void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) 
     const float* at = picture.row(span.y) + span.begin * kLanes;
     const float* w = &weights_[span.first * kNeighbours];
     float* other = &other_[span.first * kLanes];
+    const bool partly = !known_.weights.empty();
     for (int64_t x = span.begin; x < span.end; ++x, at += kLanes, w += kNeighbours, other += kLanes) {
         const int64_t left = x > 0 ? -kLanes : 0;
         const int64_t right = x + 1 < width_ ? kLanes : 0;
@@ -192,6 +194,12 @@ void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) 
                          w[kS] * (at[down + i] - at[i]) + w[kN] * (at[up + i] - at[i]) +
                          w[kSE] * (at[down + right + i] - at[i]) + w[kNW] * (at[up + left + i] - at[i]) +
                          w[kSW] * (at[down + left + i] - at[i]) + w[kNE] * (at[up + right + i] - at[i]);
+        if (partly) {
+            const size_t pixel = span.first + static_cast<size_t>(x - span.begin);
+            const float weight = known_.weights[pixel];
+            const float* const own = &known_.colours[pixel * kLanes];
+            for (int i = 0; i < kLanes; ++i) to_mean[i] += weight * (own[i] - at[i] - to_mean[i]);
+        }
         for (int i = 0; i < kLanes; ++i) other[i] += step * (at[i] + to_mean[i] - other[i]);
     }
 }

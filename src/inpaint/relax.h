@@ -56,10 +56,17 @@ class Holes {
     size_t size_ = 0;
 };
 
+// The pixels of Holes that are known in part: what each is itself, and for how much that counts, 0 to 1.
+struct PartlyKnown {
+    std::vector<float> colours;  // four lanes a hole pixel
+    std::vector<float> weights;  // empty where no pixel is known in part
+};
+
 class Relaxation {
   public:
     // `tensor` is the smoothed structure tensor at half the resolution of the height x width level.
-    Relaxation(ThreadPool& pool, const Holes& holes, int64_t height, int64_t width, const Plane4& tensor);
+    Relaxation(ThreadPool& pool, const Holes& holes, int64_t height, int64_t width, const Plane4& tensor,
+               const PartlyKnown& known);
 
     // One sweep over the hole pixels of `picture`. Sweeps after the first carry on in the direction of the
     // one before, and so get as far as several times as many.
@@ -75,6 +82,7 @@ class Relaxation {
 
     ThreadPool& pool_;
     const Holes& holes_;
+    const PartlyKnown& known_;
     int64_t height_, width_;
     std::vector<size_t> bands_;
     std::vector<float> weights_;  // of the eight neighbours of each hole pixel; they sum to 1

@@ -432,15 +432,21 @@ TEST(Inpaint, Misuse) {
     image([](PconvImage& i) { i.width = -1; }, "image->width is -1");
     image([](PconvImage& i) { i.height = 0; }, "image->height is 0");
     image([](PconvImage& i) { i.height = int64_t{1} << 31; }, "image->height is 2147483648");
-    image([](PconvImage& i) { i.channels = 0; }, "image->channels is 0; expected 1 to 3");
-    image([](PconvImage& i) { i.channels = 4; }, "image->channels is 4; expected 1 to 3");
-    image([](PconvImage& i) { setEnum(i.sample_type, 3); }, "image->sample_type is 3");
+    image([](PconvImage& i) { i.channels = 0; }, "image->channels is 0; expected 1 to 4");
+    image([](PconvImage& i) { i.channels = 5; }, "image->channels is 5; expected 1 to 4");
+    image([](PconvImage& i) { setEnum(i.sample_type, 4); }, "image->sample_type is 4");
     image([](PconvImage& i) { setEnum(i.sample_type, -1); }, "image->sample_type is ");
     image([](PconvImage& i) { i.pixel_stride = 2; }, "image->pixel_stride is 2");
-    image([](PconvImage& i) { i.pixel_stride = -3; }, "image->pixel_stride is -3");
+    image([](PconvImage& i) { i.pixel_stride = -2; }, "image->pixel_stride is -2");
+    image([](PconvImage& i) { i.pixel_stride = INT64_MIN; }, "image->pixel_stride is -92");
     image([](PconvImage& i) { i.row_stride = 46; }, "image->row_stride is 46");
     image([](PconvImage& i) { i.row_stride = 49; }, "image->row_stride is 49; expected a multiple of 2");
-    image([](PconvImage& i) { i.row_stride = -48; }, "image->row_stride is -48");
+    image([](PconvImage& i) { i.row_stride = -46; }, "image->row_stride is -46");
+    image([](PconvImage& i) { i.row_stride = INT64_MIN; }, "image->row_stride is -92");
+    image([](PconvImage& i) { setEnum(i.transfer, 2); }, "image->transfer is 2");
+    image([](PconvImage& i) { i.value_min = 3.0F; }, "expected a range that rises");
+    image([](PconvImage& i) { i.value_max = std::numeric_limits<float>::quiet_NaN(); }, "a range that rises");
+    image([](PconvImage& i) { i.value_max = std::numeric_limits<float>::infinity(); }, "a range that rises");
     image([](PconvImage& i) { i.row_stride = INT64_MAX - 1; }, "fits in memory");
 
     const auto options = [&](const auto& change, const char* part) {
@@ -451,6 +457,8 @@ TEST(Inpaint, Misuse) {
     options([](PconvInpaintOptions& o) { o.struct_size = 1; }, "options->struct_size is 1");
     options([](PconvInpaintOptions& o) { setEnum(o.polarity, 2); }, "options->polarity is 2");
     options([](PconvInpaintOptions& o) { o.mask_row_stride = 7; }, "options->mask_row_stride is 7");
+    options([](PconvInpaintOptions& o) { o.mask_row_stride = -7; }, "options->mask_row_stride is -7");
+    options([](PconvInpaintOptions& o) { setEnum(o.mask_levels, 3); }, "options->mask_levels is 3");
     options([](PconvInpaintOptions& o) { o.mask_row_stride = INT64_MAX; }, "fits in memory");
 }
 
