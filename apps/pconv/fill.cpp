@@ -8,8 +8,6 @@
 namespace pconv::app {
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
-
 /// The caller's progress, of which one fill is a share.
 struct Progress {
     PconvProgressCallback callback;

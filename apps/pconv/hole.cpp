@@ -5,8 +5,6 @@
 namespace pconv::app {
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
-
 template <typename Sample>
 Bytes holeOf(const Image& mask, bool white) {
     const auto* sample = reinterpret_cast<const Sample*>(mask.samples.data());

@@ -80,8 +80,8 @@ Bytes findHole(const Options& options, const Image& image) {
     return holeOfMask(mask, options.hole == "white");
 }
 
-void note(const char* text) {
-    std::fprintf(stderr, "pconv: note: %s\n", text);
+void note(const std::string& text) {
+    std::fprintf(stderr, "pconv: note: %s\n", text.c_str());
 }
 
 int onProgress(void* user, double done) {
@@ -89,15 +89,11 @@ int onProgress(void* user, double done) {
     return 0;
 }
 
-Bytes encode(const Image& image, const Bytes& hole, ImageFormat format) {
-    if (format == ImageFormat::png) return encodePng(image);
-    return image.jpeg.empty() ? encodeJpeg(image) : patchJpeg(image, hole);
-}
-
 void inpaint(const Options& options) {
     const ImageFormat format = formatOfName(options.output);
     const Device device(deviceOf(options));
     Image image = readImage(options.image, static_cast<std::uint64_t>(options.most_pixels));
+    for (const std::string& text : image.notes) note(inQuotes(options.image) + ": " + text);
     const Bytes hole = findHole(options, image);
     const auto is_hole = [](std::uint8_t value) { return value != 0; };
     if (std::none_of(hole.begin(), hole.end(), is_hole))
@@ -110,7 +106,9 @@ void inpaint(const Options& options) {
     // All that had the transparent colour is filled: nothing is transparent any more.
     if (options.mask.empty()) image.has_transparent_colour = false;
     try {
-        const Bytes bytes = encode(image, hole, format);
+        Notes notes;
+        const Bytes bytes = encodeImage(image, hole, format, notes);
+        for (const std::string& text : notes) note(inQuotes(options.output) + ": " + text);
         AtomicFile file(options.output, watchTemporary);
         file.write(bytes.data(), bytes.size());
         file.commit();

@@ -3,9 +3,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace pconv::app {
+
+using Bytes = std::vector<std::uint8_t>;
+
+enum class ImageFormat { png, jpeg };
+
+/// One-line remarks for the user: what could not be taken over from a file, and why.
+using Notes = std::vector<std::string>;
 
 /// A chunk of a PNG file that describes the picture, kept byte for byte.
 struct PngChunk {
@@ -17,9 +25,11 @@ struct PngChunk {
 /// A picture as its file stores it: no sample is scaled, so that what is not touched can be written back
 /// exactly.
 struct Image {
+    ImageFormat format = ImageFormat::png;  ///< what the file was
     std::uint32_t width = 0;
     std::uint32_t height = 0;
-    unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
+    unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, or as `cmyk` says
+    bool cmyk = false;      ///< 4 channels are inks (0 is none), 5 inks and alpha
     unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8 or 16
     /// Rows from the top, channels interleaved: one byte a sample, or two in host order where depth is 16.
     std::vector<std::uint8_t> samples;
@@ -32,8 +42,10 @@ struct Image {
     std::vector<PngChunk> chunks;
     /// The file itself where it was a JPEG: blocks outside the hole are taken from it as they are.
     std::vector<std::uint8_t> jpeg;
+    /// What reading the file had to leave out.
+    Notes notes;
 
-    bool hasAlpha() const { return channels == 2 || channels == 4; }
+    bool hasAlpha() const { return cmyk ? channels == 5 : channels == 2 || channels == 4; }
     unsigned colourChannels() const { return hasAlpha() ? channels - 1 : channels; }
     std::size_t pixelCount() const { return std::size_t{width} * height; }
     unsigned sampleBytes() const { return depth == 16 ? 2 : 1; }

@@ -40,7 +40,7 @@ Bytes readFile(const fs::path& path) {
     if (!stream) throw FileError(std::generic_category().message(errno));
     Bytes bytes;
     append(stream, bytes, kPngSignature.size());
-    if (!startsWith(bytes, kPngSignature) && !startsWith(bytes, kJpegSignature)) return bytes;
+    if (!formatOfContent(bytes)) return bytes;
     const std::uintmax_t size = fs::file_size(path, error);
     std::size_t block =
         !error && size < kMostFileBytes ? static_cast<std::size_t>(size) : std::size_t{1} << 20;
@@ -53,23 +53,45 @@ Bytes readFile(const fs::path& path) {
     return bytes;
 }
 
-Image decode(const Bytes& bytes, std::uint64_t most_pixels) {
-    if (startsWith(bytes, kPngSignature)) return decodePng(bytes, most_pixels);
-    if (startsWith(bytes, kJpegSignature)) return decodeJpeg(bytes, most_pixels);
-    throw FileError(bytes.empty() ? "the file is empty; a PNG or JPEG picture is expected"
-                                  : "neither a PNG nor a JPEG picture");
-}
-
 }  // namespace
 
-ImageFormat formatOfName(const fs::path& path) {
-    std::string extension = path.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
+ImageFormat formatNamed(const std::string& name) {
+    std::string lower = name;
+    std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (extension == ".png") return ImageFormat::png;
-    if (extension == ".jpg" || extension == ".jpeg") return ImageFormat::jpeg;
-    throw FileError("cannot tell the format of " + inQuotes(path.string()) +
-                    ": a name ending in .png, .jpg or .jpeg is expected");
+    if (lower == "png") return ImageFormat::png;
+    if (lower == "jpg" || lower == "jpeg") return ImageFormat::jpeg;
+    throw FileError("unknown format " + inQuotes(name) + "; png or jpeg is expected");
+}
+
+ImageFormat formatOfName(const fs::path& path) {
+    const std::string extension = path.extension().string();
+    try {
+        return formatNamed(extension.empty() ? extension : extension.substr(1));
+    } catch (const FileError&) {
+        throw FileError("cannot tell the format of " + inQuotes(path.string()) +
+                        ": a name ending in .png, .jpg or .jpeg is expected");
+    }
+}
+
+std::optional<ImageFormat> formatOfContent(const Bytes& bytes) {
+    if (startsWith(bytes, kPngSignature)) return ImageFormat::png;
+    if (startsWith(bytes, kJpegSignature)) return ImageFormat::jpeg;
+    return std::nullopt;
+}
+
+Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels) {
+    const std::optional<ImageFormat> format = formatOfContent(bytes);
+    if (!format) {
+        throw FileError(bytes.empty() ? "the file is empty; a PNG or JPEG picture is expected"
+                                      : "neither a PNG nor a JPEG picture");
+    }
+    return *format == ImageFormat::png ? decodePng(bytes, most_pixels) : decodeJpeg(bytes, most_pixels);
+}
+
+Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Notes& /*notes*/) {
+    if (format == ImageFormat::png) return encodePng(image);
+    return image.jpeg.empty() ? encodeJpeg(image) : patchJpeg(image, hole);
 }
 
 void checkImageSize(std::uint64_t width, std::uint64_t height, std::uint64_t most_pixels) {
@@ -84,7 +106,7 @@ void checkImageSize(std::uint64_t width, std::uint64_t height, std::uint64_t mos
 
 Image readImage(const fs::path& path, std::uint64_t most_pixels) {
     try {
-        return decode(readFile(path), most_pixels);
+        return decodeImage(readFile(path), most_pixels);
     } catch (const FileError& error) {
         throw FileError("cannot read " + inQuotes(path.string()) + ": " + error.what());
     }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,16 +10,25 @@
 
 namespace pconv::app {
 
-using Bytes = std::vector<std::uint8_t>;
-
-enum class ImageFormat { png, jpeg };
-
 /// The format that a file name asks for: .png, .jpg or .jpeg. Throws FileError for any other.
 ImageFormat formatOfName(const std::filesystem::path& path);
+/// The format called "png", "jpg" or "jpeg", whatever the case of its letters. Throws FileError for any
+/// other.
+ImageFormat formatNamed(const std::string& name);
+/// The format of a file that begins with `bytes`, if it is one that can be read.
+std::optional<ImageFormat> formatOfContent(const Bytes& bytes);
 
 /// Reads a PNG or JPEG file, told apart by content. Nothing is allocated for a picture of more than
 /// `most_pixels`. Throws FileError, whose line names the file.
 Image readImage(const std::filesystem::path& path, std::uint64_t most_pixels);
+
+/// Decodes a whole file, whose format its content tells. The picture's notes say what was left out. Throws
+/// FileError, whose line does not name the file.
+Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels);
+/// Encodes a picture whose pixels in the hole (bytes other than 0, one a pixel) were filled since it was
+/// decoded: what the output format can keep of the others as it was, it keeps. Adds to `notes` what it cannot
+/// hold. Throws FileError.
+Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Notes& notes);
 
 /// As the two formats: `bytes` is a whole file, and the FileError's line says what is wrong with it.
 Image decodePng(const Bytes& bytes, std::uint64_t most_pixels);

@@ -1,18 +1,14 @@
-#include <cstdio>
-
-#include <jerror.h>
-#include <jpeglib.h>
-
 #include <algorithm>
 #include <cmath>
-#include <csetjmp>
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <memory>
 #include <string_view>
 
 #include "files/file_error.h"
 #include "image/io.h"
+#include "image/jpeg_codec.h"
+#include "image/jpeg_extent.h"
 #include "image/png_chunks.h"
 
 namespace pconv::app {
@@ -21,117 +17,71 @@ namespace {
 constexpr std::string_view kExifSignature("Exif\0\0", 6);
 constexpr double kMetresPerInch = 0.0254;
 
-/// libjpeg's error handler and where it leaves its complaint. `base` comes first: libjpeg hands it back.
-struct Session {
-    jpeg_error_mgr base;
-    std::jmp_buf leave;
-    char fault[JMSG_LENGTH_MAX];
-    bool no_memory;
+struct JpegMarker {
+    int marker = 0;
+    Bytes data;
 };
 
-Session& sessionOf(j_common_ptr codec) {
-    return *reinterpret_cast<Session*>(codec->err);
-}
+/// What a file says before its first pixel.
+struct JpegHeader {
+    std::uint32_t width = 0;
+    std::uint32_t height = 0;
+    J_COLOR_SPACE space = JCS_UNKNOWN;
+    bool inverted = false;  ///< inks are stored as what they leave of the light, as Adobe's programs do
+    bool has_density = false;
+    unsigned density_unit = 0;
+    unsigned density_x = 0;
+    unsigned density_y = 0;
+    Bytes profile;
+    std::vector<JpegMarker> markers;
 
-[[noreturn]] void onError(j_common_ptr codec) {
-    Session& session = sessionOf(codec);
-    session.no_memory = codec->err->msg_code == JERR_OUT_OF_MEMORY;
-    codec->err->format_message(codec, session.fault);
-    std::longjmp(session.leave, 1);
-}
-
-/// libjpeg fills what a damaged file lacks with gray and warns; here a damaged file is an error.
-void onMessage(j_common_ptr codec, int level) {
-    if (level >= 0) return;
-    switch (codec->err->msg_code) {
-        case JWRN_EXTRANEOUS_DATA:
-        case JWRN_ADOBE_XFORM:
-        case JWRN_JFIF_MAJOR:
-        case JWRN_TOO_MUCH_DATA:
-            return;
-        default:
-            onError(codec);
-    }
-}
-
-void onOutput(j_common_ptr /*codec*/) {}
-
-void startSession(Session& session) {
-    session.fault[0] = '\0';
-    session.no_memory = false;
-    jpeg_std_error(&session.base);
-    session.base.error_exit = onError;
-    session.base.emit_message = onMessage;
-    session.base.output_message = onOutput;
-}
-
-/// Runs `step`, which may hold nothing that needs destroying: libjpeg leaves it by longjmp.
-template <typename Step>
-void guarded(Session& session, Step step) {
-    if (setjmp(session.leave) != 0) {
-        if (session.no_memory) throw std::bad_alloc();
-        throw FileError(session.fault);
-    }
-    step();
-}
-
-/// A progressive file may announce any number of passes over the picture; nobody needs so many.
-void onProgress(j_common_ptr codec) {
-    constexpr int kMostScans = 500;
-    if (codec->is_decompressor == 0) return;
-    if (reinterpret_cast<j_decompress_ptr>(codec)->input_scan_number <= kMostScans) return;
-    std::strncpy(sessionOf(codec).fault, "more than 500 scans", JMSG_LENGTH_MAX - 1);
-    std::longjmp(sessionOf(codec).leave, 1);
-}
-
-struct Decompressor {
-    explicit Decompressor(Session& shared) : session(shared) {
-        codec.err = &session.base;
-        guarded(session, [this] { jpeg_create_decompress(&codec); });
-        progress.progress_monitor = onProgress;
-        codec.progress = &progress;
-    }
-    ~Decompressor() { jpeg_destroy_decompress(&codec); }
-    Decompressor(const Decompressor&) = delete;
-    Decompressor& operator=(const Decompressor&) = delete;
-
-    void open(const std::uint8_t* data, std::size_t size) {
-        jpeg_mem_src(&codec, data, static_cast<unsigned long>(size));
-    }
-
-    Session& session;
-    jpeg_decompress_struct codec{};
-    jpeg_progress_mgr progress{};
+    bool isGray() const { return space == JCS_GRAYSCALE; }
+    bool isCmyk() const { return space == JCS_CMYK || space == JCS_YCCK; }
+    J_COLOR_SPACE samples() const { return isGray() ? JCS_GRAYSCALE : isCmyk() ? JCS_CMYK : JCS_RGB; }
 };
 
-struct Compressor {
-    explicit Compressor(Session& shared) : session(shared) {
-        codec.err = &session.base;
-        guarded(session, [this] { jpeg_create_compress(&codec); });
-    }
-    ~Compressor() {
-        jpeg_destroy_compress(&codec);
-        std::free(memory);
-    }
-    Compressor(const Compressor&) = delete;
-    Compressor& operator=(const Compressor&) = delete;
+void saveMarkers(j_decompress_ptr codec) {
+    constexpr unsigned kWholeMarker = 0xffff;
+    for (int i = 0; i < 16; ++i) jpeg_save_markers(codec, JPEG_APP0 + i, kWholeMarker);
+    jpeg_save_markers(codec, JPEG_COM, kWholeMarker);
+}
 
-    void open() { jpeg_mem_dest(&codec, &memory, &size); }
-
-    Session& session;
-    jpeg_compress_struct codec{};
-    unsigned char* memory = nullptr;  // libjpeg allocates it, with malloc
-    unsigned long size = 0;
-};
+JpegHeader readHeader(JpegReader& from) {
+    JpegHeader header;
+    JOCTET* profile = nullptr;
+    unsigned profile_size = 0;
+    from.call([&](jpeg_decompress_struct& codec) {
+        saveMarkers(&codec);
+        jpeg_read_header(&codec, TRUE);
+        header.width = codec.image_width;
+        header.height = codec.image_height;
+        header.space = codec.jpeg_color_space;
+        header.inverted = codec.saw_Adobe_marker != FALSE;
+        header.has_density = codec.saw_JFIF_marker != FALSE && codec.X_density != 0 && codec.Y_density != 0;
+        header.density_unit = codec.density_unit;
+        header.density_x = codec.X_density;
+        header.density_y = codec.Y_density;
+        if (jpeg_read_icc_profile(&codec, &profile, &profile_size) == FALSE) profile = nullptr;
+    });
+    const std::unique_ptr<JOCTET, decltype(&std::free)> owner(profile, std::free);
+    if (profile != nullptr) header.profile.assign(profile, profile + profile_size);
+    from.call([&](jpeg_decompress_struct& codec) {
+        for (const jpeg_marker_struct* marker = codec.marker_list; marker != nullptr; marker = marker->next) {
+            header.markers.push_back({marker->marker, {marker->data, marker->data + marker->data_length}});
+        }
+    });
+    return header;
+}
 
 /// The Exif body of an APP1 marker, or nothing.
-Bytes exifOf(const jpeg_marker_struct& marker) {
-    const JOCTET* data = marker.data;
-    if (marker.marker != JPEG_APP0 + 1 || marker.data_length <= kExifSignature.size() ||
-        std::memcmp(data, kExifSignature.data(), kExifSignature.size()) != 0) {
-        return {};
+Bytes exifOf(const JpegMarker& marker) {
+    Bytes exif;
+    if (marker.marker == JPEG_APP0 + 1 && marker.data.size() > kExifSignature.size() &&
+        std::memcmp(marker.data.data(), kExifSignature.data(), kExifSignature.size()) == 0) {
+        exif = marker.data;
+        exif.erase(exif.begin(), exif.begin() + static_cast<std::ptrdiff_t>(kExifSignature.size()));
     }
-    return {data + kExifSignature.size(), data + marker.data_length};
+    return exif;
 }
 
 std::uint32_t perMetre(unsigned density, unsigned unit) {
@@ -139,28 +89,22 @@ std::uint32_t perMetre(unsigned density, unsigned unit) {
 }
 
 /// What the markers say of the picture, in PNG's form.
-std::vector<PngChunk> chunksOf(j_decompress_ptr codec) {
+std::vector<PngChunk> chunksOf(const JpegHeader& header) {
     std::vector<PngChunk> chunks;
-    JOCTET* profile = nullptr;
-    unsigned profile_size = 0;
-    if (jpeg_read_icc_profile(codec, &profile, &profile_size) != FALSE) {
-        const Bytes copy(profile, profile + profile_size);
-        std::free(profile);
-        chunks.push_back(makeProfileChunk(copy));
-    }
-    if (codec->saw_JFIF_marker != FALSE && codec->X_density != 0 && codec->Y_density != 0) {
-        const unsigned unit = codec->density_unit;
-        const bool square = unit == 0 && codec->X_density == codec->Y_density;
+    if (!header.profile.empty()) chunks.push_back(makeProfileChunk(header.profile));
+    if (header.has_density) {
+        const unsigned unit = header.density_unit;
+        const bool square = unit == 0 && header.density_x == header.density_y;
         if (unit == 1 || unit == 2) {
             chunks.push_back(
-                makeDensityChunk({perMetre(codec->X_density, unit), perMetre(codec->Y_density, unit), true}));
+                makeDensityChunk({perMetre(header.density_x, unit), perMetre(header.density_y, unit), true}));
         } else if (unit == 0 && !square) {
             // Both formats count pixels along a common length here, so the ratio carries over as it is.
-            chunks.push_back(makeDensityChunk({codec->X_density, codec->Y_density, false}));
+            chunks.push_back(makeDensityChunk({header.density_x, header.density_y, false}));
         }
     }
-    for (const jpeg_marker_struct* marker = codec->marker_list; marker != nullptr; marker = marker->next) {
-        Bytes exif = exifOf(*marker);
+    for (const JpegMarker& marker : header.markers) {
+        Bytes exif = exifOf(marker);
         if (exif.empty()) continue;
         chunks.push_back(makeChunk("eXIf", std::move(exif)));
         break;
@@ -168,26 +112,26 @@ std::vector<PngChunk> chunksOf(j_decompress_ptr codec) {
     return chunks;
 }
 
-void saveMarkers(j_decompress_ptr codec, bool all) {
-    constexpr unsigned kWholeMarker = 0xffff;
-    for (int i = 0; i < 16; ++i) {
-        if (all || i == 1 || i == 2) jpeg_save_markers(codec, JPEG_APP0 + i, kWholeMarker);
-    }
-    if (all) jpeg_save_markers(codec, JPEG_COM, kWholeMarker);
-}
-
-bool isGray(const jpeg_decompress_struct& codec) {
-    return codec.jpeg_color_space == JCS_GRAYSCALE;
-}
-
-void checkColours(const jpeg_decompress_struct& codec) {
-    const J_COLOR_SPACE space = codec.jpeg_color_space;
-    if (space == JCS_CMYK || space == JCS_YCCK) {
+void checkColours(const JpegHeader& header) {
+    const J_COLOR_SPACE space = header.space;
+    if (header.isCmyk()) {
         throw FileError("a CMYK picture; gray and RGB are supported (convert it to RGB first)");
     }
     if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB) {
         throw FileError("its colours are neither gray nor RGB");
     }
+}
+
+/// A file that stops after one of its scans decodes without a complaint, to a part of the picture.
+bool isComplete(const jpeg_decompress_struct& codec) {
+    for (int c = 0; c < codec.num_components; ++c) {
+        if (codec.comp_info[c].quant_table == nullptr) return false;  // set by the component's first scan
+        if (codec.coef_bits == nullptr) continue;
+        if (std::any_of(codec.coef_bits[c], codec.coef_bits[c] + DCTSIZE2,
+                        [](int bits) { return bits != 0; }))
+            return false;
+    }
+    return true;
 }
 
 void setDensity(j_compress_ptr codec, const std::vector<PngChunk>& chunks) {
@@ -222,12 +166,12 @@ void fillRow(const Image& image, std::size_t y, JSAMPLE* row) {
 }
 
 /// Compresses all rows; the codec is set up but for its input.
-void compressRows(Compressor& to, const Image& image) {
+void compressRows(JpegWriter& to, const Image& image) {
     Bytes row(std::size_t{image.width} * image.colourChannels());
     JSAMPROW rows[] = {row.data()};
     for (std::size_t y = 0; y < image.height; ++y) {
         fillRow(image, y, row.data());
-        guarded(to.session, [&] { jpeg_write_scanlines(&to.codec, rows, 1); });
+        to.call([&](jpeg_compress_struct& codec) { jpeg_write_scanlines(&codec, rows, 1); });
     }
 }
 
@@ -251,30 +195,57 @@ bool touches(const Image& image, const Bytes& hole, std::size_t left, std::size_
     return false;
 }
 
+/// Where a component's blocks lie, in pixels.
+struct BlockGrid {
+    JDIMENSION rows = 0;
+    JDIMENSION columns = 0;
+    std::size_t wide = 0;
+    std::size_t high = 0;
+};
+
+BlockGrid gridOf(const jpeg_decompress_struct& codec, int component) {
+    const jpeg_component_info& info = codec.comp_info[component];
+    const auto scaled = [](int most, int own) {
+        return static_cast<std::size_t>((DCTSIZE * most + own - 1) / own);
+    };
+    return {info.height_in_blocks, info.width_in_blocks, scaled(codec.max_h_samp_factor, info.h_samp_factor),
+            scaled(codec.max_v_samp_factor, info.v_samp_factor)};
+}
+
+/// A file's blocks of coefficients, opened for reading or changing.
+struct Blocks {
+    explicit Blocks(const std::uint8_t* data, std::size_t size) : reader(data, size) {}
+
+    void read() {
+        reader.call([this](jpeg_decompress_struct& codec) { arrays = jpeg_read_coefficients(&codec); });
+    }
+
+    JBLOCKROW row(int component, JDIMENSION at, bool writable) {
+        JBLOCKARRAY rows = nullptr;
+        reader.call([&](jpeg_decompress_struct& codec) {
+            auto* common = reinterpret_cast<j_common_ptr>(&codec);
+            rows = codec.mem->access_virt_barray(common, arrays[component], at, 1, writable ? TRUE : FALSE);
+        });
+        return rows[0];
+    }
+
+    JpegReader reader;
+    jvirt_barray_ptr* arrays = nullptr;
+};
+
 /// Takes the blocks that touch the hole from `filled` over into `original`.
-void replaceBlocks(Decompressor& original, jvirt_barray_ptr* original_blocks, Decompressor& filled,
-                   jvirt_barray_ptr* filled_blocks, const Image& image, const Bytes& hole) {
-    for (int c = 0; c < original.codec.num_components; ++c) {
-        const jpeg_component_info& component = original.codec.comp_info[c];
-        const auto scaled = [](int most, int own) {
-            return static_cast<std::size_t>((DCTSIZE * most + own - 1) / own);
-        };
-        const std::size_t wide = scaled(original.codec.max_h_samp_factor, component.h_samp_factor);
-        const std::size_t high = scaled(original.codec.max_v_samp_factor, component.v_samp_factor);
-        for (JDIMENSION row = 0; row < component.height_in_blocks; ++row) {
-            JBLOCKARRAY to = nullptr;
-            JBLOCKARRAY from = nullptr;
-            guarded(original.session, [&] {
-                auto* codec = reinterpret_cast<j_common_ptr>(&original.codec);
-                to = codec->mem->access_virt_barray(codec, original_blocks[c], row, 1, TRUE);
-            });
-            guarded(filled.session, [&] {
-                auto* codec = reinterpret_cast<j_common_ptr>(&filled.codec);
-                from = codec->mem->access_virt_barray(codec, filled_blocks[c], row, 1, FALSE);
-            });
-            for (JDIMENSION column = 0; column < component.width_in_blocks; ++column) {
-                if (touches(image, hole, column * wide, row * high, wide, high)) {
-                    std::memcpy(to[0][column], from[0][column], sizeof(JBLOCK));
+void replaceBlocks(Blocks& original, Blocks& filled, const Image& image, const Bytes& hole) {
+    int components = 0;
+    original.reader.call([&](jpeg_decompress_struct& codec) { components = codec.num_components; });
+    for (int c = 0; c < components; ++c) {
+        BlockGrid grid;
+        original.reader.call([&](jpeg_decompress_struct& codec) { grid = gridOf(codec, c); });
+        for (JDIMENSION row = 0; row < grid.rows; ++row) {
+            JBLOCKROW to = original.row(c, row, true);
+            JBLOCKROW from = filled.row(c, row, false);
+            for (JDIMENSION column = 0; column < grid.columns; ++column) {
+                if (touches(image, hole, column * grid.wide, row * grid.high, grid.wide, grid.high)) {
+                    std::memcpy(to[column], from[column], sizeof(JBLOCK));
                 }
             }
         }
@@ -282,45 +253,54 @@ void replaceBlocks(Decompressor& original, jvirt_barray_ptr* original_blocks, De
 }
 
 /// Whether libjpeg writes such a marker by itself.
-bool isWrittenAnyway(const jpeg_marker_struct& marker, const jpeg_compress_struct& codec) {
+bool isWrittenAnyway(const JpegMarker& marker, const jpeg_compress_struct& codec) {
     const auto starts = [&marker](std::string_view text) {
-        return marker.data_length >= text.size() && std::memcmp(marker.data, text.data(), text.size()) == 0;
+        return marker.data.size() >= text.size() &&
+               std::memcmp(marker.data.data(), text.data(), text.size()) == 0;
     };
     return (codec.write_JFIF_header != FALSE && marker.marker == JPEG_APP0 &&
             starts(std::string_view("JFIF\0", 5))) ||
            (codec.write_Adobe_marker != FALSE && marker.marker == JPEG_APP0 + 14 && starts("Adobe"));
 }
 
+bool isProfilePart(const JpegMarker& marker) {
+    constexpr std::string_view kSignature("ICC_PROFILE\0", 12);
+    return marker.marker == JPEG_APP0 + 2 && marker.data.size() >= kSignature.size() &&
+           std::memcmp(marker.data.data(), kSignature.data(), kSignature.size()) == 0;
+}
+
 }  // namespace
 
 Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
-    Session session;
-    startSession(session);
-    Decompressor from(session);
-    guarded(session, [&] {
-        from.open(bytes.data(), bytes.size());
-        saveMarkers(&from.codec, false);
-        jpeg_read_header(&from.codec, TRUE);
-    });
-    checkImageSize(from.codec.image_width, from.codec.image_height, most_pixels);
-    checkColours(from.codec);
+    const JpegExtent extent = findJpegExtent(bytes);
     Image image;
-    image.width = from.codec.image_width;
-    image.height = from.codec.image_height;
-    image.channels = isGray(from.codec) ? 1 : 3;
-    image.chunks = chunksOf(&from.codec);
+    image.format = ImageFormat::jpeg;
+    image.jpeg.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(extent.size));
+    image.jpeg.insert(image.jpeg.end(), {0xff, JPEG_EOI});
+    JpegReader from(image.jpeg.data(), image.jpeg.size());
+    const JpegHeader header = readHeader(from);
+    checkImageSize(header.width, header.height, most_pixels);
+    checkColours(header);
+    if (from.sawBogusProfile())
+        image.notes.emplace_back("its ICC profile is incomplete or there twice, and is left out");
+    image.width = header.width;
+    image.height = header.height;
+    image.channels = header.isGray() ? 1 : 3;
+    image.chunks = chunksOf(header);
     const std::size_t row_bytes = image.rowBytes();
     image.samples.resize(row_bytes * image.height);
-    guarded(session, [&] {
-        from.codec.out_color_space = isGray(from.codec) ? JCS_GRAYSCALE : JCS_RGB;
-        jpeg_start_decompress(&from.codec);
-        while (from.codec.output_scanline < from.codec.output_height) {
-            JSAMPROW row = image.samples.data() + from.codec.output_scanline * row_bytes;
-            jpeg_read_scanlines(&from.codec, &row, 1);
+    bool complete = true;
+    from.call([&](jpeg_decompress_struct& codec) {
+        codec.out_color_space = header.samples();
+        jpeg_start_decompress(&codec);
+        while (codec.output_scanline < codec.output_height) {
+            JSAMPROW row = image.samples.data() + codec.output_scanline * row_bytes;
+            jpeg_read_scanlines(&codec, &row, 1);
         }
-        jpeg_finish_decompress(&from.codec);
+        complete = extent.has_end || isComplete(codec);
+        jpeg_finish_decompress(&codec);
     });
-    image.jpeg = bytes;
+    if (!complete) throw FileError("the file ends early");
     return image;
 }
 
@@ -329,9 +309,7 @@ Bytes encodeJpeg(const Image& image) {
         throw FileError("JPEG holds at most " + std::to_string(JPEG_MAX_DIMENSION) + " pixels a side");
     }
     constexpr int kQuality = 95;
-    Session session;
-    startSession(session);
-    Compressor to(session);
+    JpegWriter to;
     const PngChunk* profile_chunk = findChunk(image.chunks, "iCCP");
     const Bytes profile = profile_chunk == nullptr ? Bytes() : profileOf(*profile_chunk);
     Bytes exif;
@@ -339,77 +317,70 @@ Bytes encodeJpeg(const Image& image) {
         exif.assign(kExifSignature.begin(), kExifSignature.end());
         exif.insert(exif.end(), chunk->data.begin(), chunk->data.end());
     }
-    guarded(session, [&] {
-        to.open();
-        setInput(&to.codec, image);
-        jpeg_set_defaults(&to.codec);
-        jpeg_set_quality(&to.codec, kQuality, TRUE);
-        for (int c = 0; c < to.codec.num_components; ++c) {
-            to.codec.comp_info[c].h_samp_factor = to.codec.comp_info[c].v_samp_factor = 1;
+    to.call([&](jpeg_compress_struct& codec) {
+        setInput(&codec, image);
+        jpeg_set_defaults(&codec);
+        jpeg_set_quality(&codec, kQuality, TRUE);
+        for (int c = 0; c < codec.num_components; ++c) {
+            codec.comp_info[c].h_samp_factor = codec.comp_info[c].v_samp_factor = 1;
         }
-        setDensity(&to.codec, image.chunks);
-        jpeg_start_compress(&to.codec, TRUE);
+        setDensity(&codec, image.chunks);
+        jpeg_start_compress(&codec, TRUE);
         constexpr std::size_t kLongestMarker = 65533;
         if (!exif.empty() && exif.size() <= kLongestMarker) {
-            jpeg_write_marker(&to.codec, JPEG_APP0 + 1, exif.data(), static_cast<unsigned>(exif.size()));
+            jpeg_write_marker(&codec, JPEG_APP0 + 1, exif.data(), static_cast<unsigned>(exif.size()));
         }
         if (!profile.empty()) {
-            jpeg_write_icc_profile(&to.codec, profile.data(), static_cast<unsigned>(profile.size()));
+            jpeg_write_icc_profile(&codec, profile.data(), static_cast<unsigned>(profile.size()));
         }
     });
     compressRows(to, image);
-    guarded(session, [&] { jpeg_finish_compress(&to.codec); });
-    return {to.memory, to.memory + to.size};
+    to.call([](jpeg_compress_struct& codec) { jpeg_finish_compress(&codec); });
+    return to.take();
 }
 
 Bytes patchJpeg(const Image& image, const Bytes& hole) {
-    Session session;
-    startSession(session);
-    Decompressor original(session);
-    jvirt_barray_ptr* original_blocks = nullptr;
-    guarded(session, [&] {
-        original.open(image.jpeg.data(), image.jpeg.size());
-        saveMarkers(&original.codec, true);
-        jpeg_read_header(&original.codec, TRUE);
-        original_blocks = jpeg_read_coefficients(&original.codec);
-    });
+    Blocks original(image.jpeg.data(), image.jpeg.size());
+    const JpegHeader header = readHeader(original.reader);
+    original.read();
 
     // The filled picture under the same quantization and sampling has the same blocks in the same places.
-    Compressor refill(session);
-    guarded(session, [&] {
-        refill.open();
-        refill.codec.in_color_space = isGray(original.codec) ? JCS_GRAYSCALE : JCS_RGB;
-        jpeg_copy_critical_parameters(&original.codec, &refill.codec);
-        setInput(&refill.codec, image);
-        jpeg_start_compress(&refill.codec, TRUE);
+    JpegWriter refill;
+    original.reader.call([&](jpeg_decompress_struct& from) {
+        refill.call([&](jpeg_compress_struct& codec) {
+            codec.in_color_space = header.samples();
+            jpeg_copy_critical_parameters(&from, &codec);
+            setInput(&codec, image);
+            jpeg_start_compress(&codec, TRUE);
+        });
     });
     compressRows(refill, image);
-    guarded(session, [&] { jpeg_finish_compress(&refill.codec); });
-    Decompressor filled(session);
-    jvirt_barray_ptr* filled_blocks = nullptr;
-    guarded(session, [&] {
-        filled.open(refill.memory, refill.size);
-        jpeg_read_header(&filled.codec, TRUE);
-        filled_blocks = jpeg_read_coefficients(&filled.codec);
-    });
-    replaceBlocks(original, original_blocks, filled, filled_blocks, image, hole);
+    refill.call([](jpeg_compress_struct& codec) { jpeg_finish_compress(&codec); });
+    Blocks filled(refill.data(), refill.size());
+    filled.reader.call([](jpeg_decompress_struct& codec) { jpeg_read_header(&codec, TRUE); });
+    filled.read();
+    replaceBlocks(original, filled, image, hole);
 
-    Compressor to(session);
-    guarded(session, [&] {
-        to.open();
-        jpeg_copy_critical_parameters(&original.codec, &to.codec);
-        to.codec.optimize_coding = TRUE;
-        if (original.codec.progressive_mode != FALSE) jpeg_simple_progression(&to.codec);
-        jpeg_write_coefficients(&to.codec, original_blocks);
-        for (const jpeg_marker_struct* marker = original.codec.marker_list; marker != nullptr;
-             marker = marker->next) {
-            if (!isWrittenAnyway(*marker, to.codec)) {
-                jpeg_write_marker(&to.codec, marker->marker, marker->data, marker->data_length);
+    JpegWriter to;
+    original.reader.call([&](jpeg_decompress_struct& from) {
+        to.call([&](jpeg_compress_struct& codec) {
+            jpeg_copy_critical_parameters(&from, &codec);
+            codec.optimize_coding = TRUE;
+            if (from.progressive_mode != FALSE) jpeg_simple_progression(&codec);
+            jpeg_write_coefficients(&codec, original.arrays);
+            for (const JpegMarker& marker : header.markers) {
+                if (isWrittenAnyway(marker, codec) || isProfilePart(marker)) continue;
+                jpeg_write_marker(&codec, marker.marker, marker.data.data(),
+                                  static_cast<unsigned>(marker.data.size()));
             }
-        }
-        jpeg_finish_compress(&to.codec);
+            if (!header.profile.empty()) {
+                jpeg_write_icc_profile(&codec, header.profile.data(),
+                                       static_cast<unsigned>(header.profile.size()));
+            }
+            jpeg_finish_compress(&codec);
+        });
     });
-    return {to.memory, to.memory + to.size};
+    return to.take();
 }
 
 }  // namespace pconv::app

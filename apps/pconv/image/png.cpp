@@ -2,12 +2,12 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <csetjmp>
 #include <cstring>
 #include <new>
 
 #include "files/file_error.h"
 #include "files/safetensors.h"
+#include "image/guard.h"
 #include "image/io.h"
 #include "image/png_chunks.h"
 
@@ -21,8 +21,7 @@ struct Session {
     const Bytes* input = nullptr;
     std::size_t position = 0;
     Bytes* output = nullptr;
-    bool no_memory = false;
-    char fault[160] = "";
+    Guard guard;
 };
 
 Session& sessionOf(png_structp png) {
@@ -30,9 +29,7 @@ Session& sessionOf(png_structp png) {
 }
 
 [[noreturn]] void onError(png_structp png, png_const_charp message) {
-    Session& session = sessionOf(png);
-    std::strncpy(session.fault, message, sizeof session.fault - 1);
-    png_longjmp(png, 1);
+    sessionOf(png).guard.leave(message);
 }
 
 void onWarning(png_structp /*png*/, png_const_charp /*message*/) {}
@@ -50,55 +47,67 @@ void onWrite(png_structp png, png_bytep data, std::size_t size) {
         session.output->insert(session.output->end(), data, data + size);
         return;
     } catch (const std::bad_alloc&) {
-        session.no_memory = true;
     }
-    png_error(png, "no memory");
+    session.guard.leave(nullptr);
 }
 
 void onFlush(png_structp /*png*/) {}
 
-/// Runs `step`, which may hold nothing that needs destroying: libpng leaves it by longjmp.
-template <typename Step>
-void guarded(png_structp png, Step step) {
-    if (setjmp(png_jmpbuf(png)) != 0) {
-        if (sessionOf(png).no_memory) throw std::bad_alloc();
-        throw FileError(sessionOf(png).fault);
+/// A libpng codec, which can be reached within call() alone.
+class Codec {
+  public:
+    /// Decodes `input`, which outlives this.
+    explicit Codec(const Bytes& input) : reads_(true) {
+        session_.input = &input;
+        create(
+            [this] { png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &session_, onError, onWarning); });
+        call([this](png_structp png, png_infop /*info*/) { png_set_read_fn(png, &session_, onRead); });
     }
-    step();
-}
+    /// Encodes to the end of `output`, which outlives this.
+    explicit Codec(Bytes* output) : reads_(false) {
+        session_.output = output;
+        create(
+            [this] { png_ = png_create_write_struct(PNG_LIBPNG_VER_STRING, &session_, onError, onWarning); });
+        call([this](png_structp png, png_infop /*info*/) {
+            png_set_write_fn(png, &session_, onWrite, onFlush);
+        });
+    }
+    ~Codec() { destroy(); }
+    Codec(const Codec&) = delete;
+    Codec& operator=(const Codec&) = delete;
 
-struct Reader {
-    explicit Reader(Session& session)
-        : png(png_create_read_struct(PNG_LIBPNG_VER_STRING, &session, onError, onWarning)),
-          info(png == nullptr ? nullptr : png_create_info_struct(png)) {
-        if (info == nullptr) {
-            png_destroy_read_struct(&png, nullptr, nullptr);
-            throw std::bad_alloc();
+    template <typename Step>
+    void call(Step step) {
+        session_.guard.run([&] { step(png_, info_); });
+    }
+
+  private:
+    template <typename Step>
+    void create(Step step) {
+        try {
+            session_.guard.run(step);
+            if (png_ != nullptr) session_.guard.run([this] { info_ = png_create_info_struct(png_); });
+        } catch (...) {
+            destroy();
+            throw;
+        }
+        if (info_ != nullptr) return;
+        destroy();
+        throw std::bad_alloc();
+    }
+
+    void destroy() {
+        if (reads_) {
+            png_destroy_read_struct(&png_, &info_, nullptr);
+        } else {
+            png_destroy_write_struct(&png_, &info_);
         }
     }
-    ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
-    Reader(const Reader&) = delete;
-    Reader& operator=(const Reader&) = delete;
 
-    png_structp png;
-    png_infop info;
-};
-
-struct Writer {
-    explicit Writer(Session& session)
-        : png(png_create_write_struct(PNG_LIBPNG_VER_STRING, &session, onError, onWarning)),
-          info(png == nullptr ? nullptr : png_create_info_struct(png)) {
-        if (info == nullptr) {
-            png_destroy_write_struct(&png, nullptr);
-            throw std::bad_alloc();
-        }
-    }
-    ~Writer() { png_destroy_write_struct(&png, &info); }
-    Writer(const Writer&) = delete;
-    Writer& operator=(const Writer&) = delete;
-
-    png_structp png;
-    png_infop info;
+    const bool reads_;
+    Session session_;
+    png_structp png_ = nullptr;
+    png_infop info_ = nullptr;
 };
 
 /// Refuses what could not hold the pixels it announces, before anything is allocated for them.
@@ -123,9 +132,7 @@ unsigned channelsOf(unsigned colour_type) {
 
 /// Reads the header and asks for samples as Image stores them: unpacked and unscaled, a palette as its
 /// colours.
-void prepare(const Reader& reader, Image& image) {
-    png_structp png = reader.png;
-    png_infop info = reader.info;
+void prepare(png_structp png, png_infop info, Image& image) {
     png_read_info(png, info);
     unsigned colour_type = png_get_color_type(png, info);
     const unsigned depth = png_get_bit_depth(png, info);
@@ -190,31 +197,26 @@ constexpr Compression kFewLevels = {6, Z_DEFAULT_STRATEGY, PNG_FILTER_NONE};
 Bytes encode(const Image& image, const Compression& compression) {
     constexpr std::size_t kOutputBlock = std::size_t{1} << 18;
     Bytes bytes;
-    Session session;
-    session.output = &bytes;
-    const Writer writer(session);
+    Codec to(&bytes);
     const std::size_t row_bytes = image.rowBytes();
-    guarded(writer.png, [&] {
-        png_structp png = writer.png;
-        png_set_write_fn(png, png_get_error_ptr(png), onWrite, onFlush);
+    to.call([&](png_structp png, png_infop info) {
         png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
-        png_set_IHDR(png, writer.info, image.width, image.height, static_cast<int>(image.depth),
-                     colourTypeOf(image), PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                     PNG_FILTER_TYPE_DEFAULT);
+        png_set_IHDR(png, info, image.width, image.height, static_cast<int>(image.depth), colourTypeOf(image),
+                     PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
         png_set_compression_level(png, compression.level);
         png_set_compression_strategy(png, compression.strategy);
         png_set_compression_buffer_size(png, kOutputBlock);
         png_set_filter(png, PNG_FILTER_TYPE_BASE, compression.filters);
-        png_write_info_before_PLTE(png, writer.info);
+        png_write_info_before_PLTE(png, info);
         writeChunks(png, image.chunks, false);
         if (image.has_transparent_colour) {
             png_color_16 colour{};
             colour.gray = colour.red = image.transparent_colour[0];
             colour.green = image.transparent_colour[1];
             colour.blue = image.transparent_colour[2];
-            png_set_tRNS(png, writer.info, nullptr, 0, &colour);
+            png_set_tRNS(png, info, nullptr, 0, &colour);
         }
-        png_write_info(png, writer.info);
+        png_write_info(png, info);
         if (image.depth < 8) png_set_packing(png);
         if (image.depth == 16 && hostIsLittleEndian()) png_set_swap(png);
         for (std::size_t y = 0; y < image.height; ++y)
@@ -255,24 +257,22 @@ Compression chooseCompression(const Image& image) {
 Image decodePng(const Bytes& bytes, std::uint64_t most_pixels) {
     PngOutline outline = outlinePng(bytes);
     checkOutline(outline, most_pixels);
-    Session session;
-    session.input = &bytes;
-    const Reader reader(session);
+    Codec from(bytes);
     Image image;
-    guarded(reader.png, [&] {
-        png_set_read_fn(reader.png, png_get_error_ptr(reader.png), onRead);
+    std::size_t row_bytes = 0;
+    from.call([&](png_structp png, png_infop info) {
         // Size is checked above; all that only describes the picture is copied around libpng.
-        png_set_user_limits(reader.png, 0x7fffffff, 0x7fffffff);
-        png_set_keep_unknown_chunks(reader.png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-        prepare(reader, image);
+        png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
+        png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+        prepare(png, info, image);
+        row_bytes = png_get_rowbytes(png, info);
     });
-    const std::size_t row_bytes = image.rowBytes();
-    if (png_get_rowbytes(reader.png, reader.info) != row_bytes) throw FileError("unexpected row size");
+    if (row_bytes != image.rowBytes()) throw FileError("unexpected row size");
     image.samples.resize(row_bytes * image.height);
     std::vector<png_bytep> rows = rowsOf(image.samples, row_bytes, image.height);
-    guarded(reader.png, [&] {
-        png_read_image(reader.png, rows.data());
-        png_read_end(reader.png, nullptr);
+    from.call([&](png_structp png, png_infop /*info*/) {
+        png_read_image(png, rows.data());
+        png_read_end(png, nullptr);
     });
     image.chunks = std::move(outline.chunks);
     return image;
