@@ -9,7 +9,7 @@
 #include <sstream>
 #include <string_view>
 
-#include "files/safetensors.h"
+#include "argument_file.h"
 
 namespace pconv::app {
 namespace {
@@ -25,7 +25,7 @@ std::string listed(const Dims& values) {
 /// The settings and tensors of one file, with faults that name it.
 class CaseReader {
   public:
-    explicit CaseReader(const std::filesystem::path& path) : file_(path) {}
+    explicit CaseReader(const std::string& argument) : file_(openSafetensors(argument)) {}
 
     [[noreturn]] void fail(const std::string& line) const { throw FileError(file_.fileName() + ": " + line); }
 
@@ -204,8 +204,8 @@ void readMask(CaseReader& reader, Case& result) {
 
 }  // namespace
 
-Case readCase(const std::filesystem::path& path, bool backward) {
-    CaseReader reader(path);
+Case readCase(const std::string& argument, bool backward) {
+    CaseReader reader(argument);
     const bool masked_conv = reader.choice("op", {"partial_conv", "masked_conv"}) == 1;
     Case result;
     const auto rank = static_cast<int64_t>(reader.dims("input").size());

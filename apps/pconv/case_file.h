@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +25,6 @@ struct Case {
 };
 
 /// Throws FileError for a faulty file, and for one without grad_output where `backward` asks for it.
-Case readCase(const std::filesystem::path& path, bool backward);
+Case readCase(const std::string& argument, bool backward);
 
 }  // namespace pconv::app

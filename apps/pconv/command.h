@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -38,8 +39,8 @@ void addBenchCommand(CLI::App& app, Action& action);
 /// "cpu", "discrete-gpu", ...
 const char* deviceTypeName(PconvDeviceType type);
 
-/// Writes to stdout, and fails where it cannot.
-void print(const std::string& text);
+/// Writes to stdout or stderr, and fails where it cannot.
+void print(const std::string& text, std::FILE* stream = stdout);
 
 constexpr const char* kDeviceHelp = "cpu, vulkan, cuda, vulkan:1, or a number or name from 'pconv devices'";
 

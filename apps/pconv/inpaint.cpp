@@ -7,13 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "argument_file.h"
 #include "command.h"
-#include "files/atomic_file.h"
-#include "files/file_error.h"
 #include "fill.h"
 #include "hole.h"
 #include "image/io.h"
-#include "platform.h"
 #include "progress_bar.h"
 
 namespace pconv::app {
@@ -91,6 +89,7 @@ int onProgress(void* user, double done) {
 
 void inpaint(const Options& options) {
     const ImageFormat format = formatOfName(options.output);
+    const std::unique_ptr<AtomicFile> output = openOutput(options.output);
     const Device device(deviceOf(options));
     Image image = readImage(options.image, static_cast<std::uint64_t>(options.most_pixels));
     for (const std::string& text : image.notes) note(inQuotes(options.image) + ": " + text);
@@ -109,9 +108,8 @@ void inpaint(const Options& options) {
         Notes notes;
         const Bytes bytes = encodeImage(image, hole, format, notes);
         for (const std::string& text : notes) note(inQuotes(options.output) + ": " + text);
-        AtomicFile file(options.output, watchTemporary);
-        file.write(bytes.data(), bytes.size());
-        file.commit();
+        output->write(bytes.data(), bytes.size());
+        output->commit();
     } catch (const WriteError&) {
         throw;
     } catch (const FileError& error) {

@@ -133,8 +133,8 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-void print(const std::string& text) {
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+void print(const std::string& text, std::FILE* stream) {
+    if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() || std::fflush(stream) != 0) {
         throw WriteError("cannot write to the standard output: " + std::generic_category().message(errno));
     }
 }
@@ -142,6 +142,7 @@ void print(const std::string& text) {
 }  // namespace pconv::app
 
 int main(int argc, char** argv) {
+    pconv::app::keepStandardStreams();
     pconv::app::watchSignals();
     pconv::app::letThreadsSleep();
     return pconv::app::run(argc, argv);

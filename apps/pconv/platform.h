@@ -14,6 +14,10 @@ void watchTemporary(const char* path);
 /// Whether a progress bar stands on the terminal, to be wiped before a signal's message.
 void noteProgressBar(bool shown);
 
+/// Keeps the numbers of standard streams that are closed from going to files that are opened later. To be
+/// called first; what is read from or written to such a stream still fails.
+void keepStandardStreams();
+
 bool stderrIsTerminal();
 
 /// Lets the threads of OpenMP sleep while they wait, unless the environment says how they wait. To be called

@@ -32,6 +32,8 @@ BOOL WINAPI onControl(DWORD /*what*/) {
 
 }  // namespace
 
+void keepStandardStreams() {}  // what is opened later does not take their numbers
+
 void watchSignals() {
     SetConsoleCtrlHandler(onControl, TRUE);
 }

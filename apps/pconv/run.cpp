@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "argument_file.h"
 #include "case_file.h"
 #include "command.h"
 #include "files/safetensors.h"
-#include "platform.h"
 
 namespace pconv::app {
 namespace {
@@ -39,7 +39,8 @@ updated mask [N or 1, 1 or groups, O...]; for masked_conv [N or 1, out, O...], a
 
 Examples:
   pconv run tests/conformance/cases/nvidia2d_k3_random.safetensors -o out.safetensors --device cpu --impl cpu:reference
-  pconv run tests/conformance/cases/masked_conv2d_k3.safetensors -o out.safetensors --device cpu --backward)";
+  pconv run tests/conformance/cases/masked_conv2d_k3.safetensors -o out.safetensors --device cpu --backward
+  cat case.safetensors | pconv run - -o - --device cpu > out.safetensors)";
 
 const std::map<std::string, PconvDataType> kDataTypes = {
     {"f32", PCONV_DATA_TYPE_F32}, {"f16", PCONV_DATA_TYPE_F16}, {"bf16", PCONV_DATA_TYPE_BF16}};
@@ -124,11 +125,10 @@ class Call {
         if (grad_bias) give("grad_bias", *grad_bias);
     }
 
-    void write(const std::string& path) const {
+    void write(AtomicFile& file) const {
         std::vector<SafetensorsOutput> entries;
         for (const Result& result : results_)
             entries.push_back({result.name, "F32", result.shape, result.values.data()});
-        AtomicFile file(path, watchTemporary);
         writeSafetensors(file, entries,
                          {{"device", device_.info().name}, {"implementation", conv_.implementation()}});
         file.commit();
@@ -185,6 +185,8 @@ class Call {
 };
 
 void run(const Options& options) {
+    const std::unique_ptr<AtomicFile> output = openOutput(options.output);
+    refuseTerminal(*output, "a safetensors file");
     Case work = readCase(options.input, options.backward);
     if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
     work.desc.data_type = kDataTypes.at(options.data_type);
@@ -194,7 +196,7 @@ void run(const Options& options) {
     Call call(std::move(work), device);
     call.forward();
     if (options.backward) call.backward();
-    call.write(options.output);
+    call.write(*output);
 }
 
 }  // namespace
@@ -203,8 +205,13 @@ void addRunCommand(CLI::App& app, Action& action) {
     CLI::App* command = app.add_subcommand("run", kAbout);
     command->footer(kMore);
     auto options = std::make_shared<Options>();
-    command->add_option("CASE", options->input, "A safetensors file with one operator call")->required();
-    command->add_option("-o,--output", options->output, "The safetensors file to write")
+    command
+        ->add_option("CASE", options->input,
+                     "A safetensors file with one operator call; - is the standard input")
+        ->required();
+    command
+        ->add_option("-o,--output", options->output,
+                     "The safetensors file to write; - is the standard output")
         ->required()
         ->option_text("OUT");
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");

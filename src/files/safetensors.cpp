@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
+#include <sstream>
 #include <system_error>
 
 namespace pconv {
@@ -265,20 +267,37 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : name_(inQuotes(path
         throw FileError("cannot read " + name_ + ": " + (error ? error.message() : "no such file"));
     }
     if (!fs::is_regular_file(status)) throw FileError("cannot read " + name_ + ": it is not a regular file");
-    stream_.open(path, std::ios::binary);
-    if (!stream_) {
+    stream_ = std::make_unique<std::ifstream>(path, std::ios::binary);
+    if (!*stream_) {
         throw FileError("cannot read " + name_ + ": " + std::generic_category().message(errno));
     }
     const std::uintmax_t size = fs::file_size(path, error);
     if (error) throw FileError("cannot read " + name_ + ": " + error.message());
+    readHeader(size);
+}
+
+SafetensorsReader::SafetensorsReader(InputFile& file) : name_(file.name()) {
+    // A stream without end is to be told by its beginning.
+    std::vector<std::uint8_t> bytes;
+    file.append(bytes, kLengthBytes + 1);
+    if (bytes.size() > kLengthBytes && bytes.back() == '{') {
+        constexpr std::size_t kMostInMemory = std::size_t{2} << 30;
+        file.appendRest(bytes, kMostInMemory);
+    }
+    const std::size_t size = bytes.size();
+    stream_ = std::make_unique<std::istringstream>(std::string(bytes.begin(), bytes.end()), std::ios::binary);
+    bytes = {};
+    readHeader(size);
+}
+
+void SafetensorsReader::readHeader(std::uint64_t size) {
     if (size < kLengthBytes) {
         throw FileError(name_ + ": not a safetensors file: " + std::to_string(size) +
                         " bytes, too short for a header length");
     }
-
     std::array<unsigned char, kLengthBytes> raw{};
-    stream_.read(reinterpret_cast<char*>(raw.data()), kLengthBytes);
-    if (!stream_) throw FileError("cannot read " + name_);
+    stream_->read(reinterpret_cast<char*>(raw.data()), kLengthBytes);
+    if (!*stream_) throw FileError("cannot read " + name_);
     const std::uint64_t length =
         std::accumulate(raw.rbegin(), raw.rend(), std::uint64_t{0},
                         [](std::uint64_t value, unsigned char byte) { return value << 8 | byte; });
@@ -291,8 +310,8 @@ SafetensorsReader::SafetensorsReader(const fs::path& path) : name_(inQuotes(path
                         std::to_string(size - kLengthBytes) + " after its length");
     }
     std::string json(static_cast<std::size_t>(length), '\0');
-    stream_.read(json.data(), static_cast<std::streamsize>(length));
-    if (!stream_) throw FileError(name_ + ": the file ends inside its header");
+    stream_->read(json.data(), static_cast<std::streamsize>(length));
+    if (!*stream_) throw FileError(name_ + ": the file ends inside its header");
     data_start_ = kLengthBytes + length;
     header_ = parseSafetensorsHeader(json, size - data_start_, name_);
 }
@@ -311,10 +330,10 @@ const SafetensorsTensor& SafetensorsReader::require(const std::string& tensor) c
 void SafetensorsReader::read(const std::string& tensor, void* out) {
     const SafetensorsTensor& entry = require(tensor);
     if (entry.byteCount() == 0) return;
-    stream_.clear();
-    stream_.seekg(static_cast<std::streamoff>(data_start_ + entry.begin));
-    stream_.read(static_cast<char*>(out), static_cast<std::streamsize>(entry.byteCount()));
-    if (!stream_) throw FileError(name_ + ": tensor " + inQuotes(tensor) + ": cannot read its data");
+    stream_->clear();
+    stream_->seekg(static_cast<std::streamoff>(data_start_ + entry.begin));
+    stream_->read(static_cast<char*>(out), static_cast<std::streamsize>(entry.byteCount()));
+    if (!*stream_) throw FileError(name_ + ": tensor " + inQuotes(tensor) + ": cannot read its data");
     if (!hostIsLittleEndian())
         swapBytes(out, static_cast<std::size_t>(entry.byteCount()), entry.type->swap_unit);
 }

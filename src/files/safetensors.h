@@ -3,14 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <istream>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "files/atomic_file.h"
 #include "files/file_error.h"
+#include "files/input_file.h"
 
 namespace pconv {
 
@@ -48,6 +50,8 @@ SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t da
 class SafetensorsReader {
   public:
     explicit SafetensorsReader(const std::filesystem::path& path);
+    /// What cannot be read again, such as a pipe: all of it is kept in memory.
+    explicit SafetensorsReader(InputFile& file);
 
     const std::string& fileName() const { return name_; }
     const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
@@ -61,9 +65,10 @@ class SafetensorsReader {
 
   private:
     const SafetensorsTensor& require(const std::string& tensor) const;
+    void readHeader(std::uint64_t size);
 
     std::string name_;
-    std::ifstream stream_;
+    std::unique_ptr<std::istream> stream_;
     std::uint64_t data_start_ = 0;
     SafetensorsHeader header_;
 };

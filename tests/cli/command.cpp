@@ -33,16 +33,14 @@ void redirect(const char* path, int to) {
     close(file);
 }
 
-}  // namespace
-
-Outcome runCommand(const std::vector<std::string>& arguments, const Limits& limits) {
+Outcome runProgram(const char* program, const std::vector<std::string>& arguments, const Limits& limits) {
     char scratch[] = "/tmp/pconv_cli_XXXXXX";
     const fs::path captured = mkdtemp(scratch);
     const std::string out = limits.stdout_path.empty() ? (captured / "out").string() : limits.stdout_path;
     // A pipe, for a limit on the size of files must not cut the message short.
     int err[2] = {-1, -1};
     if (pipe(err) != 0) return {};
-    std::vector<char*> argv = {const_cast<char*>("pconv")};
+    std::vector<char*> argv = {const_cast<char*>(program)};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
     const pid_t child = fork();
@@ -56,7 +54,7 @@ Outcome runCommand(const std::vector<std::string>& arguments, const Limits& limi
         umask(static_cast<mode_t>(limits.file_mode_mask));
         limit(RLIMIT_AS, limits.memory_bytes);
         limit(RLIMIT_FSIZE, limits.file_bytes);
-        execv(PCONV_COMMAND, argv.data());
+        execv(program, argv.data());
         _exit(127);
     }
     close(err[1]);
@@ -72,6 +70,18 @@ Outcome runCommand(const std::vector<std::string>& arguments, const Limits& limi
     if (limits.stdout_path.empty()) outcome.out = contentOf(out);
     fs::remove_all(captured);
     return outcome;
+}
+
+}  // namespace
+
+Outcome runCommand(const std::vector<std::string>& arguments, const Limits& limits) {
+    return runProgram(PCONV_COMMAND, arguments, limits);
+}
+
+Outcome CommandTest::runShell(const std::string& script) const {
+    Limits limits;
+    limits.environment = {{"pconv", PCONV_COMMAND}};
+    return runProgram("/bin/bash", {"-c", "cd '" + folder_.string() + "' && { " + script + "\n}"}, limits);
 }
 
 void CommandTest::SetUp() {

@@ -34,6 +34,8 @@ class CommandTest : public ::testing::Test {
     std::string path(const std::string& name) const { return (folder_ / name).string(); }
     void write(const std::string& name, const std::string& content) const;
     std::string read(const std::string& name) const;
+    // By bash in that folder, with the command as "$pconv".
+    Outcome runShell(const std::string& script) const;
     // The names in the folder, sorted, with a space between.
     std::string files() const;
 

@@ -7,11 +7,10 @@
 #include <thread>
 #include <vector>
 
+#include "argument_file.h"
 #include "bench/network.h"
 #include "bench/report.h"
 #include "command.h"
-#include "files/atomic_file.h"
-#include "files/file_error.h"
 #include "platform.h"
 #include "progress_bar.h"
 
@@ -228,22 +227,23 @@ void run(const Options& options) {
     checkImplementation(bench);
     // Opened now: a name that cannot be written is told before the work.
     std::unique_ptr<AtomicFile> file;
-    if (!options.json.empty()) file = std::make_unique<AtomicFile>(options.json, watchTemporary);
+    if (!options.json.empty()) file = openOutput(options.json);
+    std::FILE* const screen = file && sharesStandardOutput(options.json) ? stderr : stdout;
 
     const BenchSetup setup = setupOf(options, bench);
-    print(headerText(setup));
+    print(headerText(setup), screen);
     std::vector<RowResult> layers;
     for (BenchTable& table : plan.tables) {
         measureTable(bench, table, setup.batch);
         if (table.name == "2d" || table.name == "3d")
             layers.insert(layers.end(), table.rows.begin(), table.rows.end());
         if (std::find(plan.shown.begin(), plan.shown.end(), table.name) != plan.shown.end())
-            print(tableText(table, setup.settings.budget));
+            print(tableText(table, setup.settings.budget), screen);
     }
     std::optional<DeviceLimits> limits;
     if (plan.limits) {
         limits = measureLimits(bench, options.shrink, layers);
-        print(limitsText(layers, *limits));
+        print(limitsText(layers, *limits), screen);
     }
     std::vector<HolesResult> holes;
     if (plan.holes) {
@@ -251,7 +251,7 @@ void run(const Options& options) {
             ProgressBar progress("bench");
             holes = measureHoles(bench, options.shrink, filter, [&](double done) { progress.update(done); });
         }
-        print(holesText(holes));
+        print(holesText(holes), screen);
     }
     if (file) {
         const std::string text = benchJson(setup, plan.tables, limits, holes);
@@ -281,7 +281,11 @@ void addBenchCommand(CLI::App& app, Action& action) {
         ->option_text("TABLE");
     command->add_option("--filter", options->filter, "Rows whose name, such as 2d/No Mask, matches this")
         ->option_text("REGEX");
-    command->add_option("--json", options->json, "Write every figure to a JSON file")->option_text("FILE");
+    command
+        ->add_option(
+            "--json", options->json,
+            "Write every figure to a JSON file; to - the standard output, and the tables to the error output")
+        ->option_text("FILE");
     command
         ->add_option("--batch", options->batch,
                      "The batch of every row, or published; by default published on GPUs, elsewhere 1")

@@ -5,11 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "argument_file.h"
 #include "command.h"
 #include "conformance/report.h"
-#include "files/atomic_file.h"
-#include "files/file_error.h"
-#include "platform.h"
 #include "platform/dynamic_library.h"
 #include "progress_bar.h"
 
@@ -146,8 +144,8 @@ int failures(const Report& report) {
 }
 
 /// Ends the command with exit code 1 where a case failed.
-void finish(const Report& report) {
-    print(tableText(report));
+void finish(const Report& report, std::FILE* stream) {
+    print(tableText(report), stream);
     const int failed = failures(report);
     if (failed > 0) throw CommandError(kExitFailure, std::to_string(failed) + " cases failed");
 }
@@ -161,6 +159,8 @@ void run(const Options& options) {
     }
     const Device device(options.device);
     const std::vector<test::Row> rows = chosenRows(device, options.implementation);
+    std::unique_ptr<AtomicFile> file;
+    if (!options.report.empty()) file = openOutput(options.report);
     Report report;
     report.commit = PCONV_COMMIT;
     report.device = device.info();
@@ -178,13 +178,12 @@ void run(const Options& options) {
             report.rows.push_back(std::move(reported));
         }
     }
-    if (!options.report.empty()) {
-        AtomicFile file(options.report, watchTemporary);
+    if (file) {
         const std::string text = reportText(report);
-        file.write(text.data(), text.size());
-        file.commit();
+        file->write(text.data(), text.size());
+        file->commit();
     }
-    finish(report);
+    finish(report, file && sharesStandardOutput(options.report) ? stderr : stdout);
 }
 
 }  // namespace
@@ -199,7 +198,10 @@ void addConformanceCommand(CLI::App& app, Action& action) {
     command->add_option("--profile", options->profile, "core, volume, train, half, masked or all")
         ->check(CLI::IsMember({"core", "volume", "train", "half", "masked", "all"}))
         ->option_text("PROFILE");
-    command->add_option("--report", options->report, "Write a JSON report")->option_text("FILE");
+    command
+        ->add_option("--report", options->report,
+                     "Write a JSON report; to - the standard output, and the table to the error output")
+        ->option_text("FILE");
     command->add_option("--cases", options->cases_folder, "The folder of the reference cases")
         ->option_text("FOLDER");
     command->add_flag("--list", options->list, "List the cases instead of running them");
@@ -210,10 +212,10 @@ void addConformanceCommand(CLI::App& app, Action& action) {
 
     CLI::App* verify = command->add_subcommand("verify", "Check a report that was sent in");
     auto file = std::make_shared<std::string>();
-    verify->add_option("FILE", *file, "The report")->required();
+    verify->add_option("FILE", *file, "The report; - is the standard input")->required();
     verify->callback([file, options, &action] {
         action = [file, options] {
-            finish(readReport(*file, test::conformanceSuite(casesFolder(*options))));
+            finish(readReport(*file, test::conformanceSuite(casesFolder(*options))), stdout);
         };
     });
 }

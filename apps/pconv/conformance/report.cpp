@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
-#include "files/file_error.h"
+#include "argument_file.h"
 
 namespace pconv::app {
 namespace {
@@ -17,7 +15,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "pconv-conformance-1";
 constexpr int kDeepest = 8;
-constexpr std::uintmax_t kLargestReport = 64 << 20;
+constexpr std::size_t kLargestReport = 64 << 20;
 
 const char* outcomeName(test::CaseOutcome outcome) {
     switch (outcome) {
@@ -34,19 +32,14 @@ const char* outcomeName(test::CaseOutcome outcome) {
 /// A report from a stranger, field by field.
 class ReportReader {
   public:
-    explicit ReportReader(const std::filesystem::path& path) : name_(path.string()) {
-        std::error_code fault;
-        const std::uintmax_t size = std::filesystem::file_size(path, fault);
-        if (fault) fail(fault.message());
-        if (size > kLargestReport) fail("has " + std::to_string(size) + " bytes; no report is as long");
-        std::ifstream file(path, std::ios::binary);
-        std::stringstream text;
-        text << file.rdbuf();
-        if (!file) fail("cannot be read");
-        parse(text.str());
+    explicit ReportReader(const std::string& argument) : name_(nameOfInput(argument)) {
+        InputFile file = openInput(argument);
+        std::vector<std::uint8_t> text;
+        file.appendRest(text, kLargestReport);
+        parse({text.begin(), text.end()});
     }
 
-    [[noreturn]] void fail(const std::string& line) const { throw FileError(inQuotes(name_) + ": " + line); }
+    [[noreturn]] void fail(const std::string& line) const { throw FileError(name_ + ": " + line); }
 
     const nlohmann::json& all() const { return all_; }
 
@@ -197,8 +190,8 @@ std::string reportText(const Report& report) {
     return all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-Report readReport(const std::filesystem::path& path, const std::vector<test::SuiteCase>& suite) {
-    const ReportReader reader(path);
+Report readReport(const std::string& argument, const std::vector<test::SuiteCase>& suite) {
+    const ReportReader reader(argument);
     const nlohmann::json& all = reader.all();
     if (reader.field<std::string>(all, "format") != kFormat)
         reader.fail("is not a report of this version; expected the format " + inQuotes(kFormat));

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -48,6 +47,6 @@ std::string reportText(const Report& report);
 
 /// Reads a report that was sent in and checks that it is whole and agrees with itself: every case of `suite`,
 /// once, for every row. Throws FileError with what is wrong.
-Report readReport(const std::filesystem::path& path, const std::vector<test::SuiteCase>& suite);
+Report readReport(const std::string& argument, const std::vector<test::SuiteCase>& suite);
 
 }  // namespace pconv::app
