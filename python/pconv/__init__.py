@@ -1,0 +1,44 @@
+"""pconv: partial convolutions, the convolutions over data with holes.
+
+``pconv.nn``, ``pconv.functional``, ``pconv.compat`` and ``pconv.convert`` need PyTorch
+and are imported when they are first used; ``pconv.inpaint`` and ``pconv.devices`` need NumPy alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ._devices import Backend, Device, backends, devices
+from ._inpaint import inpaint
+from ._library import Error
+from ._library import version as _version
+
+if TYPE_CHECKING:
+    from . import compat, functional, nn
+    from ._convert import convert
+
+__version__ = _version()
+__all__ = [
+    "Backend",
+    "Device",
+    "Error",
+    "backends",
+    "compat",
+    "convert",
+    "devices",
+    "functional",
+    "inpaint",
+    "nn",
+]
+
+_MODULES = ("compat", "functional", "nn")
+_FUNCTIONS = {"convert": "_convert"}
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
