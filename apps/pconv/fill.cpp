@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "hole.h"
+#include "image/opacity.h"
 
 namespace pconv::app {
 namespace {

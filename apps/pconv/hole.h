@@ -1,20 +1,24 @@
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "image/image.h"
 
 namespace pconv::app {
 
-/// Which pixels of a mask picture are hole, one byte each: those at least half white where `white` is set,
-/// else the others. What is more than half transparent in the mask is no hole.
-std::vector<std::uint8_t> holeOfMask(const Image& mask, bool white);
+/// What of a mask picture is hole.
+enum class HoleMark {
+    white,        ///< what is at least half white; what is more than half transparent is no hole
+    black,        ///< what is less than half white; likewise
+    transparent,  ///< what is at least half transparent, whatever its colour
+};
+
+/// Which of the picture's pixels are hole, one byte each, rows as the picture stores them. A mask of the size
+/// that the picture is displayed in (turned as its Exif orientation says) is taken as it is displayed, any
+/// other as its file stores it. Throws FileError, whose line does not name the mask, where no reading has the
+/// picture's size or the mask is in no way black and white. `notes` gets what should be known of how it was
+/// read.
+Bytes holeOfMask(const Image& mask, const Image& picture, HoleMark mark, Notes& notes);
 
 /// Which pixels are fully transparent, by alpha or by the transparent colour.
-std::vector<std::uint8_t> transparentPixels(const Image& image);
-
-/// Whether a picture has a way to say that a pixel is transparent.
-bool canBeTransparent(const Image& image);
+Bytes transparentPixels(const Image& image);
 
 }  // namespace pconv::app

@@ -12,6 +12,7 @@
 #include "fill.h"
 #include "hole.h"
 #include "image/io.h"
+#include "image/opacity.h"
 #include "progress_bar.h"
 
 namespace pconv::app {
@@ -59,6 +60,10 @@ std::string deviceOf(const Options& options) {
     return wanted != nullptr && *wanted != '\0' ? wanted : "cpu";
 }
 
+void note(const std::string& text) {
+    std::fprintf(stderr, "pconv: note: %s\n", text.c_str());
+}
+
 Bytes findHole(const Options& options, const Image& image) {
     if (options.mask.empty()) {
         if (canBeTransparent(image)) return transparentPixels(image);
@@ -67,19 +72,15 @@ Bytes findHole(const Options& options, const Image& image) {
             inQuotes(options.image) + " has no transparent pixels to fill; expected those, or --mask");
     }
     const Image mask = readImage(options.mask, static_cast<std::uint64_t>(options.most_pixels));
-    if (mask.width != image.width || mask.height != image.height) {
-        const auto size = [](const Image& of) {
-            return std::to_string(of.width) + "x" + std::to_string(of.height);
-        };
-        throw CommandError(kExitBadInput, "the mask " + inQuotes(options.mask) + " is " + size(mask) +
-                                              " pixels; expected " + size(image) + ", the size of " +
-                                              inQuotes(options.image));
+    try {
+        Notes notes;
+        Bytes hole =
+            holeOfMask(mask, image, options.hole == "white" ? HoleMark::white : HoleMark::black, notes);
+        for (const std::string& text : notes) note("the mask " + inQuotes(options.mask) + ": " + text);
+        return hole;
+    } catch (const FileError& error) {
+        throw FileError("the mask " + inQuotes(options.mask) + ": " + error.what());
     }
-    return holeOfMask(mask, options.hole == "white");
-}
-
-void note(const std::string& text) {
-    std::fprintf(stderr, "pconv: note: %s\n", text.c_str());
 }
 
 int onProgress(void* user, double done) {

@@ -307,7 +307,7 @@ TEST_F(Inpaint, FaultyInputsAreOneLineAndLeaveNothing) {
     };
     EXPECT_TRUE(
         fails({"in.png", "-o", "out.png"}, "no transparent pixels to fill; expected those, or --mask"));
-    EXPECT_TRUE(fails({"in.png", "-m", "small.png", "-o", "out.png"}, "is 39x30 pixels; expected 40x30"));
+    EXPECT_TRUE(fails({"in.png", "-m", "small.png", "-o", "out.png"}, "it is 39x30 pixels; expected 40x30"));
     EXPECT_TRUE(fails({"in.png", "-m", "text.png", "-o", "out.png"}, "text.png': neither a PNG nor a JPEG"));
     EXPECT_TRUE(
         fails({"text.png", "-m", "mask.png", "-o", "out.png"}, "text.png': neither a PNG nor a JPEG"));

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ struct Image {
     std::uint32_t height = 0;
     unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, or as `cmyk` says
     bool cmyk = false;      ///< 4 channels are inks (0 is none), 5 inks and alpha
-    unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8 or 16
-    /// Rows from the top, channels interleaved: one byte a sample, or two in host order where depth is 16.
+    unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8, 16, or 32: floating-point
+    /// Rows from the top, channels interleaved: one byte a sample, or more in host order where depth is
+    /// above 8.
     std::vector<std::uint8_t> samples;
 
     /// The one colour that stands for transparent in a picture without alpha (PNG's tRNS).
@@ -48,9 +50,22 @@ struct Image {
     bool hasAlpha() const { return cmyk ? channels == 5 : channels == 2 || channels == 4; }
     unsigned colourChannels() const { return hasAlpha() ? channels - 1 : channels; }
     std::size_t pixelCount() const { return std::size_t{width} * height; }
-    unsigned sampleBytes() const { return depth == 16 ? 2 : 1; }
+    unsigned sampleBytes() const { return depth <= 8 ? 1 : depth / 8; }
     std::size_t rowBytes() const { return std::size_t{width} * channels * sampleBytes(); }
     unsigned maximum() const { return (1U << depth) - 1; }
+
+    /// A sample as a share of the largest number, or as it is where samples are floating-point numbers.
+    float level(std::size_t index) const {
+        if (depth < 16) return static_cast<float>(samples[index]) / static_cast<float>(maximum());
+        if (depth == 16) return static_cast<float>(sampleAs<std::uint16_t>(index)) / 65535.0F;
+        return sampleAs<float>(index);
+    }
+    template <typename Sample>
+    Sample sampleAs(std::size_t index) const {
+        Sample value{};
+        std::memcpy(&value, samples.data() + index * sizeof value, sizeof value);
+        return value;
+    }
 };
 
 }  // namespace pconv::app

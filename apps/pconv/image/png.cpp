@@ -264,6 +264,10 @@ Image decodePng(const Bytes& bytes, std::uint64_t most_pixels) {
         // Size is checked above; all that only describes the picture is copied around libpng.
         png_set_user_limits(png, 0x7fffffff, 0x7fffffff);
         png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+#ifdef PNG_MAXIMUM_INFLATE_WINDOW
+        // Some writers announce a smaller window than they use.
+        png_set_option(png, PNG_MAXIMUM_INFLATE_WINDOW, PNG_OPTION_ON);
+#endif
         prepare(png, info, image);
         row_bytes = png_get_rowbytes(png, info);
     });

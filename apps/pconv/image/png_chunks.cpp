@@ -56,6 +56,11 @@ PngOutline outlinePng(const std::vector<std::uint8_t>& bytes) {
         if (bytes.size() - at - kFrameBytes < length) throw FileError("the file ends early");
         const std::uint8_t* data = name + 4;
         const bool first = at == kSignatureBytes;
+        if (first && type == "CgBI") {
+            throw FileError(
+                "an iPhone's variant of PNG (CgBI), which Xcode makes; expected a PNG, such as Xcode's "
+                "'pngcrush -revert-iphone-optimizations' gives");
+        }
         if (first != (type == "IHDR") || (first && length != kHeaderBytes)) {
             throw FileError("the header chunk is missing or damaged");
         }
