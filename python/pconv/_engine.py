@@ -12,7 +12,7 @@ import torch
 from . import _devices, _library
 from ._composite import repeat_channels
 from ._library import lib
-from ._settings import MULTI_CHANNEL, WEIGHT_MAGNITUDE, Settings
+from ._settings import GROUP_CHANNELS, MULTI_CHANNEL, WEIGHT_MAGNITUDE, Settings
 
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -227,21 +227,32 @@ def _form(settings: Settings, x_shape, mask: torch.Tensor) -> tuple[torch.Tensor
     return mask, 1
 
 
+@functools.lru_cache(1024)
+def _mask_side_of(settings: Settings, shape, weight_shape) -> tuple[Settings, tuple, tuple]:
+    """The same with all that has no part in the mask side made equal, so that layers share it."""
+    if settings.normalization == WEIGHT_MAGNITUDE:
+        return settings, tuple(shape), tuple(weight_shape)
+    groups = settings.groups if settings.mode == MULTI_CHANNEL and settings.window == GROUP_CHANNELS else 1
+    channels = shape[1] if settings.mode == MULTI_CHANNEL else 1
+    shape, weight_shape = (shape[0], channels, *shape[2:]), (groups, channels // groups, *weight_shape[2:])
+    return settings._replace(groups=groups, input_is_masked=False), shape, weight_shape
+
+
 def side_of(device, settings: Settings, shape, weight: torch.Tensor, mask: torch.Tensor | None, kept: bool) -> Side:
     """The computed mask side; where it may be `kept`, the one of an earlier call if nothing has changed since."""
     weighted = settings.normalization == WEIGHT_MAGNITUDE
     dtype = weight.dtype if weighted else torch.float32
+    settings, shape, weight_shape = _mask_side_of(settings, shape, weight.shape)
     if mask is None:
-        return _full_side(device, settings, shape, weight.shape, dtype)
+        return _full_side(device, settings, shape, weight_shape, dtype)
     entry = remember(mask) if kept and not mask.is_inference() else None
     planes, multiplicity = _form(settings, shape, mask)
     mask_type = BINARY if entry is None or entry.mask_type is None else entry.mask_type
     if not mask.is_cpu and mask_type == BINARY and (entry is None or entry.mask_type is None):
         # Inside compiled graphs nothing may wait: sums of F32 planes are right for any mask.
         mask_type = BINARY if kept and _is_binary(planes) else FRACTIONAL
-    key = (device, settings._replace(input_is_masked=False), shape, weight.shape, dtype)
     while True:
-        pool = _pool_of(*key, mask_type, planes.shape, multiplicity)
+        pool = _pool_of(device, settings, shape, weight_shape, dtype, mask_type, planes.shape, multiplicity)
         if entry is not None and not weighted:
             side = entry.sides.get(pool)
             if side is not None:

@@ -222,6 +222,7 @@ def settings_of(
         raise ValueError(f"groups is {groups!r}; expected an int of at least 1")
     if not 0 <= eps < float("inf"):
         raise ValueError(f"eps is {eps!r}; expected a finite number of at least 0")
+    window = window if mode == MULTI_CHANNEL else ALL_CHANNELS
     return Settings(
         dims, spatial(stride, dims, "stride", 1), spatial(padding, dims, "padding", 0), spatial(dilation, dims, "dilation", 1),
         groups, mode, window, normalization, float(eps), input_is_masked,
