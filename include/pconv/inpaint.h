@@ -107,8 +107,10 @@ static inline PconvInpaintOptions pconvDefaultInpaintOptions(void) {
  * are kept, but nothing is learned from them.
  *  - On failure, and with PCONV_ERROR_CANCELLED after the callback asked to stop, the image is untouched.
  *
- * Needs about 30 bytes of memory for each pixel and 50 more for each pixel of a hole; a GPU needs the former
- * too.
+ * The work lies where the holes are, and its results are to the bit those of any larger picture around them.
+ * Of the device's memory it takes at most 16 MiB, whatever the picture, and of the host's about 10 to 40
+ * bytes for each pixel in the holes' neighbourhood, which for a hole of n pixels across reaches about 5 n
+ * far.
  */
 PCONV_API PconvStatus pconvInpaint(PconvDevice device, const PconvImage* image, const uint8_t* mask,
                                    const PconvInpaintOptions* options);

@@ -3,10 +3,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "core/owned.h"
-#include "inpaint/relax.h"
+#include "inpaint/cells.h"
 
 namespace pconv::inpaint {
 
@@ -28,26 +27,34 @@ class SharedArray {
     void* host_ = nullptr;
 };
 
-// A 5 x 5 binomial partial convolution of four lanes, each on its own, on pictures of one size.
+// How many tiles are convolved at a time. Their lanes lie next to each other, as the channels of one tile: as
+// many as vector units are wide.
+inline constexpr int64_t kTiles = 4;
+inline constexpr int64_t kPacked = kTiles * kLanes;
+
+// A 5 x 5 binomial partial convolution of square tiles without padding, each lane on its own.
 class Blur {
   public:
-    // Without a mask every pixel counts, and beyond the picture there is nothing.
-    Blur(PconvDevice device, int64_t height, int64_t width, int stride, bool masked);
+    Blur(PconvDevice device, int64_t size, int stride);
 
-    // `valid`, a byte a pixel, is null where there is no mask. Lanes of invalid pixels are 0.
-    void run(const SharedArray& input, const SharedArray& output, const SharedArray* valid);
-
-    int64_t outputHeight() const { return output_[0]; }
-    int64_t outputWidth() const { return output_[1]; }
-    // Writes a byte a pixel: whether any valid pixel was in its window.
-    void readUpdatedMask(void* valid) const;
+    int64_t inputSize() const { return input_; }
+    int64_t outputSize() const { return output_; }
+    // kTiles tiles.
+    void run(const SharedArray& input, const SharedArray& output);
 
   private:
-    int64_t input_[2], output_[2];
-    bool masked_;
+    int64_t input_, output_;
     OwnedMaskUpdate update_;
     OwnedConv conv_;
-    bool computed_ = false;
 };
+
+// Writes one of the tiles, or a run of its pixels, from and to memory of its own.
+void pack(const Plane4& from, const SharedArray& tiles, int which);
+void unpack(const SharedArray& tiles, int64_t size, int which, int64_t y, int64_t x, int64_t count,
+            float* out);
+
+inline size_t tileBytes(int64_t size) {
+    return static_cast<size_t>(size * size * kLanes) * sizeof(float);
+}
 
 }  // namespace pconv::inpaint

@@ -1,369 +1,554 @@
 #include "inpaint/pyramid.h"
 
 #include <algorithm>
-#include <cmath>
+#include <atomic>
 #include <cstring>
-#include <memory>
-#include <vector>
-
-#include "inpaint/device.h"
+#include <functional>
 
 namespace pconv::inpaint {
 
 namespace {
 
 constexpr int kSweeps = 30;
-constexpr int64_t kSmallest = 2;         // pixels, the size at which the pyramid ends
-constexpr float kHoleTensor = 0.03F;     // weight of what the coarser level says of a hole's structure
-constexpr int64_t kPixelsAPiece = 8192;  // less work is not worth another thread
+constexpr int64_t kSmallest = 2;      // pixels, the size at which the pyramid ends
+constexpr float kHoleTensor = 0.03F;  // weight of what the coarser level says of a hole's structure
 
-// Structure tensors are computed a band of rows at a time. What a window of 5 at stride 2 and two of 5 after
-// it see of the band's ends reaches less than kHalo rows in.
-constexpr int64_t kBandRows = 128;
-constexpr int64_t kHalo = 12;
-constexpr int64_t kReach = 4;  // rows from a hole pixel to the farthest tensor that its weights come from
+constexpr int64_t kUnit = 4;  // pixels along the side of what is needed or not
 
-size_t bytesOf(int64_t height, int64_t width) {
-    return static_cast<size_t>(height * width * kLanes) * sizeof(float);
-}
+// Sizes of tiles. A cell of colours is the mean of kReduced pixels of the finer level. A cell of tensors,
+// which are at half the resolution, comes from kRaw pixels by a window of 5 at stride 2 and two of 5 after
+// it; at the finest level by one after it, whose result is kHalo larger on each side.
+constexpr int64_t kReduced = 2 * kCell + 3;
+constexpr int64_t kHalo = 2;
+constexpr int64_t kRaw = 2 * (kCell + 4 * kHalo) + 3;
+constexpr int64_t kRawOrigin = -2 * (2 * kHalo) - 2;  // from the cell's first pixel
+constexpr int64_t kPatch = kRaw + 2;                  // with neighbours, for gradients
+constexpr int64_t kTensorReach = 3;                   // units from a tensor to the farthest colour it sees
+
+// A block's results take kSweeps steps to feel its margin's end.
+constexpr int64_t kMargin = kSweeps + 2;
+constexpr size_t kLarge = 32768;  // hole pixels of a block that is worth several threads
+
+constexpr double kDescent = 0.15;  // of the work, as progress counts it
 
 int64_t half(int64_t size) {
     return (size + 1) / 2;
 }
 
-struct Level {
-    int64_t height, width;
-    SharedArray colours;
-    SharedArray valid;
-    Level(PconvDevice device, int64_t h, int64_t w)
-        : height(h), width(w), colours(device, bytesOf(h, w)), valid(device, static_cast<size_t>(h * w)) {}
-    Plane4 plane() const { return {static_cast<float*>(colours.host()), height, width}; }
-    uint8_t* mask() const { return static_cast<uint8_t*>(valid.host()); }
-};
-
-struct Tensors {
-    std::vector<float> data;
-    int64_t height = 0;
-    int64_t width = 0;
-    Plane4 plane() { return {data.data(), height, width}; }
-};
-
-template <typename Body>
-void forRows(ThreadPool& pool, int64_t height, int64_t width, const Body& body) {
-    parallelRanges(pool, height, std::max<int64_t>(1, kPixelsAPiece / width), body);
-}
-
-// A mean is a sum over a sum: the operator's ratio is in both and drops out, and so do uneven weights.
-void normalize(float* data, int64_t pixels, float weight) {
+// A mean is a sum over a sum, whatever the weights.
+void normalize(float* data, int64_t pixels) {
     for (int64_t i = 0; i < pixels; ++i, data += kLanes) {
         if (data[3] <= 0.0F) continue;
         const float inverse = 1.0F / data[3];
         for (int c = 0; c < 3; ++c) data[c] *= inverse;
-        data[3] = weight;
+        data[3] = 1.0F;
     }
 }
 
-class Pyramid {
-  public:
-    Pyramid(PconvDevice device, ThreadPool& pool, const Picture& picture)
-        : device_(device), pool_(pool), picture_(picture) {}
-
-    void fill() {
-        descend();
-        fillTop();
-        Level& top = *levels_.back();
-        Tensors tensors = structure(top, nullptr, nullptr);
-        for (size_t i = levels_.size() - 1; i-- > 0;) {
-            Level& level = *levels_[i];
-            const Holes holes(level.mask(), level.height, level.width);
-            PartlyKnown known;
-            if (picture_.partly_known) known = partlyKnown(level, holes);
-            interpolate(*levels_[i + 1], level, holes);
-            if (!known.weights.empty()) mixOwn(level, holes, known);
-            levels_.pop_back();
-            tensors = structure(level, &holes, &tensors);
-            relax(level, holes, tensors.plane(), known);
-        }
-        progress(1.0);
-        const Level& finest = *levels_.front();
-        forRows(pool_, finest.height, finest.width,
-                [&](int64_t begin, int64_t end) { picture_.store(begin, end, finest.plane()); });
-    }
-
-  private:
-    void descend() {
-        levels_.push_back(std::make_unique<Level>(device_, picture_.height, picture_.width));
-        const Level& finest = *levels_.front();
-        forRows(pool_, finest.height, finest.width, [&](int64_t begin, int64_t end) {
-            picture_.load(begin, end, finest.plane(), finest.mask());
-        });
-        while ((hasHole(*levels_.back()) || (picture_.partly_known && !isWhollyKnown(*levels_.back()))) &&
-               std::max(levels_.back()->height, levels_.back()->width) > kSmallest) {
-            const Level& fine = *levels_.back();
-            Blur blur(device_, fine.height, fine.width, 2, true);
-            auto next = std::make_unique<Level>(device_, blur.outputHeight(), blur.outputWidth());
-            blur.run(fine.colours, next->colours, &fine.valid);
-            blur.readUpdatedMask(next->mask());
-            const Plane4 plane = next->plane();
-            forRows(pool_, plane.height, plane.width, [&](int64_t begin, int64_t end) {
-                normalize(plane.row(begin), (end - begin) * plane.width, 1.0F);
-            });
-            if (picture_.partly_known) weigh(fine, *next);
-            levels_.push_back(std::move(next));
-            progress(0.1 * (1.0 - std::pow(0.25, static_cast<double>(levels_.size() - 1))));
-        }
-        if (picture_.partly_known)
-            for (const auto& level : levels_) markPartlyKnown(*level);
-        work_ = 0.0;
-        for (const auto& level : levels_) work_ += work(*level);
-    }
-
-    static bool hasHole(const Level& level) {
-        return std::memchr(level.mask(), 0, static_cast<size_t>(level.height * level.width)) != nullptr;
-    }
-
-    static bool isWhollyKnown(const Level& level) {
-        const float* const begin = level.plane().data;
-        for (int64_t i = 0; i < level.height * level.width; ++i)
-            if (begin[i * kLanes + 3] < 1.0F) return false;
-        return true;
-    }
-
-    // A pixel is known as well as the best known of those it is the mean of: many bad ones are no good one.
-    void weigh(const Level& fine, const Level& coarse) {
-        const Plane4 from = fine.plane();
-        forRows(pool_, coarse.height, coarse.width, [&](int64_t begin, int64_t end) {
-            for (int64_t y = begin; y < end; ++y)
-                for (int64_t x = 0; x < coarse.width; ++x) {
-                    float most = 0.0F;
-                    for (int64_t v = std::max<int64_t>(2 * y - 2, 0);
-                         v <= std::min(2 * y + 2, from.height - 1); ++v)
-                        for (int64_t u = std::max<int64_t>(2 * x - 2, 0);
-                             u <= std::min(2 * x + 2, from.width - 1); ++u)
-                            most = std::max(most, from.row(v)[u * kLanes + 3]);
-                    float* const at = coarse.plane().row(y) + x * kLanes;
-                    for (int c = 0; c < kLanes; ++c) at[c] *= most;
-                }
-        });
-    }
-
-    // Partly known pixels have been learned from, and are from here on to be filled.
-    void markPartlyKnown(const Level& level) {
-        forRows(pool_, level.height, level.width, [&](int64_t begin, int64_t end) {
-            float* at = level.plane().row(begin);
-            for (int64_t i = begin * level.width; i < end * level.width; ++i, at += kLanes) {
-                const float weight = at[3];
-                if (!(weight > 0.0F && weight < 1.0F)) continue;
-                level.mask()[i] = 0;
-                for (int c = 0; c < 3; ++c) at[c] /= weight;
-            }
-        });
-    }
-
-    static PartlyKnown partlyKnown(const Level& level, const Holes& holes) {
-        PartlyKnown known;
-        known.colours.resize(holes.size() * kLanes);
-        known.weights.resize(holes.size());
-        for (const Span& span : holes.spans()) {
-            const float* const from = level.plane().row(span.y) + span.begin * kLanes;
-            const auto count = static_cast<size_t>(span.end - span.begin);
-            std::copy_n(from, count * kLanes, &known.colours[span.first * kLanes]);
-            for (size_t i = 0; i < count; ++i) known.weights[span.first + i] = from[i * kLanes + 3];
-        }
-        return known;
-    }
-
-    static void mixOwn(const Level& level, const Holes& holes, const PartlyKnown& known) {
-        for (const Span& span : holes.spans()) {
-            float* at = level.plane().row(span.y) + span.begin * kLanes;
-            for (size_t i = span.first; i < span.first + static_cast<size_t>(span.end - span.begin);
-                 ++i, at += kLanes)
-                for (size_t c = 0; c < 3; ++c)
-                    at[c] += known.weights[i] * (known.colours[i * kLanes + c] - at[c]);
-        }
-    }
-
-    // Holes that reach the top get the mean of all that is known.
-    void fillTop() {
-        const Level& top = *levels_.back();
-        const int64_t pixels = top.height * top.width;
-        const Plane4 plane = top.plane();
-        if (!hasHole(top)) return;
-        // The weight of a partly known pixel is in its last lane, that of a hole is 0.
-        float sum[kLanes] = {};
-        for (int64_t i = 0; i < pixels; ++i) {
-            const float* const at = plane.data + i * kLanes;
-            for (int c = 0; c < 3; ++c) sum[c] += at[3] * at[c];
-            sum[3] += at[3];
-        }
-        for (int64_t i = 0; i < pixels; ++i) {
-            float* const at = plane.data + i * kLanes;
-            const float rest = 1.0F - at[3];
-            for (int c = 0; c < 3; ++c) at[c] += rest * (sum[c] / sum[3] - at[c]);
-        }
-    }
-
-    // The holes of a level from the level above it.
-    void interpolate(const Level& coarse, const Level& fine, const Holes& holes) {
-        const Plane4 from = coarse.plane();
-        const Plane4 to = fine.plane();
-        const auto& spans = holes.spans();
-        parallelRanges(pool_, static_cast<int64_t>(spans.size()), 64, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                const Span& span = spans[static_cast<size_t>(i)];
-                const HalfSample rows = halfSample(span.y, from.height);
-                const float* top = from.row(rows.near);
-                const float* bottom = from.row(rows.far);
-                float* out = to.row(span.y) + span.begin * kLanes;
-                for (int64_t x = span.begin; x < span.end; ++x, out += kLanes) {
-                    const HalfSample columns = halfSample(x, from.width);
-                    const float* const near = top + columns.near * kLanes;
-                    const float* const far = top + columns.far * kLanes;
-                    const int64_t down = bottom - top;
-                    for (int c = 0; c < kLanes; ++c)
-                        out[c] = 0.25F * (near[c] + far[c] + near[c + down] + far[c + down]);
-                }
-            }
-        });
-    }
-
-    // The structure tensor of a level, smoothed, at half its resolution. In holes, where colours are a guess,
-    // it is the tensor of the coarser level that counts, and little.
-    Tensors structure(const Level& level, const Holes* holes, Tensors* coarser) {
-        const int64_t height = level.height;
-        const int64_t width = level.width;
-        const bool finest = &level == levels_.front().get();
-        const bool whole = height <= kBandRows + 2 * kHalo;
-        const int64_t band_height = whole ? height : kBandRows + 2 * kHalo + (height % 2);
-        Blur shrink(device_, band_height, width, 2, false);
-        Blur smooth(device_, shrink.outputHeight(), shrink.outputWidth(), 1, false);
-        const SharedArray raw(device_, bytesOf(band_height, width));
-        const SharedArray shrunk(device_, bytesOf(shrink.outputHeight(), shrink.outputWidth()));
-        const SharedArray smoothed(device_, bytesOf(shrink.outputHeight(), shrink.outputWidth()));
-
-        Tensors result;
-        result.height = half(height);
-        result.width = half(width);
-        result.data.resize(static_cast<size_t>(result.height * result.width * kLanes));
-        for (int64_t begin = 0, end = 0; begin < height; begin = end) {
-            end = whole || begin + kBandRows + kHalo >= height ? height : begin + kBandRows;
-            // No finer level asks the finest for its tensors away from holes.
-            if (finest && holes != nullptr && !holes->inRows(begin - kReach, end + kReach)) continue;
-            // All bands are as high as the first, and begin on an even row.
-            const int64_t from = std::clamp<int64_t>(begin - kHalo, 0, height - band_height);
-            rawTensors(level, holes, coarser, from, {static_cast<float*>(raw.host()), band_height, width});
-            shrink.run(raw, shrunk, nullptr);
-            smooth.run(shrunk, smoothed, nullptr);
-            // Coarser levels set the course across wide holes, where steadiness counts for more than detail.
-            if (!finest) smooth.run(smoothed, shrunk, nullptr);
-            const Plane4 source{static_cast<float*>((finest ? smoothed : shrunk).host()),
-                                shrink.outputHeight(), result.width};
-            const int64_t first = begin / 2;
-            const int64_t count = half(end) - first;
-            float* const target = result.plane().row(first);
-            forRows(pool_, count, result.width, [&](int64_t b, int64_t e) {
-                float* const out = target + b * result.width * kLanes;
-                std::memcpy(out, source.row(first - from / 2 + b), bytesOf(e - b, result.width));
-                normalize(out, (e - b) * result.width, 1.0F);
-            });
-        }
-        return result;
-    }
-
-    // Rows from `from` on of the level's structure tensor, times their weight, and the weight.
-    void rawTensors(const Level& level, const Holes* holes, Tensors* coarser, int64_t from,
-                    const Plane4& out) {
-        const Plane4 colours = level.plane();
-        const int64_t width = level.width;
-        const float scale = 0.25F / static_cast<float>(picture_.channels);
-        forRows(pool_, out.height, width, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                const int64_t y = from + i;
-                const float* const here = colours.row(y);
-                const int64_t up = y > 0 ? -width * kLanes : 0;
-                const int64_t down = y + 1 < level.height ? width * kLanes : 0;
-                float* const row = out.row(i);
-                for (int64_t x = 0; x < width; ++x) {
-                    const float* const at = here + x * kLanes;
-                    const int64_t left = x > 0 ? -kLanes : 0;
-                    const int64_t right = x + 1 < width ? kLanes : 0;
-                    float xx = 0.0F, xy = 0.0F, yy = 0.0F;
-                    for (int c = 0; c < 3; ++c) {
-                        const float dx = at[right + c] - at[left + c];
-                        const float dy = at[down + c] - at[up + c];
-                        xx += dx * dx;
-                        xy += dx * dy;
-                        yy += dy * dy;
-                    }
-                    float* const t = row + x * kLanes;
-                    t[0] = xx * scale;
-                    t[1] = xy * scale;
-                    t[2] = yy * scale;
-                    t[3] = 1.0F;
-                }
-            }
-        });
-        if (holes == nullptr) return;
-        const auto& spans = holes->spans();
-        const auto first = static_cast<int64_t>(holes->firstInRow(from));
-        const auto last = static_cast<int64_t>(holes->firstInRow(from + out.height));
-        parallelRanges(pool_, last - first, 64, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                const Span& span = spans[static_cast<size_t>(first + i)];
-                float* const row = out.row(span.y - from);
-                for (int64_t x = span.begin; x < span.end; ++x)
-                    holeTensor(coarser->plane(), span.y, x, row + x * kLanes);
-            }
-        });
-    }
-
-    // The coarser level's tensor is at a quarter of this one's resolution, and its gradients span twice as
-    // many pixels.
-    static void holeTensor(const Plane4& coarser, int64_t y, int64_t x, float* out) {
-        const int64_t top = y / 4, left = x / 4;
-        const int64_t bottom = std::min(top + 1, coarser.height - 1),
-                      right = std::min(left + 1, coarser.width - 1);
-        const float down = 0.25F * static_cast<float>(y % 4), along = 0.25F * static_cast<float>(x % 4);
-        const float* const a = coarser.row(top) + left * kLanes;
-        const float* const b = coarser.row(top) + right * kLanes;
-        const float* const c = coarser.row(bottom) + left * kLanes;
-        const float* const d = coarser.row(bottom) + right * kLanes;
-        for (int i = 0; i < 3; ++i) {
-            const float above = a[i] + along * (b[i] - a[i]);
-            const float below = c[i] + along * (d[i] - c[i]);
-            out[i] = 0.25F * kHoleTensor * (above + down * (below - above));
-        }
-        out[3] = kHoleTensor;
-    }
-
-    void relax(const Level& level, const Holes& holes, const Plane4& tensors, const PartlyKnown& known) {
-        Relaxation relaxation(pool_, holes, level.height, level.width, tensors, known);
-        for (int i = 0; i < kSweeps; ++i) {
-            relaxation.sweep(level.plane());
-            progress(0.1 + 0.9 * (done_ + work(level) * (i + 1) / kSweeps) / work_);
-        }
-        done_ += work(level);
-    }
-
-    static double work(const Level& level) {
-        return static_cast<double>(level.height) * static_cast<double>(level.width);
-    }
-
-    void progress(double done) const {
-        if (picture_.progress) picture_.progress(std::min(done, 1.0));
-    }
-
-    PconvDevice device_;
-    ThreadPool& pool_;
-    const Picture& picture_;
-    std::vector<std::unique_ptr<Level>> levels_;
-    double work_ = 0.0, done_ = 0.0;
-};
-
 }  // namespace
 
-void fill(PconvDevice device, ThreadPool& pool, const Picture& picture) {
-    Pyramid(device, pool, picture).fill();
+Pyramid::Pyramid(PconvDevice device, int threads)
+    : device_(device),
+      pool_(threads),
+      reduce_(device, kReduced, 2),
+      shrink_(device, kRaw, 2),
+      smooth_(device, shrink_.outputSize(), 1),
+      smooth_again_(device, smooth_.outputSize(), 1),
+      fine_(device, kTiles * tileBytes(kReduced)),
+      coarse_(device, kTiles * tileBytes(reduce_.outputSize())),
+      raw_(device, kTiles * tileBytes(kRaw)),
+      shrunk_(device, kTiles * tileBytes(shrink_.outputSize())),
+      smoothed_(device, kTiles * tileBytes(smooth_.outputSize())),
+      steady_(device, kTiles * tileBytes(smooth_again_.outputSize())),
+      patch_(static_cast<size_t>(kPatch * kPatch * kLanes)),
+      scratch_(static_cast<size_t>(pool_.threads())) {
+    levels_.push_back(std::make_unique<Level>(store_));
+}
+
+void Pyramid::fill(Source& source, int channels, const ProgressFunction* report) {
+    source_ = &source;
+    channels_ = channels;
+    progress_ = report;
+    done_ = 0.0;
+    reduce();
+    findNeeds();
+    descend();
+    fillTop();
+    describe(count_ - 1);
+    double all = 0.0;
+    for (size_t i = 0; i < count_; ++i) all += static_cast<double>(levels_[i]->holes.size());
+    for (size_t i = count_ - 1; i-- > 0;) {
+        share_ = (1.0 - kDescent) * static_cast<double>(levels_[i]->holes.size()) / all;
+        const double end = done_ + share_;
+        if (!weights().empty()) learnOwn(i);
+        describe(i);
+        levels_[i + 1]->tensors.clear();
+        relax(i);
+        levels_[i + 1]->colours.clear();
+        done_ = end;
+    }
+    levels_.front()->tensors.clear();
+    progress(1.0);
+}
+
+void Pyramid::progress(double done) const {
+    if (progress_ != nullptr) (*progress_)(std::min(done, 1.0));
+}
+
+// The holes of all levels, until none is left.
+void Pyramid::reduce() {
+    count_ = 1;
+    for (;;) {
+        const Level& fine = *levels_[count_ - 1];
+        if (count_ > 1 && (fine.holes.empty() || std::max(fine.height(), fine.width()) <= kSmallest)) break;
+        if (levels_.size() == count_) levels_.push_back(std::make_unique<Level>(store_));
+        Level& coarse = *levels_[count_++];
+        coarse.holes.reduce(fine.holes);
+        coarse.weights.clear();
+        if (!weights().empty()) reduceWeights(fine.holes, fine.weights, coarse.holes, coarse.weights, row_);
+    }
+    for (size_t i = 0; i < count_; ++i) {
+        Level& level = *levels_[i];
+        level.known.weights.clear();
+        level.colours.reset(level.height(), level.width());
+        level.tensors.reset(half(level.height()), half(level.width()));
+        level.unit_rows = (level.height() + kUnit - 1) / kUnit;
+        level.unit_columns = (level.width() + kUnit - 1) / kUnit;
+        level.tensor_need.assign(static_cast<size_t>(level.unit_rows * level.unit_columns), 0);
+    }
+}
+
+// Marks the units from `top` and `left` to `bottom` and `right`, inclusive.
+void Pyramid::markUnits(Level& level, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+    left = std::max<int64_t>(left, 0);
+    right = std::min(right, level.unit_columns - 1);
+    bottom = std::min(bottom, level.unit_rows - 1);
+    for (int64_t row = std::max<int64_t>(top, 0); row <= bottom; ++row)
+        if (left <= right)
+            std::memset(&level.tensor_need[static_cast<size_t>(row * level.unit_columns + left)], 1,
+                        static_cast<size_t>(right - left + 1));
+}
+
+// The colours that the needed tensors see.
+void Pyramid::widen(Level& level) {
+    const int64_t rows = level.unit_rows;
+    const int64_t columns = level.unit_columns;
+    level.need.assign(static_cast<size_t>(rows * columns), 0);
+    widened_.resize(static_cast<size_t>(columns));
+    for (int64_t row = 0; row < rows; ++row) {
+        const uint8_t* const from = &level.tensor_need[static_cast<size_t>(row * columns)];
+        if (std::memchr(from, 1, static_cast<size_t>(columns)) == nullptr) continue;
+        std::fill(widened_.begin(), widened_.end(), uint8_t{0});
+        for (int64_t shift = -kTensorReach; shift <= kTensorReach; ++shift)
+            for (int64_t x = std::max<int64_t>(-shift, 0); x < std::min(columns - shift, columns); ++x)
+                widened_[static_cast<size_t>(x + shift)] |= from[x];
+        for (int64_t to = std::max<int64_t>(row - kTensorReach, 0);
+             to <= std::min(row + kTensorReach, rows - 1); ++to) {
+            uint8_t* const out = &level.need[static_cast<size_t>(to * columns)];
+            for (int64_t x = 0; x < columns; ++x) out[x] |= widened_[static_cast<size_t>(x)];
+        }
+    }
+}
+
+void Pyramid::findNeeds() {
+    for (size_t i = 0; i < count_; ++i) {
+        Level& level = *levels_[i];
+        // Two pixels' tensors, with a neighbour's, for the weights between a hole pixel and its neighbours.
+        if (!isTop(i))
+            for (const Span& span : level.holes.spans())
+                markUnits(level, (span.y - 1) / kUnit, (span.y + 3) / kUnit, (span.begin - 1) / kUnit,
+                          (span.end + 2) / kUnit);
+        if (i == 0) continue;
+        // Tensors for the finer level's holes, at a quarter of its resolution.
+        for (const Span& span : levels_[i - 1]->holes.spans())
+            markUnits(level, span.y / 8, (span.y / 4 + 1) / 2, span.begin / 8, ((span.end - 1) / 4 + 1) / 2);
+    }
+    for (size_t i = count_ - 1; i > 0; --i) {
+        Level& level = *levels_[i];
+        widen(level);
+        if (isTop(i)) continue;
+        const Level& coarse = *levels_[i + 1];
+        for (int64_t row = 0; row < coarse.unit_rows; ++row) {
+            const uint8_t* const from = &coarse.need[static_cast<size_t>(row * coarse.unit_columns)];
+            for (int64_t column = 0; column < coarse.unit_columns; ++column) {
+                if (from[column] == 0) continue;
+                const int64_t left = std::max<int64_t>(2 * column - 1, 0);
+                const int64_t right = std::min(2 * column + 2, level.unit_columns - 1);
+                for (int64_t r = std::max<int64_t>(2 * row - 1, 0);
+                     r <= std::min(2 * row + 2, level.unit_rows - 1); ++r)
+                    std::memset(&level.need[static_cast<size_t>(r * level.unit_columns + left)], 1,
+                                static_cast<size_t>(right - left + 1));
+            }
+        }
+    }
+}
+
+// The cells of `units` units along a side in which something is needed.
+void Pyramid::listCells(const std::vector<uint8_t>& need, const Level& level, int64_t units) {
+    cells_.clear();
+    for (int64_t top = 0; top < level.unit_rows; top += units)
+        for (int64_t left = 0; left < level.unit_columns; left += units) {
+            const auto width = static_cast<size_t>(std::min(units, level.unit_columns - left));
+            bool any = false;
+            for (int64_t row = top; row < std::min(top + units, level.unit_rows) && !any; ++row)
+                any = std::memchr(&need[static_cast<size_t>(row * level.unit_columns + left)], 1, width) !=
+                      nullptr;
+            if (any) cells_.push_back({top / units, left / units});
+        }
+}
+
+void Pyramid::descend() {
+    for (size_t i = 1; i < count_; ++i) {
+        Level& level = *levels_[i];
+        const Level& fine = *levels_[i - 1];
+        listCells(level.need, level, kCell / kUnit);
+        for (const CellIndex& cell : cells_) level.colours.add(cell.row, cell.column);
+        const auto count = static_cast<int>(cells_.size());
+        // In this thread alone: those that the device has are still awake after a convolution, and others
+        // would only get in their way.
+        for (int begin = 0; begin < count; begin += static_cast<int>(kTiles)) {
+            const int tiles = std::min(static_cast<int>(kTiles), count - begin);
+            for (int t = 0; t < tiles; ++t) {
+                const CellIndex cell = cells_[static_cast<size_t>(begin + t)];
+                const int64_t top = 2 * kCell * cell.row - 2;
+                const int64_t left = 2 * kCell * cell.column - 2;
+                const Plane4 patch{patch_.data(), kReduced, kReduced};
+                if (i == 1)
+                    source_->load(top, left, patch);
+                else
+                    fine.colours.gather(top, left, patch);
+                pack(patch, fine_, t);
+            }
+            reduce_.run(fine_, coarse_);
+            for (int t = 0; t < tiles; ++t) descendCell(i, cells_[static_cast<size_t>(begin + t)], t);
+            const double here = static_cast<double>(begin + tiles) / count;
+            progress(kDescent *
+                     (i == 1 ? 0.75 * here
+                             : 0.75 + 0.25 * static_cast<double>(i - 1) / static_cast<double>(count_)));
+        }
+    }
+    done_ = kDescent;
+}
+
+void Pyramid::descendCell(size_t index, CellIndex cell, int which) {
+    Level& level = *levels_[index];
+    const int64_t top = cell.row * kCell;
+    const int64_t left = cell.column * kCell;
+    const int64_t width = std::min(kCell, level.width() - left);
+    const int64_t right = left + width;
+    float* out = level.colours.at(top, left);
+    for (int64_t i = 0; i < kCell; ++i, out += kCell * kLanes) {
+        const int64_t y = top + i;
+        // Windows beyond the level's ends see some of it.
+        const int64_t kept = y < level.height() ? width : 0;
+        unpack(coarse_, kCell, which, i, 0, kept, out);
+        normalize(out, kept);
+        std::fill(out + kept * kLanes, out + kCell * kLanes, 0.0F);
+        if (level.weights.empty() || kept == 0) continue;
+        for (size_t s = level.holes.find(y, left); s < level.holes.rowBegin(y + 1); ++s) {
+            const Span& span = level.holes.spans()[s];
+            for (int64_t x = std::max<int64_t>(span.begin, left); x < std::min<int64_t>(span.end, right);
+                 ++x) {
+                const float weight = level.weights[span.first + static_cast<size_t>(x - span.begin)];
+                for (int c = 0; c < kLanes; ++c) out[(x - left) * kLanes + c] *= weight;
+            }
+        }
+    }
+}
+
+// Holes that reach the top get the mean of all that is known.
+void Pyramid::fillTop() {
+    Level& top = *levels_[count_ - 1];
+    if (top.holes.empty()) return;
+    float sum[kLanes] = {};
+    for (int64_t y = 0; y < top.height(); ++y)
+        for (int64_t x = 0; x < top.width(); ++x)
+            for (int c = 0; c < kLanes; ++c) sum[c] += top.colours.at(y, x)[c];
+    for (const Span& span : top.holes.spans())
+        for (int64_t x = span.begin; x < span.end; ++x) {
+            float* const at = top.colours.at(span.y, x);
+            const float rest = 1.0F - at[3];
+            for (int c = 0; c < 3; ++c) at[c] += rest * (sum[c] / sum[3]);
+            at[3] = 1.0F;
+        }
+}
+
+// What partly known pixels are themselves, before the level is filled.
+void Pyramid::learnOwn(size_t index) {
+    Level& level = *levels_[index];
+    PartlyKnown& known = level.known;
+    known.weights = level.weights;
+    known.colours.resize(level.holes.size() * kLanes);
+    for (const Span& span : level.holes.spans()) {
+        const int64_t count = span.end - span.begin;
+        const Plane4 out{&known.colours[span.first * kLanes], 1, count};
+        if (index == 0)
+            source_->load(span.y, span.begin, out);
+        else
+            level.colours.gather(span.y, span.begin, out);
+        normalize(out.data, count);
+    }
+}
+
+// A run of hole pixels from the level above, and partly known ones from what they are too.
+void Pyramid::interpolate(size_t index, int64_t y, int64_t begin, int64_t end, size_t first,
+                          float* out) const {
+    const Cells& coarse = levels_[index + 1]->colours;
+    const PartlyKnown& known = levels_[index]->known;
+    const HalfSample rows = halfSample(y, coarse.height());
+    for (int64_t x = begin; x < end; ++x, ++first, out += kLanes) {
+        const HalfSample columns = halfSample(x, coarse.width());
+        const float* const a = coarse.at(rows.near, columns.near);
+        const float* const b = coarse.at(rows.near, columns.far);
+        const float* const c = coarse.at(rows.far, columns.near);
+        const float* const d = coarse.at(rows.far, columns.far);
+        for (int i = 0; i < kLanes; ++i) out[i] = 0.25F * (a[i] + b[i] + c[i] + d[i]);
+        if (!known.any()) continue;
+        for (int i = 0; i < 3; ++i)
+            out[i] +=
+                known.weights[first] * (known.colours[first * kLanes + static_cast<size_t>(i)] - out[i]);
+    }
+}
+
+// A level's known colours, and in its holes those of the level above; 0 beyond it.
+void Pyramid::gather(size_t index, int64_t top, int64_t left, const Plane4& out) const {
+    const Level& level = *levels_[index];
+    if (index == 0) source_->load(top, left, out);
+    const int64_t from = std::max<int64_t>(left, 0);
+    const int64_t to = std::min(left + out.width, level.width());
+    for (int64_t i = 0; i < out.height; ++i) {
+        const int64_t y = top + i;
+        float* const row = out.row(i);
+        const bool inside = y >= 0 && y < level.height() && from < to;
+        if (isTop(index) || !inside) {
+            if (index > 0) level.colours.gather(y, left, {row, 1, out.width});
+            continue;
+        }
+        // What lies in holes is not read: other threads may be writing it.
+        int64_t x = left;
+        const auto known = [&](int64_t end) {
+            if (index > 0) level.colours.gather(y, x, {row + (x - left) * kLanes, 1, end - x});
+        };
+        for (size_t s = level.holes.find(y, from); s < level.holes.rowBegin(y + 1); ++s) {
+            const Span& span = level.holes.spans()[s];
+            if (span.begin >= to) break;
+            const int64_t begin = std::max<int64_t>(span.begin, from);
+            const int64_t end = std::min<int64_t>(span.end, to);
+            known(begin);
+            interpolate(index, y, begin, end, span.first + static_cast<size_t>(begin - span.begin),
+                        row + (begin - left) * kLanes);
+            x = end;
+        }
+        known(left + out.width);
+    }
+}
+
+// The structure tensor of a level, smoothed, at half its resolution, where it is needed. In holes, where
+// colours are a guess, it is the tensor of the coarser level that counts, and little.
+void Pyramid::describe(size_t index) {
+    Level& level = *levels_[index];
+    listCells(level.tensor_need, level, 2 * kCell / kUnit);
+    for (const CellIndex& cell : cells_) level.tensors.add(cell.row, cell.column);
+    const auto count = static_cast<int>(cells_.size());
+    const double start = done_;
+    for (int begin = 0; begin < count; begin += static_cast<int>(kTiles)) {
+        const int tiles = std::min(static_cast<int>(kTiles), count - begin);
+        for (int t = 0; t < tiles; ++t) {
+            const CellIndex cell = cells_[static_cast<size_t>(begin + t)];
+            const Plane4 patch{patch_.data(), kPatch, kPatch};
+            gather(index, 2 * kCell * cell.row + kRawOrigin - 1, 2 * kCell * cell.column + kRawOrigin - 1,
+                   patch);
+            rawTensors(index, cell, patch, t);
+        }
+        shrink_.run(raw_, shrunk_);
+        smooth_.run(shrunk_, smoothed_);
+        // Coarser levels set the course across wide holes, where steadiness counts for more than detail.
+        if (index > 0) smooth_again_.run(smoothed_, steady_);
+        for (int t = 0; t < tiles; ++t) {
+            const CellIndex cell = cells_[static_cast<size_t>(begin + t)];
+            float* out = level.tensors.at(cell.row * kCell, cell.column * kCell);
+            for (int64_t i = 0; i < kCell; ++i, out += kCell * kLanes) {
+                if (index > 0)
+                    unpack(steady_, kCell, t, i, 0, kCell, out);
+                else
+                    unpack(smoothed_, smooth_.outputSize(), t, i + kHalo, kHalo, kCell, out);
+                normalize(out, kCell);
+            }
+        }
+        progress(start + 0.3 * share_ * (begin + tiles) / count);
+    }
+    done_ = start + 0.3 * share_;
+}
+
+// A tile of the level's structure tensor, times its weight, and the weight.
+void Pyramid::rawTensors(size_t index, CellIndex cell, const Plane4& colours, int which) const {
+    const Level& level = *levels_[index];
+    const int64_t top = 2 * kCell * cell.row + kRawOrigin;
+    const int64_t left = 2 * kCell * cell.column + kRawOrigin;
+    const int64_t x_begin = std::max<int64_t>(left, 0);
+    const int64_t x_end = std::min(left + kRaw, level.width());
+    const float scale = 0.25F / static_cast<float>(channels_);
+    for (int64_t i = 0; i < kRaw; ++i) {
+        const int64_t y = top + i;
+        float* const row = static_cast<float*>(raw_.host()) + i * kRaw * kPacked + which * kLanes;
+        const bool inside = y >= 0 && y < level.height();
+        for (int64_t x = 0; x < kRaw; ++x)
+            if (!inside || x < x_begin - left || x >= x_end - left)
+                std::fill_n(row + x * kPacked, kLanes, 0.0F);
+        if (!inside) continue;
+        const float* const here = colours.row(i + 1) + kLanes;
+        const int64_t up = y > 0 ? -kPatch * kLanes : 0;
+        const int64_t down = y + 1 < level.height() ? kPatch * kLanes : 0;
+        for (int64_t x = x_begin; x < x_end; ++x) {
+            const float* const at = here + (x - left) * kLanes;
+            const int64_t before = x > 0 ? -kLanes : 0;
+            const int64_t after = x + 1 < level.width() ? kLanes : 0;
+            float xx = 0.0F, xy = 0.0F, yy = 0.0F;
+            for (int c = 0; c < 3; ++c) {
+                const float dx = at[after + c] - at[before + c];
+                const float dy = at[down + c] - at[up + c];
+                xx += dx * dx;
+                xy += dx * dy;
+                yy += dy * dy;
+            }
+            float* const t = row + (x - left) * kPacked;
+            t[0] = xx * scale;
+            t[1] = xy * scale;
+            t[2] = yy * scale;
+            t[3] = 1.0F;
+        }
+        if (isTop(index)) continue;
+        // The coarser level's tensor is at a quarter of this one's resolution, and its gradients span twice
+        // as many pixels.
+        const Cells& coarser = levels_[index + 1]->tensors;
+        const int64_t above = y / 4;
+        const int64_t below = std::min(above + 1, coarser.height() - 1);
+        const float down_share = 0.25F * static_cast<float>(y % 4);
+        for (size_t s = level.holes.find(y, x_begin); s < level.holes.rowBegin(y + 1); ++s) {
+            const Span& span = level.holes.spans()[s];
+            if (span.begin >= x_end) break;
+            for (int64_t x = std::max<int64_t>(span.begin, x_begin); x < std::min<int64_t>(span.end, x_end);
+                 ++x) {
+                const int64_t right = std::min(x / 4 + 1, coarser.width() - 1);
+                const float share = 0.25F * static_cast<float>(x % 4);
+                const float* const a = coarser.at(above, x / 4);
+                const float* const b = coarser.at(above, right);
+                const float* const c = coarser.at(below, x / 4);
+                const float* const d = coarser.at(below, right);
+                float* const t = row + (x - left) * kPacked;
+                for (int k = 0; k < 3; ++k) {
+                    const float high = a[k] + share * (b[k] - a[k]);
+                    const float low = c[k] + share * (d[k] - c[k]);
+                    t[k] = 0.25F * kHoleTensor * (high + down_share * (low - high));
+                }
+                t[3] = kHoleTensor;
+            }
+        }
+    }
+}
+
+void Pyramid::relax(size_t index) {
+    const Level& level = *levels_[index];
+    if (level.holes.empty()) return;
+    blocks_.find(level.holes);
+    const auto& blocks = blocks_.all();
+    const double start = done_;
+    const double share = 0.7 * share_ / static_cast<double>(level.holes.size());
+    // A large one, or the only one, has all threads.
+    const size_t large = blocks.size() < static_cast<size_t>(pool_.threads()) ? 0 : kLarge;
+    for (const Block& block : blocks) {
+        if (block.holes < large) continue;
+        share_ = share * static_cast<double>(block.holes);
+        relaxBlock(index, block, scratch_.front(), pool_, true);
+        done_ += share_;
+    }
+    // Small ones, a thread each; a few at a time, so that cancelling is heard.
+    constexpr size_t kHolesAtATime = 65536;
+    for (size_t begin = 0; begin < blocks.size();) {
+        size_t end = begin, holes = 0;
+        for (; end < blocks.size() && holes < kHolesAtATime; ++end)
+            if (blocks[end].holes < large) holes += blocks[end].holes;
+        std::atomic<size_t> next{begin};
+        const auto work = [&](int thread) {
+            for (size_t i = next++; i < end; i = next++)
+                if (blocks[i].holes < large)
+                    relaxBlock(index, blocks[i], scratch_[static_cast<size_t>(thread)], alone_, false);
+        };
+        if (holes > 0) pool_.run(pool_.threads(), std::cref(work));
+        done_ += share * static_cast<double>(holes);
+        progress(done_);
+        begin = end;
+    }
+    done_ = start;
+}
+
+void Pyramid::relaxBlock(size_t index, const Block& block, Scratch& scratch, ThreadPool& pool, bool reports) {
+    Level& level = *levels_[index];
+    const int64_t margin = block.whole ? 1 : kMargin;
+    // Even, as tensors lie on even pixels.
+    const int64_t top = std::max<int64_t>(block.top - margin, 0) / 2 * 2;
+    const int64_t left = std::max<int64_t>(block.left - margin, 0) / 2 * 2;
+    const int64_t bottom = std::min(block.bottom + margin, level.height());
+    const int64_t right = std::min(block.right + margin, level.width());
+    const int64_t height = bottom - top;
+    const int64_t width = right - left;
+    scratch.plane.resize(static_cast<size_t>(height * width * kLanes));
+    const Plane4 plane{scratch.plane.data(), height, width};
+    gather(index, top, left, plane);
+    const int64_t tensor_height = std::min(height / 2 + 2, level.tensors.height() - top / 2);
+    const int64_t tensor_width = std::min(width / 2 + 2, level.tensors.width() - left / 2);
+    scratch.tensor.resize(static_cast<size_t>(tensor_height * tensor_width * kLanes));
+    const Plane4 tensor{scratch.tensor.data(), tensor_height, tensor_width};
+    level.tensors.gather(top / 2, left / 2, tensor);
+
+    // What lies on the margin's end stays as it is, for its neighbours are not here.
+    const int64_t first_row = top > 0 ? top + 1 : 0;
+    const int64_t last_row = bottom < level.height() ? bottom - 1 : bottom;
+    const int64_t first_column = left > 0 ? left + 1 : 0;
+    const int64_t last_column = right < level.width() ? right - 1 : right;
+    const auto forSpans = [&](int64_t y, int64_t from, int64_t to, const auto& body) {
+        for (size_t s = level.holes.find(y, from); s < level.holes.rowBegin(y + 1); ++s) {
+            const Span& span = level.holes.spans()[s];
+            if (span.begin >= to) break;
+            if (blocks_.groupOf(span) != block.group) continue;
+            const int64_t begin = std::max<int64_t>(span.begin, from);
+            const int64_t end = std::min<int64_t>(span.end, to);
+            body(begin, end, span.first + static_cast<size_t>(begin - span.begin));
+        }
+    };
+    Holes& holes = scratch.holes;
+    PartlyKnown& known = scratch.known;
+    holes.reset(height, width);
+    known.colours.clear();
+    known.weights.clear();
+    for (int64_t y = top; y < bottom; ++y, holes.endRow())
+        if (y >= first_row && y < last_row)
+            forSpans(y, first_column, last_column, [&](int64_t begin, int64_t end, size_t first) {
+                holes.add(begin - left, end - left);
+                if (!level.known.any()) return;
+                const auto count = static_cast<size_t>(end - begin);
+                const auto at = [](const std::vector<float>& all, size_t i) {
+                    return all.begin() + static_cast<std::ptrdiff_t>(i);
+                };
+                known.weights.insert(known.weights.end(), at(level.known.weights, first),
+                                     at(level.known.weights, first + count));
+                known.colours.insert(known.colours.end(), at(level.known.colours, first * kLanes),
+                                     at(level.known.colours, (first + count) * kLanes));
+            });
+
+    scratch.relaxation.begin(pool, holes, plane, tensor, known);
+    for (int i = 0; i < kSweeps; ++i) {
+        scratch.relaxation.sweep();
+        if (reports) progress(done_ + share_ * (i + 1) / kSweeps);
+    }
+    for (int64_t y = block.top; y < block.bottom; ++y)
+        forSpans(y, block.left, block.right, [&](int64_t begin, int64_t end, size_t first) {
+            const float* const from = plane.row(y - top) + (begin - left) * kLanes;
+            if (index == 0)
+                source_->store(first, y, begin, end - begin, from);
+            else
+                level.colours.scatter(y, begin, end - begin, from);
+        });
 }
 
 }  // namespace pconv::inpaint

@@ -1,8 +1,8 @@
 #include "inpaint/relax.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 namespace pconv::inpaint {
@@ -17,11 +17,6 @@ constexpr size_t kPixelsABand = 8192;  // fewer are not worth another thread
 // Right, left, down, up, and the diagonals; opposite ones are neighbours in this list.
 enum Neighbour { kE, kW, kS, kN, kSE, kNW, kSW, kNE, kNeighbours };
 
-// How colour flows at a point: [[x, xy], [xy, y]], in full along an edge, hardly at all across it.
-struct Diffusion {
-    float x, xy, y;
-};
-
 Diffusion diffusionOf(float xx, float xy, float yy) {
     const float difference = xx - yy;
     const float root = std::sqrt(difference * difference + 4.0F * xy * xy);
@@ -35,22 +30,24 @@ Diffusion diffusionOf(float xx, float xy, float yy) {
     return {x, std::clamp(-2.0F * direction * xy, -limit, limit), y};
 }
 
+}  // namespace
+
 // Diffusion at the pixels of a few rows, computed in pieces when first asked for: only pixels beside a hole
 // are.
-class DiffusionRows {
+class Relaxation::DiffusionRows {
   public:
-    DiffusionRows(const Plane4& tensor, int64_t height, int64_t width)
-        : tensor_(tensor), height_(height), width_(width), pieces_((width + kPiece - 1) / kPiece) {
-        for (auto& row : rows_) {
-            row.values.resize(static_cast<size_t>(width));
-            row.done.assign(static_cast<size_t>(pieces_), -1);
+    DiffusionRows(const Plane4& tensor, int64_t height, int64_t width, Rows* rows)
+        : tensor_(tensor), height_(height), width_(width), rows_(rows) {
+        for (int i = 0; i < 3; ++i) {
+            rows[i].values.resize(static_cast<size_t>(width));
+            rows[i].done.assign(static_cast<size_t>((width + kPiece - 1) / kPiece), -1);
         }
     }
 
     // Row y, good from column begin to end; both are cut to the picture. Valid until row y + 3 is asked for.
     const Diffusion* get(int64_t y, int64_t begin, int64_t end) {
         y = std::clamp<int64_t>(y, 0, height_ - 1);
-        Row& row = rows_[static_cast<size_t>(y % 3)];
+        Rows& row = rows_[y % 3];
         const int64_t last = (std::min(end, width_) - 1) / kPiece;
         for (int64_t piece = std::max<int64_t>(begin, 0) / kPiece; piece <= last; ++piece) {
             auto& done = row.done[static_cast<size_t>(piece)];
@@ -63,10 +60,6 @@ class DiffusionRows {
 
   private:
     static constexpr int64_t kPiece = 16;
-    struct Row {
-        std::vector<Diffusion> values;
-        std::vector<int64_t> done;  // which row of the picture each piece holds
-    };
 
     void fill(Diffusion* out, int64_t y, int64_t begin, int64_t end) const {
         const HalfSample rows = halfSample(y, tensor_.height);
@@ -84,73 +77,44 @@ class DiffusionRows {
     }
 
     const Plane4& tensor_;
-    int64_t height_, width_, pieces_;
-    std::array<Row, 3> rows_;
+    int64_t height_, width_;
+    Rows* rows_;
 };
 
-}  // namespace
-
-Holes::Holes(const uint8_t* valid, int64_t height, int64_t width) {
-    for (int64_t y = 0; y < height; ++y) {
-        const uint8_t* row = valid + y * width;
-        const uint8_t* const end = row + width;
-        for (const uint8_t* at = std::find(row, end, uint8_t{0}); at != end;) {
-            const uint8_t* const stop = std::find_if(at, end, [](uint8_t v) { return v != 0; });
-            spans_.push_back({y, at - row, stop - row, size_});
-            size_ += static_cast<size_t>(stop - at);
-            at = std::find(stop, end, uint8_t{0});
-        }
-    }
-}
-
-size_t Holes::firstInRow(int64_t y) const {
-    const auto before = [](const Span& span, int64_t row) { return span.y < row; };
-    return static_cast<size_t>(std::lower_bound(spans_.begin(), spans_.end(), y, before) - spans_.begin());
-}
-
-std::vector<size_t> Holes::bands(int count) const {
-    std::vector<size_t> bounds{0};
-    for (int i = 1; i < count; ++i) {
-        const size_t target = size_ * static_cast<size_t>(i) / static_cast<size_t>(count);
-        size_t at = bounds.back();
-        while (at < spans_.size() && spans_[at].first < target) ++at;
-        while (at > bounds.back() && at < spans_.size() && spans_[at].y == spans_[at - 1].y) ++at;
-        if (at > bounds.back() && at < spans_.size()) bounds.push_back(at);
-    }
-    bounds.push_back(spans_.size());
-    return bounds;
-}
-
-Relaxation::Relaxation(ThreadPool& pool, const Holes& holes, int64_t height, int64_t width,
-                       const Plane4& tensor, const PartlyKnown& known)
-    : pool_(pool),
-      holes_(holes),
-      known_(known),
-      height_(height),
-      width_(width),
-      bands_(holes.bands(static_cast<int>(
-          std::clamp<size_t>(holes.size() / kPixelsABand, 1, static_cast<size_t>(pool.threads()))))),
-      weights_(holes.size() * kNeighbours),
-      other_(holes.size() * kLanes) {
-    pool_.run(static_cast<int>(bands_.size()) - 1,
-              [&](int band) { weigh(static_cast<size_t>(band), tensor); });
+void Relaxation::begin(ThreadPool& pool, const Holes& holes, const Plane4& picture, const Plane4& tensor,
+                       const PartlyKnown& known) {
+    pool_ = &pool;
+    holes_ = &holes;
+    picture_ = picture;
+    known_ = &known;
+    moving_ = false;
+    holes.bands(static_cast<int>(
+                    std::clamp<size_t>(holes.size() / kPixelsABand, 1, static_cast<size_t>(pool.threads()))),
+                bands_);
+    weights_.resize(holes.size() * kNeighbours);
+    other_.assign(holes.size() * kLanes, 0.0F);
+    if (rows_.size() < 3 * bands_.size()) rows_.resize(3 * bands_.size());
+    const auto body = [&](int band) { weigh(static_cast<size_t>(band), tensor); };
+    pool.run(static_cast<int>(bands_.size()) - 1, std::cref(body));
 }
 
 // The weight between two pixels is the mean of what both say, so that it is the same from either side:
 // relaxation in steps beyond 1 is stable only for such symmetric weights.
 void Relaxation::weigh(size_t band, const Plane4& tensor) {
-    DiffusionRows rows(tensor, height_, width_);
+    const int64_t height = picture_.height;
+    const int64_t width = picture_.width;
+    DiffusionRows rows(tensor, height, width, &rows_[3 * band]);
     for (size_t i = bands_[band]; i < bands_[band + 1]; ++i) {
-        const Span& span = holes_.spans()[i];
+        const Span& span = holes_->spans()[i];
         const Diffusion* above = rows.get(span.y - 1, span.begin - 1, span.end + 1);
         const Diffusion* here = rows.get(span.y, span.begin - 1, span.end + 1);
         const Diffusion* below = rows.get(span.y + 1, span.begin - 1, span.end + 1);
         const bool has_above = span.y > 0;
-        const bool has_below = span.y + 1 < height_;
+        const bool has_below = span.y + 1 < height;
         for (int64_t x = span.begin; x < span.end; ++x) {
             const Diffusion at = here[x];
             const int64_t left = std::max<int64_t>(x - 1, 0);
-            const int64_t right = std::min(x + 1, width_ - 1);
+            const int64_t right = std::min(x + 1, width - 1);
             const auto straight = [&](bool exists, const Diffusion& to, float Diffusion::*along) {
                 return exists ? std::max(at.*along + to.*along - std::abs(at.xy + to.xy), 0.0F) + kLeak
                               : 0.0F;
@@ -159,7 +123,7 @@ void Relaxation::weigh(size_t band, const Plane4& tensor) {
                 return exists ? std::max(sign * (at.xy + to.xy), 0.0F) + kLeak : 0.0F;
             };
             const bool has_left = x > 0;
-            const bool has_right = x + 1 < width_;
+            const bool has_right = x + 1 < width;
             float* const w = &weights_[(span.first + static_cast<size_t>(x - span.begin)) * kNeighbours];
             w[kE] = straight(has_right, here[right], &Diffusion::x);
             w[kW] = straight(has_left, here[left], &Diffusion::x);
@@ -176,17 +140,18 @@ void Relaxation::weigh(size_t band, const Plane4& tensor) {
     }
 }
 
-void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) {
+void Relaxation::relaxSpan(const Span& span, float step) {
+    const int64_t width = picture_.width;
     // Where there is no neighbour its weight is 0, and any pixel does.
-    const int64_t up = span.y > 0 ? -width_ * kLanes : 0;
-    const int64_t down = span.y + 1 < height_ ? width_ * kLanes : 0;
-    const float* at = picture.row(span.y) + span.begin * kLanes;
+    const int64_t up = span.y > 0 ? -width * kLanes : 0;
+    const int64_t down = span.y + 1 < picture_.height ? width * kLanes : 0;
+    const float* at = picture_.row(span.y) + span.begin * kLanes;
     const float* w = &weights_[span.first * kNeighbours];
     float* other = &other_[span.first * kLanes];
-    const bool partly = !known_.weights.empty();
+    const bool partly = known_->any();
     for (int64_t x = span.begin; x < span.end; ++x, at += kLanes, w += kNeighbours, other += kLanes) {
         const int64_t left = x > 0 ? -kLanes : 0;
-        const int64_t right = x + 1 < width_ ? kLanes : 0;
+        const int64_t right = x + 1 < width ? kLanes : 0;
         // Differences, so that equal neighbours leave a pixel exactly as it is.
         float to_mean[kLanes];
         for (int i = 0; i < kLanes; ++i)
@@ -196,8 +161,8 @@ void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) 
                          w[kSW] * (at[down + left + i] - at[i]) + w[kNE] * (at[up + right + i] - at[i]);
         if (partly) {
             const size_t pixel = span.first + static_cast<size_t>(x - span.begin);
-            const float weight = known_.weights[pixel];
-            const float* const own = &known_.colours[pixel * kLanes];
+            const float weight = known_->weights[pixel];
+            const float* const own = &known_->colours[pixel * kLanes];
             for (int i = 0; i < kLanes; ++i) to_mean[i] += weight * (own[i] - at[i] - to_mean[i]);
         }
         for (int i = 0; i < kLanes; ++i) other[i] += step * (at[i] + to_mean[i] - other[i]);
@@ -205,16 +170,16 @@ void Relaxation::relaxSpan(const Span& span, const Plane4& picture, float step) 
 }
 
 // Puts the new values of spans into the picture, and keeps the old ones for the next sweep.
-void Relaxation::storeRow(size_t begin, size_t end, const Plane4& picture) {
+void Relaxation::storeRow(size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-        const Span& span = holes_.spans()[i];
-        float* const at = picture.row(span.y) + span.begin * kLanes;
+        const Span& span = holes_->spans()[i];
+        float* const at = picture_.row(span.y) + span.begin * kLanes;
         std::swap_ranges(at, at + (span.end - span.begin) * kLanes, &other_[span.first * kLanes]);
     }
 }
 
 size_t Relaxation::rowEnd(size_t span, size_t band_end) const {
-    const auto& spans = holes_.spans();
+    const auto& spans = holes_->spans();
     size_t end = span + 1;
     while (end < band_end && spans[end].y == spans[span].y) ++end;
     return end;
@@ -222,37 +187,39 @@ size_t Relaxation::rowEnd(size_t span, size_t band_end) const {
 
 // A row can be stored once the row below has been computed; the first and the last of a band wait until the
 // bands beside it are done.
-void Relaxation::relaxBand(size_t band, const Plane4& picture, float step) {
+void Relaxation::relaxBand(size_t band, float step) {
     const size_t band_begin = bands_[band];
     const size_t band_end = bands_[band + 1];
     size_t before = band_begin;
     for (size_t begin = band_begin; begin < band_end;) {
         const size_t end = rowEnd(begin, band_end);
-        for (size_t i = begin; i < end; ++i) relaxSpan(holes_.spans()[i], picture, step);
-        if (before != band_begin) storeRow(before, begin, picture);
+        for (size_t i = begin; i < end; ++i) relaxSpan(holes_->spans()[i], step);
+        if (before != band_begin) storeRow(before, begin);
         before = begin;
         begin = end;
     }
 }
 
-void Relaxation::storeBandEdges(size_t band, const Plane4& picture) {
+void Relaxation::storeBandEdges(size_t band) {
     const size_t band_begin = bands_[band];
     const size_t band_end = bands_[band + 1];
     if (band_begin == band_end) return;
     const size_t first_end = rowEnd(band_begin, band_end);
-    storeRow(band_begin, first_end, picture);
+    storeRow(band_begin, first_end);
     if (first_end == band_end) return;
     size_t last = band_end - 1;
-    while (holes_.spans()[last - 1].y == holes_.spans()[last].y) --last;
-    storeRow(last, band_end, picture);
+    while (holes_->spans()[last - 1].y == holes_->spans()[last].y) --last;
+    storeRow(last, band_end);
 }
 
-void Relaxation::sweep(const Plane4& picture) {
+void Relaxation::sweep() {
     const float step = moving_ ? kStep : 1.0F;
     moving_ = true;
     const int count = static_cast<int>(bands_.size()) - 1;
-    pool_.run(count, [&](int band) { relaxBand(static_cast<size_t>(band), picture, step); });
-    pool_.run(count, [&](int band) { storeBandEdges(static_cast<size_t>(band), picture); });
+    const auto relax = [&](int band) { relaxBand(static_cast<size_t>(band), step); };
+    const auto store = [&](int band) { storeBandEdges(static_cast<size_t>(band)); };
+    pool_->run(count, std::cref(relax));
+    pool_->run(count, std::cref(store));
 }
 
 }  // namespace pconv::inpaint

@@ -89,8 +89,11 @@ class Codec {
 
     float middle() const { return low_ + 0.5F * scale_; }
 
-    // Whether a value can be learned from: squares of squares of differences must stay finite.
-    static bool isUsable(float value) { return std::abs(value) <= 1e6F; }  // false for NaN
+    // Whether a sample can be learned from: squares of squares of differences must stay finite.
+    template <typename T>
+    bool isUsable(T sample) const {
+        return std::abs((toNumber(sample) - low_) * inverse_) <= 1e6F;  // false for NaN
+    }
 
   private:
     // The curve of IEC 61966-2-1, continued as it is above 1, and mirrored below 0.

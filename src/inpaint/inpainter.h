@@ -1,0 +1,34 @@
+// Fills one picture after another, and keeps its memory and operators in between.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "inpaint/pyramid.h"
+#include "inpaint/view.h"
+#include "pconv/inpaint.h"
+
+namespace pconv::inpaint {
+
+class Inpainter {
+  public:
+    // `device` must outlive it.
+    explicit Inpainter(PconvDevice device) : device_(device) {}
+
+    // The picture is written when nothing can fail any more.
+    void fill(View& view, const ProgressFunction* progress);
+
+  private:
+    template <typename T>
+    class Job;
+    template <typename T>
+    void fillAs(View& view, const ProgressFunction* progress);
+    Pyramid& pyramid();
+
+    PconvDevice device_;
+    std::unique_ptr<Pyramid> pyramid_;  // when there is something to fill
+    std::vector<Holes> parts_;          // holes of the rows that a thread looks at
+    std::vector<unsigned char> filled_;
+};
+
+}  // namespace pconv::inpaint
