@@ -6,6 +6,7 @@
 #include <random>
 
 #include "command.h"
+#include "image/exif.h"
 #include "image/io.h"
 #include "image/png_chunks.h"
 #include "support/png_forms.h"
@@ -120,7 +121,7 @@ TEST_P(InpaintForms, KeepsEverythingOutsideTheHole) {
     darkenHole(image, false);
     const Bytes profile = {0, 0, 0, 9, 1, 2, 3, 4, 5};
     image.chunks = {app::makeProfileChunk(profile), app::makeDensityChunk({11811, 5905, true}),
-                    app::makeChunk("eXIf", {'M', 'M', 0, 42})};
+                    app::makeChunk("eXIf", app::makeExif(1, {{0x013b, "Lotte R"}}))};
     savePng("in.png", image);
     savePng("mask.png", maskOf(image, 1, 8, 255, 0));
     ASSERT_TRUE(succeeds(inpaint({"in.png", "--mask", "mask.png", "-o", "out.png"})));

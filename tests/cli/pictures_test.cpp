@@ -133,6 +133,35 @@ TEST_F(Pictures, WhatOtherReadersTakeIsTaken) {
                           "an iPhone's variant of PNG (CgBI)"));
 }
 
+TEST_F(Pictures, NoThumbnailShowsWhatWasRemoved) {
+    const std::string before = [] {
+        const Bytes bytes = app::readImage(given("thumb.jpg"), kEnough).jpeg;
+        return std::string(bytes.begin(), bytes.end());
+    }();
+    const std::size_t thumbnail = before.find("\xff\xd8", 2);
+    ASSERT_NE(thumbnail, std::string::npos);
+    const std::string part = before.substr(thumbnail + 600, 40);  // of its scan: its tables may be anyone's
+    for (const char* output : {"out.jpg", "out.png"}) {
+        const std::string said = fill(given("thumb.jpg"), given("bigmask.png"), output);
+        EXPECT_NE(said.find("the Exif thumbnail"), std::string::npos) << said;
+        EXPECT_EQ(read(output).find(part), std::string::npos) << output;
+        EXPECT_EQ(app::exifOrientation(app::findChunk(load(output).chunks, "eXIf")->data), 1U);
+        fill(path(output), given("bigmask.png"), "again.jpg");
+        EXPECT_EQ(read("again.jpg").find(part), std::string::npos) << output;
+    }
+}
+
+TEST_F(Pictures, AGainMapIsLeftOutWithItsMetadata) {
+    for (const char* output : {"out.jpg", "out.png"}) {
+        const std::string said = fill(given("ultrahdr.jpg"), given("bigmask.png"), output);
+        EXPECT_NE(said.find("a gain map"), std::string::npos) << said;
+        const std::string file = read(output);
+        EXPECT_EQ(file.find("hdrgm:"), std::string::npos);
+        EXPECT_EQ(file.find("MPF"), std::string::npos);
+        EXPECT_EQ(file.rfind("\xff\xd8\xff"), std::string(output) == "out.jpg" ? 0U : std::string::npos);
+    }
+}
+
 struct Rectangle {
     std::uint32_t left, top, width, height;
 };

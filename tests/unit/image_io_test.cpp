@@ -16,6 +16,7 @@
 #include <string>
 
 #include "files/file_error.h"
+#include "image/exif.h"
 #include "image/png_chunks.h"
 #include "support/png_forms.h"
 
@@ -203,7 +204,7 @@ TEST(Png, KeepsWhatDescribesThePicture) {
     image.chunks.push_back(makeChunk("gAMA", {0, 0, 0xb1, 0x8f}));
     image.chunks.push_back(makeProfileChunk(profile));
     image.chunks.push_back(makeDensityChunk({11811, 5906, true}));
-    image.chunks.push_back(makeChunk("eXIf", {'M', 'M', 0, 42}));
+    image.chunks.push_back(makeChunk("eXIf", makeExif(6, {})));
     image.chunks.push_back(makeChunk("prVt", {1, 2, 3}));  // of no known kind, but safe to copy
     image.chunks.push_back(makeChunk("prVT", {4, 5, 6}));  // not safe to copy
     image.chunks.push_back(makeChunk("tIME", {7, 232, 1, 1, 0, 0, 0}));
@@ -340,7 +341,7 @@ TEST(Jpeg, ComesBackCloseAndWithItsDescription) {
         putBig32(profile, 0, 70'000);
         image.chunks.push_back(makeProfileChunk(profile));
         image.chunks.push_back(makeDensityChunk({11811, 11811, true}));
-        image.chunks.push_back(makeChunk("eXIf", {'M', 'M', 0, 42, 9}));
+        image.chunks.push_back(makeChunk("eXIf", makeExif(6, {})));
         const Image back = decodeJpeg(encodeJpeg(image), kEnough);
         EXPECT_EQ(back.width, 45U);
         EXPECT_EQ(back.height, 37U);
@@ -348,7 +349,7 @@ TEST(Jpeg, ComesBackCloseAndWithItsDescription) {
         EXPECT_LT(meanDifference(back.samples, image.samples), 2.0);
         EXPECT_EQ(profileOf(*findChunk(back.chunks, "iCCP")), profile);
         EXPECT_EQ(densityOf(*findChunk(back.chunks, "pHYs")).x, 11811U);
-        EXPECT_EQ(findChunk(back.chunks, "eXIf")->data, (Bytes{'M', 'M', 0, 42, 9}));
+        EXPECT_EQ(findChunk(back.chunks, "eXIf")->data, makeExif(6, {}));
         const Image through_png = decodePng(encodePng(back), kEnough);
         EXPECT_EQ(through_png.samples, back.samples);
         EXPECT_EQ(profileOf(*findChunk(through_png.chunks, "iCCP")), profile);

@@ -9,18 +9,14 @@
 #include "image/io.h"
 #include "image/jpeg_codec.h"
 #include "image/jpeg_extent.h"
+#include "image/jpeg_markers.h"
 #include "image/png_chunks.h"
+#include "image/png_metadata.h"
 
 namespace pconv::app {
 namespace {
 
-constexpr std::string_view kExifSignature("Exif\0\0", 6);
 constexpr double kMetresPerInch = 0.0254;
-
-struct JpegMarker {
-    int marker = 0;
-    Bytes data;
-};
 
 /// What a file says before its first pixel.
 struct JpegHeader {
@@ -46,8 +42,10 @@ void saveMarkers(j_decompress_ptr codec) {
     jpeg_save_markers(codec, JPEG_COM, kWholeMarker);
 }
 
-JpegHeader readHeader(JpegReader& from) {
+/// Its markers are those that stay true.
+JpegHeader readHeader(JpegReader& from, LeftOut& left_out) {
     JpegHeader header;
+    std::vector<JpegMarker> markers;
     JOCTET* profile = nullptr;
     unsigned profile_size = 0;
     from.call([&](jpeg_decompress_struct& codec) {
@@ -67,21 +65,11 @@ JpegHeader readHeader(JpegReader& from) {
     if (profile != nullptr) header.profile.assign(profile, profile + profile_size);
     from.call([&](jpeg_decompress_struct& codec) {
         for (const jpeg_marker_struct* marker = codec.marker_list; marker != nullptr; marker = marker->next) {
-            header.markers.push_back({marker->marker, {marker->data, marker->data + marker->data_length}});
+            markers.push_back({marker->marker, {marker->data, marker->data + marker->data_length}});
         }
     });
+    header.markers = cleanMarkers(markers, header.width, header.height, left_out);
     return header;
-}
-
-/// The Exif body of an APP1 marker, or nothing.
-Bytes exifOf(const JpegMarker& marker) {
-    Bytes exif;
-    if (marker.marker == JPEG_APP0 + 1 && marker.data.size() > kExifSignature.size() &&
-        std::memcmp(marker.data.data(), kExifSignature.data(), kExifSignature.size()) == 0) {
-        exif = marker.data;
-        exif.erase(exif.begin(), exif.begin() + static_cast<std::ptrdiff_t>(kExifSignature.size()));
-    }
-    return exif;
 }
 
 std::uint32_t perMetre(unsigned density, unsigned unit) {
@@ -103,12 +91,9 @@ std::vector<PngChunk> chunksOf(const JpegHeader& header) {
             chunks.push_back(makeDensityChunk({header.density_x, header.density_y, false}));
         }
     }
-    for (const JpegMarker& marker : header.markers) {
-        Bytes exif = exifOf(marker);
-        if (exif.empty()) continue;
+    if (Bytes exif = exifOf(header.markers); !exif.empty())
         chunks.push_back(makeChunk("eXIf", std::move(exif)));
-        break;
-    }
+    if (const std::string xmp = xmpOf(header.markers); !xmp.empty()) chunks.push_back(makeXmpChunk(xmp));
     return chunks;
 }
 
@@ -263,10 +248,12 @@ bool isWrittenAnyway(const JpegMarker& marker, const jpeg_compress_struct& codec
            (codec.write_Adobe_marker != FALSE && marker.marker == JPEG_APP0 + 14 && starts("Adobe"));
 }
 
-bool isProfilePart(const JpegMarker& marker) {
-    constexpr std::string_view kSignature("ICC_PROFILE\0", 12);
-    return marker.marker == JPEG_APP0 + 2 && marker.data.size() >= kSignature.size() &&
-           std::memcmp(marker.data.data(), kSignature.data(), kSignature.size()) == 0;
+void writeMarkers(j_compress_ptr codec, const std::vector<JpegMarker>& markers) {
+    for (const JpegMarker& marker : markers) {
+        if (isWrittenAnyway(marker, *codec)) continue;
+        jpeg_write_marker(codec, marker.marker, marker.data.data(),
+                          static_cast<unsigned>(marker.data.size()));
+    }
 }
 
 }  // namespace
@@ -278,7 +265,10 @@ Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
     image.jpeg.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(extent.size));
     image.jpeg.insert(image.jpeg.end(), {0xff, JPEG_EOI});
     JpegReader from(image.jpeg.data(), image.jpeg.size());
-    const JpegHeader header = readHeader(from);
+    LeftOut left_out;
+    const JpegHeader header = readHeader(from, left_out);
+    nameTrailer(bytes, extent.trailer, left_out);
+    left_out.appendTo(image.notes);
     checkImageSize(header.width, header.height, most_pixels);
     checkColours(header);
     if (from.sawBogusProfile())
@@ -312,11 +302,9 @@ Bytes encodeJpeg(const Image& image) {
     JpegWriter to;
     const PngChunk* profile_chunk = findChunk(image.chunks, "iCCP");
     const Bytes profile = profile_chunk == nullptr ? Bytes() : profileOf(*profile_chunk);
-    Bytes exif;
-    if (const PngChunk* chunk = findChunk(image.chunks, "eXIf")) {
-        exif.assign(kExifSignature.begin(), kExifSignature.end());
-        exif.insert(exif.end(), chunk->data.begin(), chunk->data.end());
-    }
+    std::vector<JpegMarker> markers;
+    if (const PngChunk* chunk = findChunk(image.chunks, "eXIf")) addExif(markers, chunk->data);
+    addXmp(markers, xmpOf(image.chunks));
     to.call([&](jpeg_compress_struct& codec) {
         setInput(&codec, image);
         jpeg_set_defaults(&codec);
@@ -326,10 +314,7 @@ Bytes encodeJpeg(const Image& image) {
         }
         setDensity(&codec, image.chunks);
         jpeg_start_compress(&codec, TRUE);
-        constexpr std::size_t kLongestMarker = 65533;
-        if (!exif.empty() && exif.size() <= kLongestMarker) {
-            jpeg_write_marker(&codec, JPEG_APP0 + 1, exif.data(), static_cast<unsigned>(exif.size()));
-        }
+        writeMarkers(&codec, markers);
         if (!profile.empty()) {
             jpeg_write_icc_profile(&codec, profile.data(), static_cast<unsigned>(profile.size()));
         }
@@ -341,7 +326,8 @@ Bytes encodeJpeg(const Image& image) {
 
 Bytes patchJpeg(const Image& image, const Bytes& hole) {
     Blocks original(image.jpeg.data(), image.jpeg.size());
-    const JpegHeader header = readHeader(original.reader);
+    LeftOut told_when_read;
+    const JpegHeader header = readHeader(original.reader, told_when_read);
     original.read();
 
     // The filled picture under the same quantization and sampling has the same blocks in the same places.
@@ -368,11 +354,7 @@ Bytes patchJpeg(const Image& image, const Bytes& hole) {
             codec.optimize_coding = TRUE;
             if (from.progressive_mode != FALSE) jpeg_simple_progression(&codec);
             jpeg_write_coefficients(&codec, original.arrays);
-            for (const JpegMarker& marker : header.markers) {
-                if (isWrittenAnyway(marker, codec) || isProfilePart(marker)) continue;
-                jpeg_write_marker(&codec, marker.marker, marker.data.data(),
-                                  static_cast<unsigned>(marker.data.size()));
-            }
+            writeMarkers(&codec, header.markers);
             if (!header.profile.empty()) {
                 jpeg_write_icc_profile(&codec, header.profile.data(),
                                        static_cast<unsigned>(header.profile.size()));

@@ -10,6 +10,7 @@
 #include "image/guard.h"
 #include "image/io.h"
 #include "image/png_chunks.h"
+#include "image/png_metadata.h"
 
 namespace pconv::app {
 namespace {
@@ -255,7 +256,7 @@ Compression chooseCompression(const Image& image) {
 }  // namespace
 
 Image decodePng(const Bytes& bytes, std::uint64_t most_pixels) {
-    PngOutline outline = outlinePng(bytes);
+    const PngOutline outline = outlinePng(bytes);
     checkOutline(outline, most_pixels);
     Codec from(bytes);
     Image image;
@@ -278,7 +279,12 @@ Image decodePng(const Bytes& bytes, std::uint64_t most_pixels) {
         png_read_image(png, rows.data());
         png_read_end(png, nullptr);
     });
-    image.chunks = std::move(outline.chunks);
+    LeftOut left_out;
+    image.chunks = cleanChunks(outline.chunks, image.width, image.height, left_out);
+    if (outline.is_animated) left_out.add("all but the first picture of the animation");
+    if (outline.has_hidden_pictures) left_out.add("the gain map or record of provenance");
+    if (outline.trailer > 0) left_out.add(std::to_string(outline.trailer) + " bytes after the picture");
+    left_out.appendTo(image.notes);
     return image;
 }
 

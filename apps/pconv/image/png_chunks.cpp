@@ -73,6 +73,10 @@ PngOutline outlinePng(const std::vector<std::uint8_t>& bytes) {
             outline.compressed_bytes += length;
         } else if (type == "IEND") {
             ended = true;
+        } else if (type == "fdAT") {
+            outline.is_animated = true;
+        } else if (type == "gdAT" || type == "gmAP" || type == "caBX") {
+            outline.has_hidden_pictures = true;
         } else if (staysTrue(type, outline.colour_type == 3) &&
                    crc32(0, name, static_cast<uInt>(length + 4)) == readBig32(data + length)) {
             PngChunk chunk = makeChunk(type.data(), {data, data + length});
@@ -81,6 +85,7 @@ PngOutline outlinePng(const std::vector<std::uint8_t>& bytes) {
         }
         at += length + kFrameBytes;
     }
+    outline.trailer = bytes.size() - at;
     return outline;
 }
 

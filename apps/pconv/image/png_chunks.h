@@ -15,7 +15,10 @@ struct PngOutline {
     std::uint8_t depth = 0;
     std::uint8_t colour_type = 0;
     std::uint64_t compressed_bytes = 0;
-    std::vector<PngChunk> chunks;  ///< those that stay true when pixels change
+    std::vector<PngChunk> chunks;      ///< those that can stay true when pixels change
+    bool is_animated = false;          ///< there are further pictures
+    bool has_hidden_pictures = false;  ///< a gain map, a record of provenance with its thumbnails
+    std::size_t trailer = 0;           ///< bytes after the end
 };
 
 /// Walks the chunks of a whole file. Throws FileError where one reaches beyond the file.
