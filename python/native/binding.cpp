@@ -149,8 +149,7 @@ struct Plan {
     bool host;
     PconvPartialConv conv = nullptr;
     Array input, weight, bias, output;
-    std::mutex mutex;    // weights and the pass that uses them belong together
-    int64_t packed = 0;  // which weights it holds; 0: none that may be relied on
+    std::mutex mutex;  // weights and the pass that uses them belong together
 
     ~Plan() { pconvReleasePartialConv(conv); }
 
@@ -158,17 +157,14 @@ struct Plan {
         return memory != nullptr ? Lent(device, host, array, memory) : Lent();
     }
 
-    // Called with the mutex held.
-    PconvStatus pack(const void* w, const void* b, int64_t token) {
-        if (token != 0 && token == packed) return PCONV_SUCCESS;
-        packed = 0;
+    // Called with the mutex held. Weights may change in ways that nobody counts: they are packed for each
+    // pass, as PyTorch's own convolutions do.
+    PconvStatus pack(const void* w, const void* b) const {
         const Lent weights = lend(weight, w);
         const Lent biases = lend(bias, b);
-        PconvStatus status = firstFault({&weights, &biases});
-        if (status == PCONV_SUCCESS)
-            status = pconvSetPartialConvWeights(conv, weights.tensor(), biases.tensor());
-        if (status == PCONV_SUCCESS) packed = token;
-        return status;
+        const PconvStatus status = firstFault({&weights, &biases});
+        return status != PCONV_SUCCESS ? status
+                                       : pconvSetPartialConvWeights(conv, weights.tensor(), biases.tensor());
     }
 };
 
@@ -296,16 +292,15 @@ PCONV_PYTHON_API const char* pconvPythonImplementation(Plan* plan) {
     return name;
 }
 
-// `token` names the weights' contents: the same one again means that they have not changed; 0 that they may
 // have.
 PCONV_PYTHON_API int32_t pconvPythonForward(Plan* plan, Side* side, const void* x, const void* w,
-                                            const void* b, void* y, int64_t token) {
+                                            const void* b, void* y) {
     const Lent input = plan->lend(plan->input, x);
     const Lent output = plan->lend(plan->output, y);
     PconvStatus status = firstFault({&input, &output});
     if (status != PCONV_SUCCESS) return status;
     const std::lock_guard<std::mutex> lock(plan->mutex);
-    status = plan->pack(w, b, token);
+    status = plan->pack(w, b);
     if (status == PCONV_SUCCESS)
         status = pconvForwardPartialConv(plan->conv, side->update, input.tensor(), output.tensor());
     return status;
@@ -313,8 +308,7 @@ PCONV_PYTHON_API int32_t pconvPythonForward(Plan* plan, Side* side, const void* 
 
 // Gradients that are null are not wanted.
 PCONV_PYTHON_API int32_t pconvPythonBackward(Plan* plan, Side* side, const void* x, const void* w,
-                                             const void* b, const void* dy, void* dx, void* dw, void* db,
-                                             int64_t token) {
+                                             const void* b, const void* dy, void* dx, void* dw, void* db) {
     const Lent input = plan->lend(plan->input, x);
     const Lent grad_output = plan->lend(plan->output, dy);
     const Lent grad_input = plan->lend(plan->input, dx);
@@ -327,7 +321,7 @@ PCONV_PYTHON_API int32_t pconvPythonBackward(Plan* plan, Side* side, const void*
     gradients.grad_weight = grad_weight.tensor();
     gradients.grad_bias = grad_bias.tensor();
     const std::lock_guard<std::mutex> lock(plan->mutex);
-    status = plan->pack(w, b, token);
+    status = plan->pack(w, b);
     if (status == PCONV_SUCCESS)
         status = pconvBackwardPartialConv(plan->conv, side->update, input.tensor(), grad_output.tensor(),
                                           &gradients);

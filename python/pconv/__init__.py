@@ -1,7 +1,7 @@
 """pconv: partial convolutions, the convolutions over data with holes.
 
-``pconv.nn``, ``pconv.functional``, ``pconv.compat`` and ``pconv.convert`` need PyTorch
-and are imported when they are first used; ``pconv.inpaint`` and ``pconv.devices`` need NumPy alone.
+``pconv.nn``, ``pconv.functional``, ``pconv.compat``, ``pconv.losses`` and ``pconv.convert`` need PyTorch and are imported
+when they are first used; ``pconv.inpaint``, ``pconv.masks`` and ``pconv.devices`` need NumPy alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ._library import Error
 from ._library import version as _version
 
 if TYPE_CHECKING:
-    from . import compat, functional, nn
+    from . import compat, functional, losses, masks, nn
     from ._convert import convert
 
 __version__ = _version()
@@ -29,10 +29,12 @@ __all__ = [
     "devices",
     "functional",
     "inpaint",
+    "losses",
+    "masks",
     "nn",
 ]
 
-_MODULES = ("compat", "functional", "nn")
+_MODULES = ("compat", "functional", "losses", "masks", "nn")
 _FUNCTIONS = {"convert": "_convert"}
 
 

@@ -278,41 +278,37 @@ def _full_side(device, settings: Settings, shape, weight_shape, dtype) -> Side:
 class Call:
     """The plan and the mask side of one call: all that a backward pass needs beside tensors."""
 
-    __slots__ = ("device", "last", "settings", "side", "training")
+    __slots__ = ("device", "last", "plan", "settings", "side", "training")
 
     def __init__(self, settings: Settings, side: Side, device, last: bool, training: bool) -> None:
         self.settings, self.side, self.device, self.last, self.training = settings, side, device, last, training
+        self.plan: Plan | None = None
 
-    def plan(self, x: torch.Tensor, weight: torch.Tensor, has_bias: bool, training: bool) -> Plan:
+    def plan_for(self, x: torch.Tensor, weight: torch.Tensor, has_bias: bool, training: bool) -> Plan:
         mask_type = self.side.pool.mask_type
         return plan_of(self.device, self.settings, x.shape, weight.shape, x.dtype, self.last, mask_type, has_bias, training)
 
     def forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """`x` is dense in the call's layout, `weight` and `bias` are contiguous."""
-        plan = self.plan(x, weight, bias is not None, self.training)
+        plan = self.plan = self.plan_for(x, weight, bias is not None, self.training)
         y = empty(x, plan.output_shape, self.last)
-        status = _forward(
-            plan.handle, self.side.handle, x.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(),
-            y.data_ptr(), 0,
-        )  # fmt: skip
+        side, b = self.side.handle, None if bias is None else bias.data_ptr()
+        status = _forward(plan.handle, side, x.data_ptr(), weight.data_ptr(), b, y.data_ptr())
         if status:
             _library.fail(status)
         return y
 
     def backward(self, x, weight, grad_output, has_bias: bool, wanted) -> tuple:
         """The gradients of x, weight and bias that `wanted` has, None for the others."""
-        plan = self.plan(x, weight, has_bias, True)
-        form = FORMATS[x.dim()] if self.last else torch.contiguous_format
-        grad_output = grad_output.contiguous(memory_format=form)
+        plan = self.plan if self.training and self.plan is not None else self.plan_for(x, weight, has_bias, True)
+        grad_output = grad_output.contiguous(memory_format=FORMATS[x.dim()] if self.last else torch.contiguous_format)
         dx = empty(x, x.shape, self.last) if wanted[0] else None
         dw = empty(weight, weight.shape, False) if wanted[1] else None
         db = empty(weight, weight.shape[:1], False) if wanted[2] and has_bias else None
         # What a bias holds has no part in gradients: any memory of its size will do.
         bias = empty(weight, weight.shape[:1], False) if has_bias else None
-        status = _backward(
-            plan.handle, self.side.handle, x.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(),
-            grad_output.data_ptr(), *(None if t is None else t.data_ptr() for t in (dx, dw, db)), 0,
-        )  # fmt: skip
+        memory = [None if t is None else t.data_ptr() for t in (x, weight, bias, grad_output, dx, dw, db)]
+        status = _backward(plan.handle, self.side.handle, *memory)
         if status:
             _library.fail(status)
         return dx, dw, db

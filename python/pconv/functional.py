@@ -78,6 +78,7 @@ else:
         return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
 
 
+_tracing_state = torch._C._get_tracing_state
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -97,8 +98,26 @@ def _check(x, weight, bias, mask, settings: Settings) -> None:
     """TypeError and ValueError with what was expected. Cheap where all is well: it runs at every call."""
     if not isinstance(x, Tensor) or not isinstance(weight, Tensor):
         raise TypeError(f"input is {_describe(x)} and weight {_describe(weight)}; expected tensors")
+    if mask is not None and not isinstance(mask, Tensor):
+        raise TypeError(f"mask is {_describe(mask)}; expected a tensor")
+    dtype, device = x.dtype, x.device
+    _check_shapes(x.shape, weight.shape, None if bias is None else bias.shape, None if mask is None else mask.shape, settings)
+    if not dtype.is_floating_point:
+        raise TypeError(f"input has dtype {dtype}; expected a floating-point type")
+    if weight.dtype != dtype or (bias is not None and bias.dtype != dtype):
+        of_bias = "" if bias is None else f" and bias {_describe(bias)}"
+        raise TypeError(f"input is {_describe(x)}, weight {_describe(weight)}{of_bias}; expected one dtype")
+    if weight.device != device or (bias is not None and bias.device != device):
+        raise ValueError(f"input is on {device}, weight on {weight.device}; expected input, weight and bias on one device")
+    if mask is not None:
+        if not mask.dtype.is_floating_point:
+            raise TypeError(f"mask has dtype {mask.dtype}; expected a floating-point type, as in mask.to(input.dtype)")
+        if mask.device != device:
+            raise ValueError(f"mask is on {mask.device} and input on {device}; expected one device")
+
+
+def _check_each_shape(shape, kernel, of_bias, of_mask, settings: Settings) -> None:
     dims = settings.dims
-    shape, kernel = x.shape, weight.shape
     if len(shape) != dims + 2 or len(kernel) != dims + 2:
         names = ("N, C, L", "N, C, H, W", "N, C, D, H, W")[dims - 1]
         raise ValueError(
@@ -109,36 +128,19 @@ def _check(x, weight, bias, mask, settings: Settings) -> None:
             f"input has {shape[1]} channels; expected {kernel[1] * settings.groups}, from weight {list(kernel)} "
             f"and groups {settings.groups}"
         )
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"input has dtype {x.dtype}; expected a floating-point type")
-    if weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype):
-        of_bias = "" if bias is None else f" and bias {_describe(bias)}"
-        raise TypeError(f"input is {_describe(x)}, weight {_describe(weight)}{of_bias}; expected one dtype")
-    if weight.device != x.device or (bias is not None and bias.device != x.device):
-        raise ValueError(f"input is on {x.device}, weight on {weight.device}; expected input, weight and bias on one device")
-    if bias is not None and (bias.dim() != 1 or bias.shape[0] != kernel[0]):
-        raise ValueError(f"bias has shape {list(bias.shape)}; expected [{kernel[0]}]")
-    if mask is not None:
-        _check_mask(x, mask, settings)
-
-
-def _check_mask(x, mask, settings: Settings) -> None:
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"mask is {_describe(mask)}; expected a tensor")
-    if not mask.dtype.is_floating_point:
-        raise TypeError(f"mask has dtype {mask.dtype}; expected a floating-point type, as in mask.to(input.dtype)")
-    if mask.device != x.device:
-        raise ValueError(f"mask is on {mask.device} and input on {x.device}; expected one device")
-    shape, of_mask = x.shape, mask.shape
-    if settings.mode == MULTI_CHANNEL:
-        channels, text = (1, shape[1]), f"1 or {shape[1]}"
-    else:
-        channels, text = (1,), "1"
+    if of_bias is not None and tuple(of_bias) != (kernel[0],):
+        raise ValueError(f"bias has shape {list(of_bias)}; expected [{kernel[0]}]")
+    if of_mask is None:
+        return
+    multi = settings.mode == MULTI_CHANNEL
+    channels = (1, shape[1]) if multi else (1,)
     if len(of_mask) != len(shape) or of_mask[2:] != shape[2:] or of_mask[0] not in (1, shape[0]) or of_mask[1] not in channels:
-        hint = "" if settings.mode == MULTI_CHANNEL or len(of_mask) < 2 or of_mask[1] != shape[1] else "; or multi_channel=True"
-        raise ValueError(
-            f"mask has shape {list(of_mask)}; expected [{shape[0]} or 1, {text}, {', '.join(str(s) for s in shape[2:])}]{hint}"
-        )
+        hint = "" if multi or len(of_mask) < 2 or of_mask[1] != shape[1] else "; or multi_channel=True"
+        planes, size = f"1 or {shape[1]}" if multi else "1", ", ".join(str(s) for s in shape[2:])
+        raise ValueError(f"mask has shape {list(of_mask)}; expected [{shape[0]} or 1, {planes}, {size}]{hint}")
+
+
+_check_shapes = functools.lru_cache(1024)(_check_each_shape)
 
 
 def _is_native(x, weight, mask) -> bool:
@@ -152,9 +154,15 @@ def _is_native(x, weight, mask) -> bool:
     )
 
 
-def _is_plain(*tensors) -> bool:
+def _is_plain(x, weight, bias, mask) -> bool:
+    """Nothing of PyTorch looks on: no subclass, no tracer, no mode."""
     return (
-        all(t is None or type(t) in _PLAIN for t in tensors) and not _dispatch_modes() and torch._C._get_tracing_state() is None
+        type(x) in _PLAIN
+        and type(weight) in _PLAIN
+        and (bias is None or type(bias) in _PLAIN)
+        and (mask is None or type(mask) in _PLAIN)
+        and not _dispatch_modes()
+        and _tracing_state() is None
     )
 
 
@@ -168,7 +176,8 @@ def convolution(
     x, weight, bias, mask, settings: Settings, channels: int | None, padding=None, padding_mode: str = "zeros"
 ) -> Tensor | tuple[Tensor, Tensor | None]:
     """What all operators are made of. `channels` of the updated mask: None, it is not wanted; 0, as it is computed."""
-    if not _is_compiling():
+    compiling = _is_compiling()
+    if not compiling:
         _check(x, weight, bias, mask, settings)
     dtype = _autocast_dtype(x)
     if dtype is not None and x.dtype != torch.float64:
@@ -176,7 +185,7 @@ def convolution(
         bias = None if bias is None else bias.to(dtype)
     native = padding is None and padding_mode == "zeros" and _is_native(x, weight, mask)
     mask_dtype = x.dtype if mask is None else mask.dtype
-    if _is_compiling():
+    if compiling:
         if native and _HAS_OPS and settings.normalization != WEIGHT_MAGNITUDE and not settings.input_is_masked:
             y, updated = _ops.partial_conv(x, weight, bias, mask, *_ops.arguments(settings))
             return y if channels is None else (y, _spread(updated, channels, mask_dtype))

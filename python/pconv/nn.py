@@ -6,6 +6,8 @@ implementations load into it. For their own names, defaults and conventions see 
 
 from __future__ import annotations
 
+import functools
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -32,6 +34,17 @@ __all__ = [
     "Unshuffle2d",
     "Unshuffle3d",
 ]
+
+
+@functools.lru_cache(1024)
+def _settings_of_module(kernel, stride, padding, dilation, groups, multi_channel, mask_window, normalization, eps):
+    padding = F.padding_of(padding, kernel, dilation)
+    text = padding if isinstance(padding, str) else None
+    settings = F.settings_of(
+        len(kernel), stride, 0 if text else padding, dilation, groups, MULTI_CHANNEL if multi_channel else SINGLE_CHANNEL,
+        F._chosen(mask_window, F._WINDOWS, "mask_window"), F._chosen(normalization, F._NORMALIZATIONS, "normalization"), eps,
+    )  # fmt: skip
+    return settings, text
 
 
 class _PartialConv:
@@ -66,15 +79,10 @@ class _PartialConv:
 
     def _settings(self):
         """The settings, and the padding where it is a word that they cannot hold."""
-        padding = F.padding_of(self.padding, self.kernel_size, self.dilation)
-        text = padding if isinstance(padding, str) else None
-        settings = F.settings_of(
-            len(self.kernel_size), self.stride, 0 if text else padding, self.dilation, self.groups,
-            MULTI_CHANNEL if self.multi_channel else SINGLE_CHANNEL,
-            F._chosen(self.mask_window, F._WINDOWS, "mask_window"),
-            F._chosen(self.normalization, F._NORMALIZATIONS, "normalization"), self.eps,
+        return _settings_of_module(
+            self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.multi_channel, self.mask_window,
+            self.normalization, self.eps,
         )  # fmt: skip
-        return settings, text
 
     def forward(self, input: Tensor, mask_in: Tensor | None = None):
         """``input`` ``[N, Cin, S...]`` and its mask, 1 where valid; None for all valid. Returns the output
