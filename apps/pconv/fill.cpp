@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include "hole.h"
 #include "image/opacity.h"
@@ -22,7 +23,14 @@ int forward(void* user, double done) {
     return progress.callback(progress.user, progress.start + progress.share * done);
 }
 
-/// Fills `channels` of the interleaved samples from channel `first` on.
+PconvSampleType sampleTypeOf(const Image& image) {
+    return image.depth == 32   ? PCONV_SAMPLE_TYPE_F32
+           : image.depth == 16 ? PCONV_SAMPLE_TYPE_U16
+                               : PCONV_SAMPLE_TYPE_U8;
+}
+
+/// Fills `channels` of the interleaved samples from channel `first` on. A byte between 0 and 255 in `hole`
+/// says how little of a pixel is known.
 void fillChannels(Image& image, unsigned first, unsigned channels, const Bytes& hole, const Device& device,
                   Progress progress) {
     PconvImage view = pconvDefaultImage();
@@ -30,12 +38,13 @@ void fillChannels(Image& image, unsigned first, unsigned channels, const Bytes& 
     view.width = image.width;
     view.height = image.height;
     view.channels = static_cast<int32_t>(channels);
-    view.sample_type = image.depth == 16 ? PCONV_SAMPLE_TYPE_U16 : PCONV_SAMPLE_TYPE_U8;
+    view.sample_type = sampleTypeOf(image);
     view.pixel_stride = image.channels;
     view.row_stride = static_cast<int64_t>(image.rowBytes());
     PconvInpaintOptions options = pconvDefaultInpaintOptions();
     options.progress = forward;
     options.user = &progress;
+    options.mask_levels = PCONV_MASK_LEVELS_CONFIDENCE;
     detail::check(pconvInpaint(device.get(), &view, hole.data(), &options));
 }
 
@@ -43,6 +52,13 @@ void scaleSamples(Image& image, unsigned from, unsigned to) {
     for (std::uint8_t& sample : image.samples) {
         sample = static_cast<std::uint8_t>((sample * to + from / 2) / from);
     }
+}
+
+/// The alpha of what is opaque.
+template <typename Sample>
+Sample fullOf(const Image& image) {
+    if constexpr (std::is_floating_point_v<Sample>) return 1;
+    return static_cast<Sample>(image.maximum());
 }
 
 /// Visits the samples of the pixels that are marked.
@@ -58,7 +74,7 @@ template <typename Sample>
 bool isAlphaFullOutside(const Image& image, const Bytes& hole) {
     const auto* alpha = reinterpret_cast<const Sample*>(image.samples.data()) + image.colourChannels();
     for (std::size_t i = 0; i < hole.size(); ++i) {
-        if (hole[i] == 0 && alpha[i * image.channels] != image.maximum()) return false;
+        if (hole[i] == 0 && alpha[i * image.channels] != fullOf<Sample>(image)) return false;
     }
     return true;
 }
@@ -67,10 +83,10 @@ template <typename Sample>
 void fillSamples(Image& image, const Bytes& hole, bool opaque, const Device& device, Progress progress) {
     const unsigned colours = image.colourChannels();
     Bytes unknown = hole;
-    if (canBeTransparent(image)) {
-        const Bytes transparent = transparentPixels(image);
-        std::transform(hole.begin(), hole.end(), transparent.begin(), unknown.begin(),
-                       [](std::uint8_t a, std::uint8_t b) { return static_cast<std::uint8_t>(a | b); });
+    if (canBeTransparent(image) && !opaque) {
+        const Bytes unseen = softHole(image);
+        std::transform(hole.begin(), hole.end(), unseen.begin(), unknown.begin(),
+                       [](std::uint8_t a, std::uint8_t b) { return std::max(a, b); });
     }
     const bool fill_alpha = image.hasAlpha() && !opaque && !isAlphaFullOutside<Sample>(image, hole);
     const Bytes original = unknown == hole ? Bytes() : image.samples;
@@ -86,9 +102,8 @@ void fillSamples(Image& image, const Bytes& hole, bool opaque, const Device& dev
         progress.start = progress.share;
         fillChannels(image, colours, 1, hole, device, progress);
     } else if (image.hasAlpha()) {
-        forMarked<Sample>(image, hole, [&](Sample* pixel, std::size_t) {
-            pixel[colours] = static_cast<Sample>(image.maximum());
-        });
+        forMarked<Sample>(image, hole,
+                          [&](Sample* pixel, std::size_t) { pixel[colours] = fullOf<Sample>(image); });
     }
 }
 
@@ -107,6 +122,10 @@ void avoidTransparentColour(Image& image, const Bytes& hole) {
 void fillHole(Image& image, const Bytes& hole, bool opaque, const Device& device,
               PconvProgressCallback callback, void* user) {
     const Progress progress{callback, user, 0, 1};
+    if (image.depth == 32) {
+        fillSamples<float>(image, hole, opaque, device, progress);
+        return;
+    }
     if (image.depth == 16) {
         fillSamples<std::uint16_t>(image, hole, opaque, device, progress);
         if (image.has_transparent_colour && !opaque) avoidTransparentColour<std::uint16_t>(image, hole);

@@ -9,8 +9,10 @@
 
 namespace pconv::app {
 
-/// Fills the pixels whose byte in `hole` is not 0; every other keeps its bits. Filled pixels are seen: alpha
-/// is filled from about the hole, and opaque where `opaque` is set. Transparent pixels teach nothing.
+/// Fills the pixels whose byte in `hole` is not 0; every other keeps its bits. A byte below 255 says how
+/// little of a pixel is known: it becomes a mean of itself and what is around it. Filled pixels are seen:
+/// alpha is filled from about the hole, and opaque where `opaque` is set. Of a pixel that is hardly seen
+/// hardly anything is learned.
 void fillHole(Image& image, const std::vector<std::uint8_t>& hole, bool opaque, const Device& device,
               PconvProgressCallback progress, void* user);
 

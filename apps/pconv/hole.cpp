@@ -118,16 +118,21 @@ Bytes holeOfMask(const Image& mask, const Image& picture, HoleMark mark, Notes& 
             const Place from = storedPlace(reading->mask, mask.width, mask.height, {x, y});
             const Place to = storedPlace(reading->picture, picture.width, picture.height, {x, y});
             const bool is_hole = isHole(mask, std::size_t{from.y} * mask.width + from.x, mark);
-            hole[std::size_t{to.y} * picture.width + to.x] = is_hole ? 1 : 0;
+            hole[std::size_t{to.y} * picture.width + to.x] = is_hole ? 255 : 0;
         }
     }
     return hole;
 }
 
-Bytes transparentPixels(const Image& image) {
-    Bytes transparent(image.pixelCount());
-    for (std::size_t i = 0; i < transparent.size(); ++i) transparent[i] = opacityOf(image, i) == 0.0F ? 1 : 0;
-    return transparent;
+Bytes softHole(const Image& image) {
+    Bytes hole(image.pixelCount());
+    for (std::size_t i = 0; i < hole.size(); ++i) {
+        const float opacity = opacityOf(image, i);
+        // What is not quite opaque is to become so.
+        hole[i] =
+            opacity == 1.0F ? 0 : static_cast<std::uint8_t>(std::max(1L, std::lround(255 * (1 - opacity))));
+    }
+    return hole;
 }
 
 }  // namespace pconv::app

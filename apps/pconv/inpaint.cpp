@@ -66,7 +66,7 @@ void note(const std::string& text) {
 
 Bytes findHole(const Options& options, const Image& image) {
     if (options.mask.empty()) {
-        if (canBeTransparent(image)) return transparentPixels(image);
+        if (canBeTransparent(image)) return softHole(image);
         throw CommandError(
             kExitBadInput,
             inQuotes(options.image) + " has no transparent pixels to fill; expected those, or --mask");
@@ -94,11 +94,13 @@ void inpaint(const Options& options) {
     const Device device(deviceOf(options));
     Image image = readImage(options.image, static_cast<std::uint64_t>(options.most_pixels));
     for (const std::string& text : image.notes) note(inQuotes(options.image) + ": " + text);
+    checkCanHold(image, format);
     const Bytes hole = findHole(options, image);
     const auto is_hole = [](std::uint8_t value) { return value != 0; };
     if (std::none_of(hole.begin(), hole.end(), is_hole))
         note("there is no hole to fill; the picture is kept as it is");
-    if (std::all_of(hole.begin(), hole.end(), is_hole)) note("all of the picture is hole; it becomes gray");
+    if (std::all_of(hole.begin(), hole.end(), [](std::uint8_t value) { return value == 255; }))
+        note("all of the picture is hole; it becomes gray");
     {
         ProgressBar bar("filling");
         fillHole(image, hole, options.mask.empty(), device, onProgress, &bar);

@@ -365,7 +365,7 @@ TEST_F(Inpaint, WhatCannotBeWrittenLeavesTheOldFile) {
     savePng("wide.png", bright(65501, 1, 2, 8));
     savePng("mask.png", blank(65501, 1, 1, 1));
     const Outcome wide = inpaint({"wide.png", "-m", "mask.png", "-o", "out.jpg"});
-    EXPECT_EQ(wide.exit_code, 1);
+    EXPECT_EQ(wide.exit_code, 2);
     EXPECT_NE(wide.err.find("JPEG holds at most"), std::string::npos) << wide.err;
     EXPECT_EQ(files(), "full.png in.png mask.png old.png wide.png");
 }

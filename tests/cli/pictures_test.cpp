@@ -1,4 +1,6 @@
 // `pconv inpaint` on pictures that broke something (tests/pictures), and on their kinds.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 
@@ -160,6 +162,75 @@ TEST_F(Pictures, AGainMapIsLeftOutWithItsMetadata) {
         EXPECT_EQ(file.find("MPF"), std::string::npos);
         EXPECT_EQ(file.rfind("\xff\xd8\xff"), std::string(output) == "out.jpg" ? 0U : std::string::npos);
     }
+}
+
+TEST_F(Pictures, WhatASoftBrushErasedIsFilledWithoutARing) {
+    // A gradient, erased about the middle: what is left of a colour is what its alpha's 8 bits could hold.
+    Image before = blank(96, 72, 4);
+    Image erased = before;
+    for (std::size_t i = 0; i < before.pixelCount(); ++i) {
+        const double x = static_cast<double>(i % 96);
+        const double y = static_cast<double>(i / 96);
+        const double distance = std::hypot(x - 48, y - 36);
+        const double alpha = std::round(255 * std::clamp((distance - 10) / 16, 0.0, 1.0));
+        const double colours[] = {60 + x, 80 + y, 200 - x};
+        for (std::size_t c = 0; c < 3; ++c) {
+            before.samples[4 * i + c] = static_cast<std::uint8_t>(colours[c]);
+            const double premultiplied = std::round(colours[c] * alpha / 255);
+            const double left = alpha == 0 ? 0 : std::min(255.0, std::round(premultiplied * 255 / alpha));
+            erased.samples[4 * i + c] = static_cast<std::uint8_t>(left);
+        }
+        before.samples[4 * i + 3] = 255;
+        erased.samples[4 * i + 3] = static_cast<std::uint8_t>(alpha);
+    }
+    save("in.png", app::encodePng(erased));
+    EXPECT_EQ(fill(path("in.png"), "", "out.png"), "");
+    const Image after = load("out.png");
+    for (std::size_t i = 0; i < before.samples.size(); ++i) {
+        if (erased.samples[i / 4 * 4 + 3] == 255) {
+            ASSERT_EQ(after.samples[i], before.samples[i]) << i;
+        } else {
+            ASSERT_NEAR(after.samples[i], before.samples[i], i % 4 == 3 ? 0 : 6)
+                << i % (4 * 96) / 4 << ',' << i / (4 * 96);
+        }
+    }
+    fill(given("softerase.png"), "", "given.png");
+    const Image given_after = load("given.png");
+    for (std::size_t i = 0; i < given_after.pixelCount(); ++i) {
+        ASSERT_EQ(given_after.samples[4 * i + 3], 255);
+        if (i % given_after.width == 0) continue;
+        for (std::size_t c = 0; c < 3; ++c)
+            ASSERT_NEAR(given_after.samples[4 * i + c], given_after.samples[4 * (i - 1) + c], 8)
+                << "a ring at " << i;
+    }
+}
+
+TEST_F(Pictures, LightIsConvertedForAFormatThatCannotTellIt) {
+    const Image linear = app::readImage(given("lin16.png"), kEnough);
+    EXPECT_NE(fill(given("lin16.png"), given("mask.png"), "out.jpg").find("gAMA 1.000 to sRGB"),
+              std::string::npos);
+    const Image mask = app::readImage(given("mask.png"), kEnough);
+    const Image after = load("out.jpg");
+    double error = 0;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < linear.pixelCount(); ++i) {
+        if (mask.samples[i] != 0) continue;
+        for (std::size_t c = 0; c < 3; ++c) {
+            const double light = linear.level(3 * i + c);
+            const double curve =
+                light <= 0.0031308 ? 12.92 * light : 1.055 * std::pow(light, 1 / 2.4) - 0.055;
+            error += std::abs(255 * curve - after.samples[3 * i + c]);
+            ++count;
+        }
+    }
+    EXPECT_LT(error / static_cast<double>(count), 2.5);
+    EXPECT_TRUE(
+        failsWith(runCommand({"inpaint", given("cicp.png"), "-m", given("mask.png"), "-o", path("pq.jpg")}),
+                  2, "PQ light goes beyond white"));
+    // To PNG both stay as they are, and say what they are.
+    EXPECT_EQ(fill(given("cicp.png"), given("mask.png"), "out.png"), "");
+    EXPECT_NE(app::findChunk(load("out.png").chunks, "cICP"), nullptr);
+    EXPECT_EQ(files(), "out.jpg out.png");
 }
 
 struct Rectangle {

@@ -7,6 +7,7 @@
 #include <png.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <string_view>
 
 #include "files/file_error.h"
 #include "image/exif.h"
@@ -469,12 +471,61 @@ TEST(Jpeg, SubsampledBlocksFarFromTheHoleAreKept) {
     }
 }
 
-TEST(Jpeg, RefusesCmykAndSizes) {
-    EXPECT_NE(faultOf(makeJpeg(smooth(8, 8, 4), JCS_CMYK, false)).find("CMYK"), std::string::npos);
+/// The same inks without Adobe's marker, in which they are stored as they are.
+Bytes withoutAdobeMarker(Bytes jpeg) {
+    const std::string_view marker("\xff\xee", 2);
+    const auto found = std::search(jpeg.begin(), jpeg.end(), marker.begin(), marker.end(),
+                                   [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); });
+    jpeg.erase(found, found + 16);
+    return jpeg;
+}
+
+TEST(Jpeg, InksAreReadInEitherSenseAndWrittenBackAsTheyWere) {
+    const Image stored = smooth(45, 50, 4);
+    const auto expect_kept = [&](const Bytes& file, bool inverted) {
+        const Image image = decodeJpeg(file, kEnough);
+        ASSERT_TRUE(image.cmyk);
+        ASSERT_EQ(image.channels, 4U);
+        Bytes expected = stored.samples;
+        if (inverted) {
+            for (std::uint8_t& sample : expected) sample = static_cast<std::uint8_t>(255 - sample);
+        }
+        EXPECT_LT(meanDifference(image.samples, expected), 6.0);
+        Image filled = image;
+        const Bytes mask = hole(image, 20, 18, 30, 24);
+        for (std::size_t i = 0; i < filled.samples.size(); ++i) {
+            if (mask[i / 4] != 0) filled.samples[i] = 200;
+        }
+        Notes notes;
+        const Image back = decodeJpeg(encodeImage(filled, mask, ImageFormat::jpeg, notes), kEnough);
+        EXPECT_TRUE(notes.empty());
+        ASSERT_TRUE(back.cmyk);
+        for (std::size_t i = 0; i < back.samples.size(); ++i) {
+            const std::size_t x = i / 4 % image.width;
+            const std::size_t y = i / 4 / image.width;
+            if (x < 14 || x >= 34 || y < 14 || y >= 34) {
+                ASSERT_EQ(back.samples[i], image.samples[i]) << x << ',' << y;
+            }
+            if (mask[i / 4] != 0) {
+                EXPECT_NEAR(back.samples[i], 200, 60) << x << ',' << y;
+            }
+        }
+        const Image rgb = decodePng(encodeImage(image, mask, ImageFormat::png, notes), kEnough);
+        ASSERT_EQ(notes.size(), 1U);
+        ASSERT_EQ(rgb.channels, 3U);
+        const double light = (255 - image.samples[0]) * (255 - image.samples[3]) / 255.0;
+        EXPECT_NEAR(rgb.samples[0], light, 1);
+    };
+    for (const J_COLOR_SPACE space : {JCS_CMYK, JCS_YCCK}) expect_kept(makeJpeg(stored, space, false), true);
+    expect_kept(withoutAdobeMarker(makeJpeg(stored, JCS_CMYK, false)), false);
+}
+
+TEST(Jpeg, RefusesSizes) {
     const Bytes jpeg = encodeJpeg(smooth(8, 8, 3));
     EXPECT_NE(faultOf(jpeg, 63).find("8x8 pixels; at most 63"), std::string::npos);
     Image wide = noise(65501, 1, 1, 8);
     EXPECT_THROW(encodeJpeg(wide), FileError);
+    EXPECT_THROW(checkCanHold(wide, ImageFormat::jpeg), FileError);
 }
 
 TEST(Jpeg, EveryTruncationIsAnError) {

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "files/file_error.h"
+#include "image/convert.h"
 
 namespace pconv::app {
 namespace {
@@ -89,9 +90,21 @@ Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels) {
     return *format == ImageFormat::png ? decodePng(bytes, most_pixels) : decodeJpeg(bytes, most_pixels);
 }
 
-Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Notes& /*notes*/) {
+void checkCanHold(const Image& image, ImageFormat format) {
+    if (format == ImageFormat::png) return;
+    checkLight(image);
+    constexpr std::uint32_t kLongestJpegSide = 65500;
+    if (std::max(image.width, image.height) > kLongestJpegSide) {
+        throw FileError("the picture is " + std::to_string(image.width) + "x" + std::to_string(image.height) +
+                        " pixels; JPEG holds at most " + std::to_string(kLongestJpegSide) + " pixels a side");
+    }
+}
+
+Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Notes& notes) {
+    if (format == ImageFormat::jpeg && !image.jpeg.empty()) return patchJpeg(image, hole);
+    if (image.cmyk) return encodeImage(toRgb(image, notes), hole, format, notes);
     if (format == ImageFormat::png) return encodePng(image);
-    return image.jpeg.empty() ? encodeJpeg(image) : patchJpeg(image, hole);
+    return encodeJpeg(toStandardLight(image, notes));
 }
 
 void checkImageSize(std::uint64_t width, std::uint64_t height, std::uint64_t most_pixels) {

@@ -25,6 +25,8 @@ Image readImage(const std::filesystem::path& path, std::uint64_t most_pixels);
 /// Decodes a whole file, whose format its content tells. The picture's notes say what was left out. Throws
 /// FileError, whose line does not name the file.
 Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels);
+/// Throws FileError where the format cannot hold the picture, which is better known before it is filled.
+void checkCanHold(const Image& image, ImageFormat format);
 /// Encodes a picture whose pixels in the hole (bytes other than 0, one a pixel) were filled since it was
 /// decoded: what the output format can keep of the others as it was, it keeps. Adds to `notes` what it cannot
 /// hold. Throws FileError.

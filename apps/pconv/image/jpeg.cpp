@@ -23,7 +23,7 @@ struct JpegHeader {
     std::uint32_t width = 0;
     std::uint32_t height = 0;
     J_COLOR_SPACE space = JCS_UNKNOWN;
-    bool inverted = false;  ///< inks are stored as what they leave of the light, as Adobe's programs do
+    bool has_adobe_marker = false;
     bool has_density = false;
     unsigned density_unit = 0;
     unsigned density_x = 0;
@@ -33,6 +33,8 @@ struct JpegHeader {
 
     bool isGray() const { return space == JCS_GRAYSCALE; }
     bool isCmyk() const { return space == JCS_CMYK || space == JCS_YCCK; }
+    /// Whether inks are stored as what they leave of the light, as Adobe's programs do.
+    bool isInverted() const { return isCmyk() && has_adobe_marker; }
     J_COLOR_SPACE samples() const { return isGray() ? JCS_GRAYSCALE : isCmyk() ? JCS_CMYK : JCS_RGB; }
 };
 
@@ -54,7 +56,7 @@ JpegHeader readHeader(JpegReader& from, LeftOut& left_out) {
         header.width = codec.image_width;
         header.height = codec.image_height;
         header.space = codec.jpeg_color_space;
-        header.inverted = codec.saw_Adobe_marker != FALSE;
+        header.has_adobe_marker = codec.saw_Adobe_marker != FALSE;
         header.has_density = codec.saw_JFIF_marker != FALSE && codec.X_density != 0 && codec.Y_density != 0;
         header.density_unit = codec.density_unit;
         header.density_x = codec.X_density;
@@ -99,11 +101,9 @@ std::vector<PngChunk> chunksOf(const JpegHeader& header) {
 
 void checkColours(const JpegHeader& header) {
     const J_COLOR_SPACE space = header.space;
-    if (header.isCmyk()) {
-        throw FileError("a CMYK picture; gray and RGB are supported (convert it to RGB first)");
-    }
+    if (header.isCmyk()) return;
     if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB) {
-        throw FileError("its colours are neither gray nor RGB");
+        throw FileError("its colours are neither gray, RGB nor CMYK");
     }
 }
 
@@ -151,11 +151,14 @@ void fillRow(const Image& image, std::size_t y, JSAMPLE* row) {
 }
 
 /// Compresses all rows; the codec is set up but for its input.
-void compressRows(JpegWriter& to, const Image& image) {
+void compressRows(JpegWriter& to, const Image& image, bool inverted) {
     Bytes row(std::size_t{image.width} * image.colourChannels());
     JSAMPROW rows[] = {row.data()};
     for (std::size_t y = 0; y < image.height; ++y) {
         fillRow(image, y, row.data());
+        if (inverted) {
+            for (std::uint8_t& sample : row) sample = static_cast<std::uint8_t>(255 - sample);
+        }
         to.call([&](jpeg_compress_struct& codec) { jpeg_write_scanlines(&codec, rows, 1); });
     }
 }
@@ -164,7 +167,7 @@ void setInput(j_compress_ptr codec, const Image& image) {
     codec->image_width = image.width;
     codec->image_height = image.height;
     codec->input_components = static_cast<int>(image.colourChannels());
-    codec->in_color_space = image.colourChannels() == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    codec->in_color_space = image.cmyk ? JCS_CMYK : image.colourChannels() == 1 ? JCS_GRAYSCALE : JCS_RGB;
 }
 
 /// Whether the block at (column, row) of a component touches the hole. A block covers `wide` x `high` pixels.
@@ -275,7 +278,8 @@ Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
         image.notes.emplace_back("its ICC profile is incomplete or there twice, and is left out");
     image.width = header.width;
     image.height = header.height;
-    image.channels = header.isGray() ? 1 : 3;
+    image.cmyk = header.isCmyk();
+    image.channels = header.isGray() ? 1 : image.cmyk ? 4 : 3;
     image.chunks = chunksOf(header);
     const std::size_t row_bytes = image.rowBytes();
     image.samples.resize(row_bytes * image.height);
@@ -291,6 +295,9 @@ Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
         jpeg_finish_decompress(&codec);
     });
     if (!complete) throw FileError("the file ends early");
+    if (header.isInverted()) {
+        for (std::uint8_t& sample : image.samples) sample = static_cast<std::uint8_t>(255 - sample);
+    }
     return image;
 }
 
@@ -319,7 +326,7 @@ Bytes encodeJpeg(const Image& image) {
             jpeg_write_icc_profile(&codec, profile.data(), static_cast<unsigned>(profile.size()));
         }
     });
-    compressRows(to, image);
+    compressRows(to, image, false);
     to.call([](jpeg_compress_struct& codec) { jpeg_finish_compress(&codec); });
     return to.take();
 }
@@ -340,7 +347,7 @@ Bytes patchJpeg(const Image& image, const Bytes& hole) {
             jpeg_start_compress(&codec, TRUE);
         });
     });
-    compressRows(refill, image);
+    compressRows(refill, image, header.isInverted());
     refill.call([](jpeg_compress_struct& codec) { jpeg_finish_compress(&codec); });
     Blocks filled(refill.data(), refill.size());
     filled.reader.call([](jpeg_decompress_struct& codec) { jpeg_read_header(&codec, TRUE); });
@@ -352,6 +359,8 @@ Bytes patchJpeg(const Image& image, const Bytes& hole) {
         to.call([&](jpeg_compress_struct& codec) {
             jpeg_copy_critical_parameters(&from, &codec);
             codec.optimize_coding = TRUE;
+            // The marker says which sense inks are stored in, which is the file's.
+            if (header.isCmyk()) codec.write_Adobe_marker = header.has_adobe_marker ? TRUE : FALSE;
             if (from.progressive_mode != FALSE) jpeg_simple_progression(&codec);
             jpeg_write_coefficients(&codec, original.arrays);
             writeMarkers(&codec, header.markers);
