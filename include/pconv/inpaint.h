@@ -115,6 +115,56 @@ static inline PconvInpaintOptions pconvDefaultInpaintOptions(void) {
 PCONV_API PconvStatus pconvInpaint(PconvDevice device, const PconvImage* image, const uint8_t* mask,
                                    const PconvInpaintOptions* options);
 
+/* ---- One picture after another: brush strokes, frames ----------------------------------------------------
+ */
+
+typedef struct PconvInpainter_T* PconvInpainter;
+
+/*
+ * What fills pictures on a device, and keeps its operators and its memory from one to the next: a call like
+ * the one before it allocates nothing that grows with the picture, and no device memory. It has threads of
+ * its own, idle between calls. Calls on one inpainter wait for each other. It keeps the device alive.
+ */
+PCONV_API PconvStatus pconvCreateInpainter(PconvDevice device, PconvInpainter* inpainter);
+PCONV_API void pconvReleaseInpainter(PconvInpainter inpainter);
+
+/* pconvInpaint with what is kept. */
+PCONV_API PconvStatus pconvRunInpainter(PconvInpainter inpainter, const PconvImage* image,
+                                        const uint8_t* mask, const PconvInpaintOptions* options);
+
+/*
+ * What the filled picture would look like at a reduced size, in a fraction of the time; `image` stays as it
+ * is. `preview` is a picture of the same channels and sample type, whose width and height are those of the
+ * image divided by one whole number, rounded up; what it holds is overwritten.
+ */
+PCONV_API PconvStatus pconvPreviewInpainter(PconvInpainter inpainter, const PconvImage* image,
+                                            const uint8_t* mask, const PconvInpaintOptions* options,
+                                            const PconvImage* preview);
+
+typedef struct PconvInpaintJob_T* PconvInpaintJob;
+
+/*
+ * Begins a fill in a thread of its own and returns. Pixels and mask must stay alive and untouched until the
+ * job has finished; the structs are copied. The progress callback is called in the job's thread. What the
+ * call itself can check fails here, and there is no job.
+ */
+PCONV_API PconvStatus pconvStartInpainter(PconvInpainter inpainter, const PconvImage* image,
+                                          const uint8_t* mask, const PconvInpaintOptions* options,
+                                          PconvInpaintJob* job);
+
+/* The fraction done, and whether the job has finished, well or not. Either pointer may be NULL. */
+PCONV_API PconvStatus pconvGetInpaintProgress(PconvInpaintJob job, double* done, int32_t* finished);
+
+/* Asks the job to stop, and does not wait. A job that is about done may still succeed. */
+PCONV_API PconvStatus pconvCancelInpaint(PconvInpaintJob job);
+
+/* Returns when the job has finished, with its outcome: PCONV_ERROR_CANCELLED where it was stopped, and the
+ * image is untouched. May be called again. */
+PCONV_API PconvStatus pconvWaitInpaint(PconvInpaintJob job);
+
+/* Stops the job where it has not finished, and waits for that. */
+PCONV_API void pconvReleaseInpaintJob(PconvInpaintJob job);
+
 #ifdef __cplusplus
 }
 #endif

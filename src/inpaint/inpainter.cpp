@@ -259,4 +259,92 @@ void Inpainter::fill(View& view, const ProgressFunction* progress) {
     }
 }
 
+namespace {
+
+// One pixel of a reduced picture: the mean of at most 4 x 4 pixels of its part.
+template <typename T>
+uint8_t reducePixel(const View& view, const Codec& codec, int64_t top, int64_t left, int64_t step,
+                    float* out) {
+    const int64_t bottom = std::min(top + step, view.height);
+    const int64_t right = std::min(left + step, view.width);
+    const int64_t stride = std::max<int64_t>(step / 4, 1);
+    float sum[kMaxChannels] = {};
+    float weights = 0.0F, best = 0.0F, holes = 0.0F, count = 0.0F;
+    for (int64_t y = top; y < bottom; y += stride) {
+        const T* const row = reinterpret_cast<const T*>(view.row(y));
+        const uint8_t* const mask = view.maskRow(y);
+        for (int64_t x = left; x < right; x += stride) {
+            const T* const in = row + x * view.pixel_stride;
+            const int hole = view.hole(mask, x);
+            holes += static_cast<float>(hole);
+            count += 1.0F;
+            // Blends keep a share of what is selected; else holes count as far as they are known.
+            const float known = 1.0F - static_cast<float>(hole) * kByte;
+            const float weight = view.levels == PCONV_MASK_LEVELS_BLEND ? 1.0F : known;
+            bool usable = weight > 0.0F;
+            for (int c = 0; c < view.channels; ++c) usable = usable && codec.isUsable(in[c]);
+            if (!usable) continue;
+            for (int c = 0; c < view.channels; ++c) sum[c] += weight * codec.load(in[c]);
+            weights += weight;
+            best = std::max(best, weight);
+        }
+    }
+    for (int c = 0; c < view.channels; ++c) out[c] = weights > 0.0F ? sum[c] / weights : 0.0F;
+    if (weights <= 0.0F) return 255;
+    if (view.levels == PCONV_MASK_LEVELS_BLEND) return static_cast<uint8_t>(holes / count + 0.5F);
+    return static_cast<uint8_t>(255.0F * (1.0F - best) + 0.5F);
+}
+
+}  // namespace
+
+template <typename T>
+void Inpainter::previewAs(const View& view, View& reduced, const ProgressFunction* progress) {
+    const Codec codec = codecOf(view);
+    const int64_t step = (view.width + reduced.width - 1) / reduced.width;
+    reduced_.resize(static_cast<size_t>(reduced.width * reduced.height * view.channels));
+    reduced_mask_.resize(static_cast<size_t>(reduced.width * reduced.height));
+    const auto rows = [&](int y) {
+        for (int64_t x = 0; x < reduced.width; ++x) {
+            const auto at = static_cast<size_t>(y * reduced.width + x);
+            reduced_mask_[at] = reducePixel<T>(view, codec, y * step, x * step, step,
+                                               &reduced_[at * static_cast<size_t>(view.channels)]);
+        }
+    };
+    pyramid().pool().run(static_cast<int>(reduced.height), std::cref(rows));
+
+    View values = reduced;
+    values.pixels = reinterpret_cast<unsigned char*>(reduced_.data());
+    values.type = PCONV_SAMPLE_TYPE_F32;
+    values.pixel_stride = view.channels;
+    values.row_stride = reduced.width * view.channels * static_cast<int64_t>(sizeof(float));
+    values.linear = false;
+    values.value_min = 0.0F;
+    values.value_max = 1.0F;
+    values.mask = reduced_mask_.data();
+    values.mask_row_stride = reduced.width;
+    values.levels = view.levels;
+    for (int i = 0; i < 256; ++i) values.hole_of[i] = static_cast<uint8_t>(i);
+    fillAs<float>(values, progress);
+
+    const float* from = reduced_.data();
+    for (int64_t y = 0; y < reduced.height; ++y) {
+        T* out = reinterpret_cast<T*>(reduced.row(y));
+        for (int64_t x = 0; x < reduced.width; ++x, out += reduced.pixel_stride)
+            for (int c = 0; c < view.channels; ++c) out[c] = codec.store<T>(codec.number(*from++));
+    }
+}
+
+void Inpainter::preview(const View& view, View& reduced, const ProgressFunction* progress) {
+    switch (view.type) {
+        case PCONV_SAMPLE_TYPE_U8:
+            return previewAs<uint8_t>(view, reduced, progress);
+        case PCONV_SAMPLE_TYPE_U16:
+            return previewAs<uint16_t>(view, reduced, progress);
+        case PCONV_SAMPLE_TYPE_F16:
+            return previewAs<Half>(view, reduced, progress);
+        case PCONV_SAMPLE_TYPE_F32:
+            return previewAs<float>(view, reduced, progress);
+    }
+}
+
 }  // namespace pconv::inpaint

@@ -17,18 +17,24 @@ class Inpainter {
 
     // The picture is written when nothing can fail any more.
     void fill(View& view, const ProgressFunction* progress);
+    // What it would look like reduced, into `reduced`.
+    void preview(const View& view, View& reduced, const ProgressFunction* progress);
 
   private:
     template <typename T>
     class Job;
     template <typename T>
     void fillAs(View& view, const ProgressFunction* progress);
+    template <typename T>
+    void previewAs(const View& view, View& reduced, const ProgressFunction* progress);
     Pyramid& pyramid();
 
     PconvDevice device_;
     std::unique_ptr<Pyramid> pyramid_;  // when there is something to fill
     std::vector<Holes> parts_;          // holes of the rows that a thread looks at
     std::vector<unsigned char> filled_;
+    std::vector<float> reduced_;
+    std::vector<uint8_t> reduced_mask_;
 };
 
 }  // namespace pconv::inpaint

@@ -101,6 +101,7 @@ void Pyramid::reduce() {
     for (;;) {
         const Level& fine = *levels_[count_ - 1];
         if (count_ > 1 && (fine.holes.empty() || std::max(fine.height(), fine.width()) <= kSmallest)) break;
+        progress(0.0);
         if (levels_.size() == count_) levels_.push_back(std::make_unique<Level>(store_));
         Level& coarse = *levels_[count_++];
         coarse.holes.reduce(fine.holes);
@@ -152,6 +153,7 @@ void Pyramid::widen(Level& level) {
 
 void Pyramid::findNeeds() {
     for (size_t i = 0; i < count_; ++i) {
+        progress(0.0);
         Level& level = *levels_[i];
         // Two pixels' tensors, with a neighbour's, for the weights between a hole pixel and its neighbours.
         if (!isTop(i))

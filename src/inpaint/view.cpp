@@ -144,6 +144,20 @@ View parse(const PconvImage* source, const uint8_t* mask, const PconvInpaintOpti
     return view;
 }
 
+View parsePreview(const PconvImage* source, const View& of) {
+    const PconvImage preview = copyVersioned(source, pconvDefaultImage(), "preview");
+    View view{};
+    parseImage(preview, view);
+    if (view.channels != of.channels || view.type != of.type)
+        invalid("the preview has other channels or another sample type than the image; expected the same");
+    const int64_t step = (of.width + view.width - 1) / view.width;
+    if ((of.width + step - 1) / step != view.width || (of.height + step - 1) / step != view.height)
+        invalid("the preview is " + std::to_string(view.width) + "x" + std::to_string(view.height) +
+                "; expected " + std::to_string(of.width) + "x" + std::to_string(of.height) +
+                " divided by a whole number, rounded up");
+    return view;
+}
+
 Codec codecOf(const View& view) {
     if (view.value_min != 0.0F || view.value_max != 0.0F)
         return {view.value_min, view.value_max, view.linear};

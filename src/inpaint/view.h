@@ -41,6 +41,9 @@ size_t sampleSize(PconvSampleType type);
 // Throws where something is wrong with what the caller gave.
 View parse(const PconvImage* image, const uint8_t* mask, const PconvInpaintOptions& options);
 
+// A picture that `of`, reduced, is written to.
+View parsePreview(const PconvImage* preview, const View& of);
+
 struct Half {
     uint16_t bits;
 };
