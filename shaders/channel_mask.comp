@@ -6,17 +6,12 @@
 #include "sum.glsl"
 #include "window.glsl"
 
-layout(binding = 0) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 0) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
+#define MASK_BINDING 0
+#define RUNS_BINDING 2
+#include "mask_planes.glsl"
+
 layout(binding = 1) restrict readonly buffer Magnitude {
     float magnitude[];  // [output channels, channels of a group]
-};
-layout(binding = 2) restrict readonly buffer Runs {
-    int runs[];  // as in partial_conv.glsl
 };
 layout(binding = 3) restrict writeonly buffer UpdatedMask {
     float updated_mask[];
@@ -56,14 +51,10 @@ void main() {
         float total_lost = 0.0;
         for (int j = 0; j < push.group_in; ++j) {
             float a = magnitude[push.magnitude_base + channel * push.group_in + j];
-            int plane = runs[push.in_channels + 3 * runs[first + j]];
+            int plane = planeOfRun(runOf(first + j, push.in_channels));
             int row = push.mask_base + n * push.mask_stride_n +
                       ((plane * p.input_d + z) * p.input_h + y) * p.row_words;
-            float m;
-            if (kMaskKind == MASK_BITS)
-                m = float(mask_bits[row + MASK_MARGIN_WORDS + (x >> 5)] >> (uint(x) & 31u) & 1u);
-            else
-                m = mask_values[row + x];
+            float m = maskValue(row, x);
             addTo(sum, sum_lost, a * m);
             addTo(total, total_lost, a);
         }

@@ -35,27 +35,6 @@ layout(push_constant) uniform Push {
     int count;
 } push;
 
-// To the nearest, ties to even, whatever the device's own conversion does.
-uint f16Bits(float value) {
-    uint bits = floatBitsToUint(value);
-    uint sign = bits >> 16u & 0x8000u;
-    uint magnitude = bits & 0x7FFFFFFFu;
-    if (magnitude > 0x7F800000u) return sign | 0x7E00u;
-    if (magnitude >= 0x477FF000u) return sign | 0x7C00u;
-    if (magnitude >= 0x38800000u) {
-        uint rebased = magnitude - 0x38000000u;
-        return sign | ((rebased + 0xFFFu + (rebased >> 13u & 1u)) >> 13u);
-    }
-    uint exponent = magnitude >> 23u;
-    if (exponent < 102u) return sign;
-    uint mantissa = (magnitude & 0x7FFFFFu) | 0x800000u;
-    uint shift = 126u - exponent;
-    uint kept = mantissa >> shift;
-    uint rest = mantissa & ((1u << shift) - 1u);
-    uint half_unit = 1u << (shift - 1u);
-    return sign | (kept + (rest > half_unit || (rest == half_unit && (kept & 1u) != 0u) ? 1u : 0u));
-}
-
 // Exact, and numbers below the normal ones are kept.
 float fromF16(uint bits) {
     uint sign = (bits & 0x8000u) << 16u;

@@ -77,12 +77,13 @@ bool isInside(int column, ivec3 at) {
            row < push.row0 + push.rows;
 }
 
+// Of channels of this dispatch: the planes of others may not be bound.
 bool anyValid(int n, ivec3 at, int channel, int channel_end) {
     if (kMaskMulti == 0) return maskAt(n, 0, at.z, at.y, at.x) != 0.0;
     while (channel < channel_end) {
-        int run = p.in_channels + 3 * runs[channel];
-        if (maskAt(n, runs[run], at.z, at.y, at.x) != 0.0) return true;
-        channel = runs[run + 2];
+        int run = runOf(channel, p.in_channels);
+        if (maskAt(n, planeOfRun(run), at.z, at.y, at.x) != 0.0) return true;
+        channel = endOfRun(run);
     }
     return false;
 }
@@ -109,7 +110,7 @@ void main() {
     for (int i = lane; i < kBlockN; i += kLanes) {
         ivec3 steps = stepsOf(first_column + i);
         ivec3 at = inputAt(steps);
-        bool wanted = isInside(first_column + i, at) && anyValid(n, at, first, first + channels);
+        bool wanted = isInside(first_column + i, at) && anyValid(n, at, max(first, push.c0), min(first + channels, push.c1));
         if (wanted) atomicOr(any_valid, 1u);
         column_z[i] = wanted ? steps.z : kNowhere;
         column_y[i] = steps.y;

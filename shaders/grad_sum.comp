@@ -17,8 +17,9 @@ void main() {
     id /= push.rows;
     int channel = push.c0 + id % push.channel_count;
     int n = push.n0 + id / push.channel_count;
-    vec2 r_u = gainAt(n, channel, row, ow);
-    float value = gradientAt(n, channel, row, ow) * r_u.x;
+    ivec3 place = ivec3(ow, row % p.w.output_h, row / p.w.output_h);
+    vec2 r_u = gainAt(n, channel, place);
+    float value = gradientAt(n, channel, place) * r_u.x;
     if (p.applies_mask != 0) value *= r_u.y;
     grad_sum[push.result_base +
              ((n * p.w.output_d * p.w.output_h + row) * p.w.output_w + ow) * p.out_channels + channel] =

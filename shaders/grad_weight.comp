@@ -11,7 +11,7 @@ const int kPairs = 4;
 const int kBlock = 32;  // terms added up plainly before they join the total
 const int kTile = kChannels * kPairs;
 
-shared float parts[kLanes * kTile];
+shared float parts[MOST_SHARED_LANES * kTile];
 
 float acc[kTile];
 float total[kTile];

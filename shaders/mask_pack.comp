@@ -5,6 +5,8 @@
 
 #include "window.glsl"
 
+layout(constant_id = SPEC_MASK_KIND) const int kMaskKind = MASK_BITS;
+
 layout(binding = 0) restrict readonly buffer Source {
     uint source[];
 };

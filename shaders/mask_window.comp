@@ -6,18 +6,15 @@
 
 #include "window.glsl"
 
+#define MASK_BINDING 0
+#include "mask_planes.glsl"
+
 layout(constant_id = SPEC_ROWS) const int kRows = 4;
 layout(constant_id = SPEC_PIXELS) const int kPixels = 4;
 layout(constant_id = SPEC_ONE_WORD) const int kOneWord = 1;
 layout(constant_id = SPEC_WHOLE) const int kWhole = 1;
 const int kTile = kRows * kPixels;
 
-layout(binding = 0) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 0) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
 layout(binding = 1) restrict readonly buffer Counts {
     int counts[];  // [mask groups, planes]: how many channels of the group a plane serves
 };
@@ -92,10 +89,8 @@ void countInside(int z0, int y0, int x0) {
 }
 
 // Bits of a row from column x on; `slice` is row 0 of a plane.
-uint rowBits(int slice, int y, int x) {
-    bool inside = y >= 0 && y < p.input_h;
-    int word = slice + (inside ? y : 0) * p.row_words + bitWord(x, p.row_words);
-    return inside ? joinBits(mask_bits[word], mask_bits[word + 1], x) : 0u;
+uint sliceBits(int slice, int y, int x) {
+    return rowBits(y >= 0 && y < p.input_h, slice + y * p.row_words, x, p.row_words);
 }
 
 // All columns that a row of the tile sees are in one word.
@@ -110,7 +105,7 @@ void countSlice(int slice, int channels, int y0, int x0) {
             any = any || seen[r];
         }
         if (!any) continue;
-        uint bits = rowBits(slice, y0 + i, x0);
+        uint bits = sliceBits(slice, y0 + i, x0);
         [[unroll]] for (int j = 0; j < kPixels; ++j) {
             int found = channels * bitCount(bits >> uint(j * p.stride_w) & push.taps_w);
             [[unroll]] for (int r = 0; r < kRows; ++r) count[r * kPixels + j] += seen[r] ? found : 0;
@@ -126,8 +121,8 @@ void countWideSlice(int slice, int channels, int y0, int x0) {
             int taps = min(taps_a_word, p.kernel_w - k);
             uint part = push.taps_w & 0xFFFFFFFFu >> uint(31 - (taps - 1) * p.dilation_w);
             [[unroll]] for (int j = 0; j < kTile; ++j)
-                count[j] += channels * bitCount(part & rowBits(slice, y0 + j / kPixels * p.stride_h + ky * p.dilation_h,
-                                                               x0 + j % kPixels * p.stride_w + k * p.dilation_w));
+                count[j] += channels * bitCount(part & sliceBits(slice, y0 + j / kPixels * p.stride_h + ky * p.dilation_h,
+                                                                 x0 + j % kPixels * p.stride_w + k * p.dilation_w));
         }
 }
 

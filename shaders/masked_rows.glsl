@@ -5,20 +5,14 @@
 #include "element.glsl"
 #include "specialization.h"
 
+#define MASK_BINDING 1
+#define RUNS_BINDING 2
+#include "mask_planes.glsl"
+
 layout(local_size_x_id = SPEC_LANES) in;
-layout(constant_id = SPEC_MASK_KIND) const int kMaskKind = MASK_BITS;
 
 layout(binding = 0) readonly buffer Input {
     ELEMENT x[];
-};
-layout(binding = 1) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 1) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
-layout(binding = 2) restrict readonly buffer Runs {
-    int runs[];  // as in partial_conv.glsl
 };
 layout(binding = 3) restrict readonly buffer Statistics {
     float statistics[];  // of the channels: means, counts, scales, shifts
@@ -38,19 +32,18 @@ layout(push_constant) uniform Push {
     int add;
 } push;
 
-float maskAt(int n, int c, int row, int column) {
+// `place` is column, row and plane.
+float maskAt(int n, int c, ivec3 place) {
     if (kMaskKind == MASK_NONE) return 1.0;
-    int plane = runs[push.channels + 3 * runs[c]];
-    int at = push.mask_base + n * push.mask_stride_n + (plane * push.depth * push.height + row) * push.row_words;
-    if (kMaskKind == MASK_BITS)
-        return float(mask_bits[at + MASK_MARGIN_WORDS + (column >> 5)] >> (uint(column) & 31u) & 1u);
-    return mask_values[at + column];
+    int plane = planeOfRun(runOf(c, push.channels));
+    return maskValue(push.mask_base + n * push.mask_stride_n +
+                         ((plane * push.depth + place.z) * push.height + place.y) * push.row_words,
+                     place.x);
 }
 
-float valueAt(int n, int c, int row, int column, float m) {
-    float value = FROM_ELEMENT(x[push.x_base + n * push.x_stride_n + c * push.x_stride_c +
-                                 row / push.height * push.x_stride_d + row % push.height * push.x_stride_h +
-                                 column * push.x_stride_w]);
+float valueAt(int n, int c, ivec3 place, float m) {
+    float value = FROM_ELEMENT(x[push.x_base + n * push.x_stride_n + c * push.x_stride_c + place.z * push.x_stride_d +
+                                 place.y * push.x_stride_h + place.x * push.x_stride_w]);
     return m != 0.0 ? value : 0.0;
 }
 

@@ -16,8 +16,9 @@ void main() {
     id /= push.rows;
     int c = push.c0 + id % push.channel_count;
     int n = push.n0 + id / push.channel_count;
-    float value = valueAt(n, c, row, column, maskAt(n, c, row, column));
+    ivec3 place = ivec3(column, row % push.height, row / push.height);
+    float value = valueAt(n, c, place, maskAt(n, c, place));
     value = (value - statistics[c]) * statistics[2 * push.channels + c] + statistics[3 * push.channels + c];
-    y[push.y_base + n * push.y_stride_n + c * push.y_stride_c + row / push.height * push.y_stride_d +
-      row % push.height * push.y_stride_h + column * push.y_stride_w] = TO_ELEMENT(value);
+    y[push.y_base + n * push.y_stride_n + c * push.y_stride_c + place.z * push.y_stride_d + place.y * push.y_stride_h +
+      place.x * push.y_stride_w] = TO_ELEMENT(value);
 }

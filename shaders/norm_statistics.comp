@@ -2,10 +2,8 @@
 // deviations, with the running statistics brought up to date, or both from running statistics.
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#include "specialization.h"
+#include "flat_grid.glsl"
 #include "sum.glsl"
-
-layout(local_size_x_id = SPEC_LANES) in;
 
 layout(binding = 0) restrict readonly buffer Sums {
     float sums[];
@@ -27,7 +25,7 @@ layout(binding = 5) buffer RunningVar {
 };
 
 layout(push_constant) uniform Push {
-    int batch, channels;
+    int batch, channels, parts;  // parts: sums of a channel of an image
     int step;  // 0: means from sums, 1: the rest from deviations, 2: all from running statistics
     int affine, running;
     int unbiased;  // the running variance's divisor is one less than the count
@@ -36,16 +34,17 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    int c = int(gl_GlobalInvocationID.x);
+    int c = flatInvocation();
     if (c >= push.channels) return;
     float total = 0.0;
     float total_lost = 0.0;
     float count = 0.0;
     float count_lost = 0.0;
     if (push.step < 2)
-        for (int n = 0; n < push.batch; ++n) {
-            addTo(total, total_lost, sums[2 * (n * push.channels + c)]);
-            addTo(count, count_lost, sums[2 * (n * push.channels + c) + 1]);
+        for (int i = 0; i < push.batch * push.parts; ++i) {
+            int at = 2 * ((i / push.parts * push.channels + c) * push.parts + i % push.parts);
+            addTo(total, total_lost, sums[at]);
+            addTo(count, count_lost, sums[at + 1]);
         }
     float quotient = count > 0.0 ? total / count : 0.0;
     if (push.step == 0) {

@@ -28,21 +28,21 @@ layout(push_constant) uniform Push {
     int add;
 } push;
 
-// Ratio and updated mask.
-vec2 gainAt(int n, int channel, int row, int ow) {
+// Ratio and updated mask; `place` is column, row and plane.
+vec2 gainAt(int n, int channel, ivec3 place) {
     if (p.gain == GAIN_ONE) return vec2(1.0);
     int image = push.mask_batched != 0 ? n : 0;
     int mask_group = channel / (p.out_channels / p.ratio_groups);
-    int at = ((image * p.ratio_groups + mask_group) * p.w.output_d * p.w.output_h + row) * p.w.output_w + ow;
+    int at = (((image * p.ratio_groups + mask_group) * p.w.output_d + place.z) * p.w.output_h + place.y) * p.w.output_w +
+             place.x;
     if (p.gain == GAIN_CHANNELS) return vec2(1.0, updated_mask[push.updated_base + at]);
     float r = ratio[push.ratio_base + at];
     return vec2(r, p.gain == GAIN_RATIO ? (r > 0.0 ? 1.0 : 0.0) : updated_mask[push.updated_base + at]);
 }
 
-float gradientAt(int n, int channel, int row, int ow) {
+float gradientAt(int n, int channel, ivec3 place) {
     return FROM_ELEMENT(grad_output[push.grad_base + n * push.stride_n + channel * push.stride_c +
-                                    row / p.w.output_h * push.stride_d + row % p.w.output_h * push.stride_h +
-                                    ow * push.stride_w]);
+                                    place.z * push.stride_d + place.y * push.stride_h + place.x * push.stride_w]);
 }
 
 #endif

@@ -3,9 +3,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "element.glsl"
-#include "specialization.h"
-
-layout(local_size_x_id = SPEC_LANES) in;
+#include "flat_grid.glsl"
 
 layout(binding = 0) restrict readonly buffer Weight {
     ELEMENT weight[];
@@ -29,7 +27,7 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    int id = int(gl_GlobalInvocationID.x);
+    int id = flatInvocation();
     int block = push.block0 + id / push.block_stride;
     int at = id % push.block_stride;
     if (block >= push.block0 + push.block_count) return;

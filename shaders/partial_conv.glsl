@@ -6,6 +6,10 @@
 #include "gelu.glsl"
 #include "window.glsl"
 
+#define MASK_BINDING 3
+#define RUNS_BINDING 6
+#include "mask_planes.glsl"
+
 layout(constant_id = SPEC_GELU) const int kGelu = 0;
 
 layout(binding = 0) restrict readonly buffer Input {
@@ -20,20 +24,11 @@ layout(binding = 1) restrict readonly buffer Weights4 {
 layout(binding = 2) restrict writeonly buffer Output {
     ELEMENT y[];
 };
-layout(binding = 3) restrict readonly buffer MaskBits {
-    uint mask_bits[];
-};
-layout(binding = 3) restrict readonly buffer MaskValues {
-    float mask_values[];
-};
 layout(binding = 4) restrict readonly buffer Ratio {
     float ratio[];
 };
 layout(binding = 5) restrict readonly buffer UpdatedMask {
     float updated_mask[];  // read where the gain asks for it
-};
-layout(binding = 6) restrict readonly buffer Runs {
-    int runs[];  // [channels] the run a channel is in, then for every run: plane, first channel, end
 };
 layout(binding = 7) restrict readonly buffer Tiles {
     uint tiles[];
@@ -68,11 +63,6 @@ int maskImage(int n) {
 int maskRow(int n, int plane, int z, int y_row) {
     return push.mask_base + maskImage(n) * push.mask_stride_n +
            ((plane * p.input_d + z) * p.input_h + y_row) * p.row_words;
-}
-
-uint rowBits(int row, int x0) {
-    int word = row + bitWord(x0, p.row_words);
-    return joinBits(mask_bits[word], mask_bits[word + 1], x0);
 }
 
 int ratioIndex(int n, int group, int channel, int od, int oh, int ow) {

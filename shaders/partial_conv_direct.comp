@@ -50,13 +50,13 @@ void loadMask(int n, int plane, int z, int y0, int x0) {
         bool row_inside = z_inside && iy >= 0 && iy < p.input_h;
         uint bits = inside;
         if (kMaskKind != MASK_NONE) {
-            int row = maskRow(n, plane, row_inside ? z : 0, row_inside ? iy : 0);
+            int row = maskRow(n, plane, z, iy);
             if (kMaskKind == MASK_BITS) {
-                bits = rowBits(row, x0);
+                bits = rowBits(row_inside, row, x0, p.row_words);
             } else {
                 [[unroll]] for (int i = 0; i < kSpan; ++i) {
-                    bool ok = (inside >> uint(column(i)) & 1u) != 0u;
-                    float m = mask_values[row + (ok ? x0 + column(i) : 0)];
+                    bool ok = row_inside && (inside >> uint(column(i)) & 1u) != 0u;
+                    float m = mask_values[ok ? row + x0 + column(i) : 0];
                     row_mask[r * kSpan + i] = m;
                     if (m == 0.0) bits &= ~(1u << uint(column(i)));
                 }
@@ -153,9 +153,9 @@ void main() {
                     int plane = 0;
                     int end = group_in;
                     if (kMaskMulti != 0) {
-                        int run = channels + 3 * runs[group * group_in + c];
-                        plane = runs[run];
-                        end = min(end, runs[run + 2] - group * group_in);
+                        int run = runOf(group * group_in + c, channels);
+                        plane = planeOfRun(run);
+                        end = min(end, endOfRun(run) - group * group_in);
                     }
                     loadMask(n, plane, z, y0, x0);
                     for (; c < end; ++c) {

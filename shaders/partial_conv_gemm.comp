@@ -43,7 +43,7 @@ void decodeTap(int slot, int row, int k, int group) {
     tap.dx = kx * p.dilation_w;
     tap.x_offset = c * push.x_stride_c + tap.dz * push.x_stride_d + tap.dy * push.x_stride_h +
                    tap.dx * push.x_stride_w;
-    tap.plane = kMaskMulti != 0 ? runs[channels + 3 * runs[group * group_in + c]] : 0;
+    tap.plane = kMaskMulti != 0 ? planeOfRun(runOf(group * group_in + c, channels)) : 0;
     taps[slot][row] = tap;
 }
 
@@ -55,12 +55,13 @@ float loadMasked(Tap tap, bool wanted, int n, int origin, int z0, int y0, int x0
     bool ok = wanted && z >= 0 && z < p.input_d && iy >= 0 && iy < p.input_h && ix >= 0 && ix < p.input_w;
     float m = 1.0;
     if (kMaskKind != MASK_NONE) {
-        int row = maskRow(n, tap.plane, ok ? z : 0, ok ? iy : 0);
+        // The row of a tap outside the image may begin outside what is bound: it is not read.
+        int row = maskRow(n, tap.plane, z, iy);
         if (kMaskKind == MASK_BITS) {
-            uint bits = mask_bits[row + (ok ? ix >> 5 : 0) + MASK_MARGIN_WORDS];
+            uint bits = mask_bits[ok ? row + MASK_MARGIN_WORDS + (ix >> 5) : 0];
             ok = ok && (bits >> (uint(ix) & 31u) & 1u) != 0u;
         } else {
-            m = mask_values[row + (ok ? ix : 0)];
+            m = mask_values[ok ? row + ix : 0];
             ok = ok && m != 0.0;
         }
     }

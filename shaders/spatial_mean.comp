@@ -2,9 +2,8 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "element.glsl"
-#include "specialization.h"
-
-layout(local_size_x_id = SPEC_LANES) in;
+#include "flat_grid.glsl"
+#include "sum.glsl"
 
 layout(binding = 0) restrict readonly buffer Sums {
     float sums[];
@@ -18,6 +17,7 @@ layout(binding = 2) restrict writeonly buffer OutputMask {
 
 layout(push_constant) uniform Push {
     int count;        // means
+    int parts;        // sums of each
     int mask_count;   // of them that have an output mask
     int output_base, mask_base;
     float pixels;
@@ -25,11 +25,18 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    int id = int(gl_GlobalInvocationID.x);
+    int id = flatInvocation();
     if (id >= push.count) return;
-    float valid = sums[2 * id + 1];
+    float total = 0.0;
+    float total_lost = 0.0;
+    float valid = 0.0;
+    float valid_lost = 0.0;
+    for (int part = 0; part < push.parts; ++part) {
+        addTo(total, total_lost, sums[2 * (id * push.parts + part)]);
+        addTo(valid, valid_lost, sums[2 * (id * push.parts + part) + 1]);
+    }
     float divisor = valid + push.eps;
     if (id < push.mask_count) output_mask[push.mask_base + id] = valid / push.pixels;
-    float mean = divisor == 0.0 ? 0.0 : sums[2 * id] / divisor;
+    float mean = divisor == 0.0 ? 0.0 : total / divisor;
     y[push.output_base + id] = TO_ELEMENT(mean);
 }

@@ -2,7 +2,11 @@
 #ifndef PCONV_SHADERS_SPECIALIZATION_H
 #define PCONV_SHADERS_SPECIALIZATION_H
 
-#define SPEC_LANES 0       // invocations of a workgroup
+#define SPEC_LANES 0  // invocations of a workgroup
+
+// The most invocations of a workgroup whose shared arrays have a place for each: their size must not come
+// from gl_WorkGroupSize, which Metal does not take for a constant.
+#define MOST_SHARED_LANES 64
 #define SPEC_MASK_KIND 1   // one of the MASK_ values below
 #define SPEC_MASK_MULTI 2  // 1: channels look their plane up; 0: one plane serves all
 
@@ -13,8 +17,8 @@
 #define SPEC_TAPS 6      // kernel columns, unrolled for an undilated window; 1: looped over, for any window
 #define SPEC_STRIDE_W 7  // where they are unrolled
 
-// mask_window: with SPEC_ROWS and SPEC_PIXELS an invocation's tile of outputs; 1 where a word of the mask holds all that a
-// row of the tile sees, and where rows of the results are whole vectors and words
+// mask_window: with SPEC_ROWS and SPEC_PIXELS an invocation's tile of outputs; 1 where a word of the mask
+// holds all that a row of the tile sees, and where rows of the results are whole vectors and words
 #define SPEC_ONE_WORD 6
 #define SPEC_WHOLE 7
 

@@ -33,5 +33,6 @@ foreach(line
     list(APPEND PCONV_SHADERS "${variant}")
   endforeach()
 endforeach()
-set(PCONV_SHADER_INCLUDES specialization.h element.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
-  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl sum.glsl)
+set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
+  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl sum.glsl walk.glsl
+  workgroup_sum.glsl flat_grid.glsl)

@@ -5,7 +5,6 @@
 #include "specialization.h"
 
 layout(local_size_x_id = SPEC_LANES) in;
-layout(constant_id = SPEC_MASK_KIND) const int kMaskKind = MASK_BITS;
 layout(constant_id = SPEC_MASK_MULTI) const int kMaskMulti = 0;
 
 struct WindowParams {
@@ -28,16 +27,6 @@ uint insideBits(int x0, int width) {
     if (high <= low) return 0u;
     uint below_high = high == 32 ? 0xFFFFFFFFu : (1u << uint(high)) - 1u;
     return below_high & (0xFFFFFFFFu << uint(low));
-}
-
-// Where the word that holds column x0 lies in a row of a bit plane; columns far outside find words of zeros.
-int bitWord(int x0, int row_words) {
-    return clamp((x0 >> 5) + MASK_MARGIN_WORDS, 0, row_words - 2);
-}
-
-uint joinBits(uint low, uint high, int x0) {
-    uint shift = uint(x0) & 31u;
-    return shift == 0u ? low : (low >> shift) | (high << (32u - shift));
 }
 
 #endif

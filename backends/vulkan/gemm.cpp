@@ -46,10 +46,7 @@ KernelChoice Gemm::choose(const VulkanDevice& /*device*/, const PartialConvDesc&
     return choice;
 }
 
-std::string Gemm::objection(const VulkanDevice& device, const PartialConvDesc& desc) const {
-    // Where it comes first, it leaves to vulkan:direct what would run most of its lanes empty.
-    if (device.info().type != DeviceType::software && desc.out_channels / desc.groups < 8)
-        return "fewer than 8 output channels a group leave its tiles empty";
+std::string Gemm::objection(const VulkanDevice& device, const PartialConvDesc& /*desc*/) const {
     if (device.capabilities().properties.limits.maxComputeWorkGroupInvocations < 256)
         return "the device's workgroups have fewer than 256 invocations";
     return "";

@@ -27,7 +27,7 @@ struct RowsPush {
 
 // As in shaders/norm_statistics.comp.
 struct StatisticsPush {
-    int32_t batch, channels;
+    int32_t batch, channels, parts;
     int32_t step;
     int32_t affine, running;
     int32_t unbiased;
@@ -37,7 +37,7 @@ struct StatisticsPush {
 
 // As in shaders/spatial_mean.comp.
 struct MeanPush {
-    int32_t count, mask_count;
+    int32_t count, parts, mask_count;
     int32_t output_base, mask_base;
     float pixels;
     float eps;
@@ -54,6 +54,8 @@ int32_t narrow(int64_t value) {
 void checkSupport(const VulkanDevice& device, const MaskedNormDesc& desc) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
         fail(PCONV_ERROR_UNSUPPORTED, "the device has no 16-bit storage buffers, which f16 and bf16 need");
+    const std::string bindings = tooFewBindings(device.capabilities());
+    if (!bindings.empty()) fail(PCONV_ERROR_UNSUPPORTED, bindings);
     // Kernels count rows, channels and pixels with 32-bit integers.
     constexpr int64_t kMost = int64_t{1} << 28;
     if (volume(desc.size) > kMost || desc.batch > kMost / desc.channels)
@@ -67,7 +69,10 @@ class MaskedRows {
         : device_(device),
           desc_(desc),
           planes_(device, desc.form, desc.mask_type, true, desc.size),
-          lanes_(device.info().type == DeviceType::software ? device.capabilities().subgroup_size : kLanes) {
+          parts_(partsOfSum(volume(desc.size), desc.batch * desc.channels)),
+          lanes_(device.info().type == DeviceType::software
+                     ? std::min<uint32_t>(device.capabilities().subgroup_size, MOST_SHARED_LANES)
+                     : kLanes) {
         const uint32_t kind = desc.form.segments.empty() ? MASK_NONE : maskKind(desc.mask_type);
         const auto pipeline = [&](const char* name, uint32_t lanes) {
             return &device.pipelines().get(std::string(name) + suffix(desc.data_type),
@@ -78,7 +83,7 @@ class MaskedRows {
         const auto floats = [&](int64_t count) {
             return device.createBuffer(static_cast<size_t>(count) * sizeof(float));
         };
-        sums_ = floats(desc.batch * desc.channels * 2);
+        sums_ = floats(desc.batch * desc.channels * parts_ * 2);
         statistics_ = floats(desc.channels * 4);
     }
 
@@ -97,6 +102,7 @@ class MaskedRows {
     void apply(const TensorRef& input, const TensorRef& output) { run(input, &output, false); }
 
     const VulkanBuffer& sums() const { return *sums_; }
+    int32_t parts() const { return narrow(parts_); }
     const VulkanBuffer& statistics() const { return *statistics_; }
 
   private:
@@ -116,17 +122,16 @@ class MaskedRows {
         const auto elements = [&](const Piece& p) {
             return p[0].size() * p[1].size() * p[2].size() * desc_.size[2];
         };
-        const auto grid = [&](const Piece& p) -> std::array<int64_t, 2> {
-            if (output == nullptr) return {p[2].size(), p[0].size()};
-            return {ceilDiv<int64_t>(elements(p), kLanes), 1};
+        const auto grid = [&](const Piece& p) -> std::array<int64_t, 3> {
+            if (output == nullptr) return {p[2].size(), p[0].size(), parts_};
+            return {ceilDiv<int64_t>(elements(p), kLanes), 1, 1};
         };
         const auto fits = [&](const Piece& p) {
             Fit fit(limits);
             fit.bytes(tensorSpan(p, input));
             if (output != nullptr) fit.bytes(tensorSpan(p, *output));
             fit.bytes(maskBytes(p));
-            fit.grid(0, grid(p)[0]);
-            fit.grid(1, grid(p)[1]);
+            for (size_t i = 0; i < 3; ++i) fit.grid(i, grid(p).at(i));
             fit.work(elements(p));
             return fit;
         };
@@ -159,12 +164,13 @@ class MaskedRows {
             const Binding to = output == nullptr ? device_.bindWhole(*sums_)
                                                  : device_.bind(memoryOf(*output), output->offset,
                                                                 tensorSpan(p, *output), element, push.y_base);
-            device_.stream().dispatch(
-                output == nullptr ? *sum_ : *apply_,
-                {from, mask, masked ? device_.bindWhole(*planes_.runs()) : from,
-                 device_.bindWhole(*statistics_), to},
-                &push, sizeof push, {static_cast<uint32_t>(grid(p)[0]), static_cast<uint32_t>(grid(p)[1]), 1},
-                static_cast<uint64_t>(elements(p)));
+            device_.stream().dispatch(output == nullptr ? *sum_ : *apply_,
+                                      {from, mask, masked ? device_.bindWhole(*planes_.runs()) : from,
+                                       device_.bindWhole(*statistics_), to},
+                                      &push, sizeof push,
+                                      {static_cast<uint32_t>(grid(p)[0]), static_cast<uint32_t>(grid(p)[1]),
+                                       static_cast<uint32_t>(grid(p)[2])},
+                                      static_cast<uint64_t>(elements(p)));
         };
         splitPiece(
             {Range{0, desc_.batch}, {0, desc_.size[0] * desc_.size[1]}, {0, desc_.channels}, kOne, kOne},
@@ -175,6 +181,7 @@ class MaskedRows {
     VulkanDevice& device_;
     const MaskedNormDesc& desc_;
     VulkanPlanes planes_;
+    int64_t parts_;  // into which the sums of a channel of an image are cut
     uint32_t lanes_;
     const Pipeline* sum_ = nullptr;
     const Pipeline* apply_ = nullptr;
@@ -213,6 +220,7 @@ class VulkanMaskedBatchNorm final : public MaskedBatchNorm {
         StatisticsPush push{};
         push.batch = narrow(desc_.batch);
         push.channels = narrow(desc_.channels);
+        push.parts = rows_.parts();
         push.step = step;
         push.affine = parameters.weight.buffer != nullptr ? 1 : 0;
         push.running = parameters.running_mean.buffer != nullptr ? 1 : 0;
@@ -231,8 +239,8 @@ class VulkanMaskedBatchNorm final : public MaskedBatchNorm {
         const Binding variance = vector(parameters.running_var, push.var_base);
         device_.stream().dispatch(
             *pipeline_, {device_.bindWhole(rows_.sums()), made, weight, bias, mean, variance}, &push,
-            sizeof push, {ceilDiv(static_cast<uint32_t>(desc_.channels), kLanes), 1, 1},
-            static_cast<uint64_t>(desc_.batch * desc_.channels));
+            sizeof push, device_.limits().flatGrid(ceilDiv<int64_t>(desc_.channels, kLanes)),
+            static_cast<uint64_t>(desc_.batch * desc_.channels * rows_.parts()));
         device_.stream().barrier();
     }
 
@@ -264,6 +272,7 @@ class VulkanMaskedSpatialMean final : public MaskedSpatialMean {
         const auto element = static_cast<int64_t>(sizeOf(desc_.data_type));
         MeanPush push{};
         push.count = narrow(count);
+        push.parts = rows_.parts();
         push.mask_count = gives_mask ? narrow(desc_.form.batch * desc_.channels) : 0;
         push.pixels = static_cast<float>(volume(desc_.size));
         push.eps = planes.empty() ? 0 : desc_.eps;
@@ -274,7 +283,8 @@ class VulkanMaskedSpatialMean final : public MaskedSpatialMean {
                                                 int64_t{push.mask_count} * 4, sizeof(float), push.mask_base)
                                  : device_.bindWhole(rows_.statistics());
         stream.dispatch(*pipeline_, {device_.bindWhole(rows_.sums()), to, mask}, &push, sizeof push,
-                        {ceilDiv(static_cast<uint32_t>(count), kLanes), 1, 1}, static_cast<uint64_t>(count));
+                        device_.limits().flatGrid(ceilDiv<int64_t>(count, kLanes)),
+                        static_cast<uint64_t>(count * rows_.parts()));
         stream.endOperation();
     }
 

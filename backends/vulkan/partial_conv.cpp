@@ -47,6 +47,8 @@ struct PackPush {
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
         return "the device has no 16-bit storage buffers, which f16 and bf16 need";
+    const std::string bindings = tooFewBindings(device.capabilities());
+    if (!bindings.empty()) return bindings;
     // Kernels count outputs, rows and depth with 32-bit integers; offsets into tensors may go beyond.
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 8;
     const Window& w = desc.window;
@@ -139,14 +141,13 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
     stream.use(memoryOf(weight));
     if (bias != nullptr) stream.use(memoryOf(*bias));
     stream.use(*weights_);
-    // As many blocks a dispatch as its grid and ranges take.
+    // As many blocks a dispatch as its ranges and 32-bit counts take.
     const PlanLimits most = device_.limits();
-    const int64_t lanes = static_cast<int64_t>(most.max_groups[0]) * kPackLanes;
     const int64_t bytes = most.max_range - 2 * most.alignment;
     const int64_t blocks = plan.blocks_a_group * desc_.groups;
-    const int64_t step =
-        std::max<int64_t>(1, std::min({lanes / push.block_stride, bytes / plan.block_bytes,
-                                       bytes / (plan.block_channels * of_channel * element)}));
+    const int64_t step = std::max<int64_t>(
+        1, std::min({int64_t{std::numeric_limits<int32_t>::max()} / push.block_stride,
+                     bytes / plan.block_bytes, bytes / (plan.block_channels * of_channel * element)}));
     const auto channel = [&](int64_t block, bool end) {
         const int64_t in_group = (block % plan.blocks_a_group + (end ? 1 : 0)) * plan.block_channels;
         return block / plan.blocks_a_group * group_out + std::min(in_group, group_out);
@@ -167,9 +168,10 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
         int32_t ignored = 0;
         const Binding to = device_.bind(*weights_, 0, block * plan.block_bytes,
                                         (block + count) * plan.block_bytes, 4, ignored);
-        const auto invocations = static_cast<uint32_t>(count * push.block_stride);
+        const int64_t invocations = count * push.block_stride;
         stream.dispatch(*pack_, {from, with, to}, &push, sizeof push,
-                        {ceilDiv(invocations, kPackLanes), 1, 1}, invocations);
+                        most.flatGrid(ceilDiv<int64_t>(invocations, kPackLanes)),
+                        static_cast<uint64_t>(invocations));
     }
     if (backward_ != nullptr) backward_->setWeights(weight);
     stream.endOperation();

@@ -2,6 +2,7 @@
 // or the work cap. Knows no Vulkan.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -21,6 +22,12 @@ struct PlanLimits {
     int64_t alignment = 1;  // of a binding's offset; costs up to this many bytes of range
     uint64_t max_work = 0;  // multiplications of a dispatch
     std::array<uint32_t, 3> max_groups{};
+
+    // Workgroups in one row, in as many dimensions of a dispatch as they need: for shaders/flat_grid.glsl.
+    std::array<uint32_t, 3> flatGrid(int64_t groups) const {
+        const int64_t across = std::min<int64_t>(groups, max_groups[0]);
+        return {static_cast<uint32_t>(across), static_cast<uint32_t>((groups + across - 1) / across), 1};
+    }
 };
 
 // A kernel's tiling and the memory it reads besides the tensors.

@@ -64,6 +64,12 @@ void collect(const Piece& whole, const Fits& fits, std::vector<Piece>& pieces) {
 
 }  // namespace
 
+int64_t partsOfSum(int64_t terms, int64_t sums) {
+    constexpr int64_t kLeastTerms = 8192;
+    constexpr int64_t kWorkgroups = 4096;
+    return std::clamp<int64_t>(terms / kLeastTerms, 1, (kWorkgroups + sums - 1) / sums);
+}
+
 void splitPiece(const Piece& whole, const Fits& fit, const std::function<void(const Piece&)>& emit) {
     std::vector<Piece> pieces;
     collect(whole, fit, pieces);

@@ -54,6 +54,10 @@ struct RowBox {
 };
 RowBox rowBox(const Range& rows, int64_t height);
 
+// Into how many parts the terms of each of `sums` sums are cut, each a workgroup's: so many that a large GPU
+// is busy with few sums too, and that each part has terms enough.
+int64_t partsOfSum(int64_t terms, int64_t sums);
+
 // Calls `emit`, where it is given, for pieces of `whole`, halved until they fit or no cut helps; of the
 // dimensions the one that helps most, the earlier where they are alike. Throws Error unsupported before any
 // of it where a piece does not bind.

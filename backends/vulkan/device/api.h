@@ -35,6 +35,8 @@
     X(AllocateMemory)                    \
     X(FreeMemory)                        \
     X(MapMemory)                         \
+    X(FlushMappedMemoryRanges)           \
+    X(InvalidateMappedMemoryRanges)      \
     X(CreateBuffer)                      \
     X(DestroyBuffer)                     \
     X(GetBufferMemoryRequirements)       \

@@ -104,9 +104,14 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     createHandle(whole, &external);
     const VkMemoryRequirements needs = requirements();
     const uint32_t allowed = needs.memoryTypeBits & pointer.memoryTypeBits;
+    // Nobody tells when the host writes to it.
+    const VkPhysicalDeviceMemoryProperties& properties = context_.memory();
     uint32_t type = 0;
-    while (type < 32 && (allowed >> type & 1) == 0) ++type;
-    if (type == 32 || needs.size > whole)
+    while (type < properties.memoryTypeCount &&
+           ((allowed >> type & 1) == 0 ||
+            (properties.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0))
+        ++type;
+    if (type == properties.memoryTypeCount || needs.size > whole)
         fail(PCONV_ERROR_UNSUPPORTED,
              "this device cannot import this host memory: create a buffer and write it");
 
@@ -122,6 +127,29 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
           "importing host memory");
     check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
     mapped_ = memory;
+}
+
+VkMappedMemoryRange VulkanBuffer::mappedRange(size_t offset, size_t bytes) const {
+    const VkDeviceSize atom = context_.capabilities().properties.limits.nonCoherentAtomSize;
+    const VkDeviceSize begin = allocation_.offset + offset;  // allocations begin and end with an atom
+    auto range = structure<VkMappedMemoryRange>(VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE);
+    range.memory = allocation_.memory;
+    range.offset = begin / atom * atom;
+    range.size = (begin + bytes + atom - 1) / atom * atom - range.offset;
+    return range;
+}
+
+void VulkanBuffer::hostWrote(size_t offset, size_t bytes) const {
+    if (allocation_.coherent || bytes == 0) return;
+    const VkMappedMemoryRange range = mappedRange(offset, bytes);
+    check(context_.api().FlushMappedMemoryRanges(context_.device(), 1, &range), "vkFlushMappedMemoryRanges");
+}
+
+void VulkanBuffer::hostReads(size_t offset, size_t bytes) const {
+    if (allocation_.coherent || bytes == 0) return;
+    const VkMappedMemoryRange range = mappedRange(offset, bytes);
+    check(context_.api().InvalidateMappedMemoryRanges(context_.device(), 1, &range),
+          "vkInvalidateMappedMemoryRanges");
 }
 
 void VulkanBuffer::destroy() noexcept {

@@ -29,6 +29,10 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     size_t extent() const { return extent_; }
     // Byte 0 as the host sees it; null where it does not.
     void* mapped() const { return mapped_; }
+    // After the host has written to mapped(), before the device may read it; and after the device has
+    // written, before the host reads.
+    void hostWrote(size_t offset, size_t bytes) const;
+    void hostReads(size_t offset, size_t bytes) const;
     // The last submission that uses the buffer.
     uint64_t lastUse() const { return last_use_; }
     void setLastUse(uint64_t serial) { last_use_ = serial; }
@@ -37,6 +41,7 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     void createHandle(size_t bytes, const void* next);
     VkMemoryRequirements requirements() const;
     void importMemory(void* memory, size_t bytes);
+    VkMappedMemoryRange mappedRange(size_t offset, size_t bytes) const;
     void destroy() noexcept;
 
     Context& context_;

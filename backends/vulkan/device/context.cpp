@@ -9,10 +9,12 @@ namespace pconv::vulkan {
 
 namespace {
 
-// A second or so on slow hardware of the kind: integrated GPUs reset after 2 to 10 seconds.
-constexpr uint64_t kWorkSoftware = uint64_t{4} << 30;
-constexpr uint64_t kWorkIntegrated = uint64_t{32} << 30;
-constexpr uint64_t kWorkDiscrete = uint64_t{256} << 30;
+// Multiplications of a dispatch: a fraction of a second on the slowest of the kind, as watchdogs fire after 2
+// to 10 seconds. They do not follow a measurement, for sums that are cut elsewhere are other sums.
+constexpr uint64_t kWork = uint64_t{4} << 30;
+constexpr uint64_t kWorkDiscrete = uint64_t{16} << 30;
+// Of a submission, once the device has been found fast enough.
+constexpr uint64_t kMostSubmissionWork = uint64_t{256} << 30;
 // Kernels index elements with 32-bit integers.
 constexpr size_t kIndexRange = (size_t{1} << 31) - 256;
 
@@ -124,10 +126,11 @@ Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) 
     const DeviceType type = capabilities.info.type;
     capabilities.max_range = static_cast<size_t>(
         loweredBy("PCONV_VULKAN_MAX_RANGE", std::min<uint64_t>(limits.maxStorageBufferRange, kIndexRange)));
+    capabilities.watched = type != DeviceType::software;
     capabilities.max_work =
-        loweredBy("PCONV_VULKAN_MAX_WORK", type == DeviceType::software       ? kWorkSoftware
-                                           : type == DeviceType::discrete_gpu ? kWorkDiscrete
-                                                                              : kWorkIntegrated);
+        loweredBy("PCONV_VULKAN_MAX_WORK", type == DeviceType::discrete_gpu ? kWorkDiscrete : kWork);
+    capabilities.most_submission_work =
+        loweredBy("PCONV_VULKAN_MAX_WORK", capabilities.watched ? kMostSubmissionWork : kWork);
     capabilities.binding_alignment = static_cast<size_t>(limits.minStorageBufferOffsetAlignment);
 
     capabilities.map_device_memory =
@@ -209,6 +212,12 @@ void Context::openDevice(VkPhysicalDevice physical) {
     check(api.CreateDevice(physical, &info, nullptr, &device_), "vkCreateDevice");
     api_.load(api, device_);
     api_.GetDeviceQueue(device_, queue_family_, 0, &queue_);
+}
+
+double Context::seconds(uint64_t start, uint64_t stop) const {
+    const uint64_t mask = timestamp_bits_ >= 64 ? ~uint64_t{0} : (uint64_t{1} << timestamp_bits_) - 1;
+    return static_cast<double>((stop - start) & mask) *
+           static_cast<double>(capabilities_.properties.limits.timestampPeriod) * 1e-9;
 }
 
 Context::~Context() {

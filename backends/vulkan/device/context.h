@@ -18,10 +18,12 @@ struct Capabilities {
     size_t import_alignment = 0;      // of host memory that can be imported; 0: it cannot
     bool portability_subset = false;  // must be enabled where it is there
     uint32_t subgroup_size = 32;
-    size_t max_range = 0;            // bytes a storage buffer binding reaches
-    size_t binding_alignment = 0;    // of a binding's offset
-    uint64_t max_work = 0;           // multiplications a submission may hold, so that no watchdog fires
-    bool map_device_memory = false;  // where the host sees it; else copies are staged
+    size_t max_range = 0;               // bytes a storage buffer binding reaches
+    size_t binding_alignment = 0;       // of a binding's offset
+    uint64_t max_work = 0;              // multiplications of a dispatch, so that no watchdog fires
+    uint64_t most_submission_work = 0;  // and of a submission, where the device is found to be fast
+    bool watched = false;               // whether there may be a watchdog: not over a software device
+    bool map_device_memory = false;     // where the host sees it; else copies are staged
 };
 
 // For tests, PCONV_VULKAN_MAX_RANGE and PCONV_VULKAN_MAX_WORK lower the limits, and PCONV_VULKAN_STAGING=1
@@ -60,6 +62,8 @@ class Context {
     uint32_t queueFamily() const { return queue_family_; }
     // Of the queue's timestamps; 0 where it has none.
     uint32_t timestampBits() const { return timestamp_bits_; }
+    // Between two of its timestamps.
+    double seconds(uint64_t start, uint64_t stop) const;
     const Instance& instance() const { return *instance_; }
 
   private:

@@ -35,7 +35,16 @@ VulkanDevice::~VulkanDevice() {
     }
 }
 
+std::vector<const Implementation*> VulkanDevice::preferredFor(const PartialConvDesc& desc) const {
+    // Fewer channels leave most of a matrix product's tile empty.
+    constexpr int64_t kLeastChannels = 8;
+    if (info().type != DeviceType::software && desc.out_channels / desc.groups < kLeastChannels)
+        return {&vulkanDirect(), &vulkanGemm()};
+    return implementations_;
+}
+
 std::shared_ptr<VulkanBuffer> VulkanDevice::createBuffer(size_t bytes) {
+    stream_.refuseIfFailed();
     return std::make_shared<VulkanBuffer>(context_, memory_, bytes, MemoryKind::device);
 }
 
@@ -55,6 +64,7 @@ void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size
     VulkanBuffer& to = own(buffer);
     if (to.mapped() != nullptr && stream_.completed(to.lastUse())) {
         std::memcpy(static_cast<char*>(to.mapped()) + offset, source, bytes);
+        to.hostWrote(offset, bytes);
         return;
     }
     while (bytes > 0) {
@@ -62,6 +72,7 @@ void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size
         stream_.beginOperation();
         const Stream::Staging staging = stream_.stage(piece);
         std::memcpy(staging.memory, source, piece);
+        staging.buffer->hostWrote(staging.offset, piece);
         stream_.use(to);
         stream_.copy(*staging.buffer, to, {{staging.offset, to.base() + offset, piece}});
         stream_.endOperation();
@@ -76,6 +87,7 @@ void VulkanDevice::read(Buffer& buffer, size_t offset, void* destination, size_t
     VulkanBuffer& from = own(buffer);
     if (from.mapped() != nullptr) {
         stream_.wait(from.lastUse());
+        from.hostReads(offset, bytes);
         std::memcpy(destination, static_cast<const char*>(from.mapped()) + offset, bytes);
         context_.instance().checkValidation();
         return;
@@ -88,6 +100,7 @@ void VulkanDevice::read(Buffer& buffer, size_t offset, void* destination, size_t
         stream_.copy(from, *staging.buffer, {{from.base() + offset, staging.offset, piece}});
         stream_.endOperation();
         stream_.wait(from.lastUse());
+        staging.buffer->hostReads(staging.offset, piece);
         std::memcpy(destination, staging.memory, piece);
         destination = static_cast<char*>(destination) + piece;
         offset += piece;

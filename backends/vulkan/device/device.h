@@ -16,6 +16,7 @@ class VulkanDevice final : public Device {
 
     const DeviceInfo& info() const override { return context_.capabilities().info; }
     const std::vector<const Implementation*>& implementations() const override { return implementations_; }
+    std::vector<const Implementation*> preferredFor(const PartialConvDesc& desc) const override;
     std::shared_ptr<Buffer> allocate(size_t bytes) override { return createBuffer(bytes); }
     std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
     std::shared_ptr<Buffer> importNative(uint64_t handle, size_t offset, size_t bytes) override;

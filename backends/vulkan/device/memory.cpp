@@ -17,17 +17,19 @@ constexpr VkDeviceSize kDedicatedSize = VkDeviceSize{4} << 20;
 class MemoryBlock {
   public:
     MemoryBlock(Context& context, VkDeviceSize size, uint32_t type, bool map)
-        : context_(context), type_(type), maps_(map), free_(size) {
+        : context_(context), type_(type), maps_(map), free_(size) {}
+
+    // What the driver answers.
+    VkResult allocate(VkDeviceSize size) {
         auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
         info.allocationSize = size;
-        info.memoryTypeIndex = type;
-        check(context.api().AllocateMemory(context.device(), &info, nullptr, &memory_), "vkAllocateMemory");
-        const VkMemoryPropertyFlags flags = context.memory().memoryTypes[type].propertyFlags;
-        if (!map || (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0) return;
-        const VkResult result =
-            context.api().MapMemory(context.device(), memory_, 0, VK_WHOLE_SIZE, 0, &mapped_);
-        if (result != VK_SUCCESS) context.api().FreeMemory(context.device(), memory_, nullptr);
-        check(result, "vkMapMemory");
+        info.memoryTypeIndex = type_;
+        return context_.api().AllocateMemory(context_.device(), &info, nullptr, &memory_);
+    }
+    void map() {
+        if (!maps_ || (flags() & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
+        check(context_.api().MapMemory(context_.device(), memory_, 0, VK_WHOLE_SIZE, 0, &mapped_),
+              "vkMapMemory");
     }
     MemoryBlock(const MemoryBlock&) = delete;
     MemoryBlock& operator=(const MemoryBlock&) = delete;
@@ -36,11 +38,17 @@ class MemoryBlock {
     bool serves(uint32_t type, bool map) const { return type_ == type && maps_ == map; }
     FreeRanges& ranges() { return free_; }
     Allocation piece(VkDeviceSize offset, VkDeviceSize size) {
-        return {this, memory_, offset, size,
-                mapped_ != nullptr ? static_cast<char*>(mapped_) + offset : nullptr};
+        return {this,
+                memory_,
+                offset,
+                size,
+                mapped_ != nullptr ? static_cast<char*>(mapped_) + offset : nullptr,
+                (flags() & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0};
     }
 
   private:
+    VkMemoryPropertyFlags flags() const { return context_.memory().memoryTypes[type_].propertyFlags; }
+
     Context& context_;
     uint32_t type_;
     bool maps_;
@@ -83,41 +91,62 @@ MemoryAllocator::MemoryAllocator(Context& context) : context_(context) {}
 
 MemoryAllocator::~MemoryAllocator() = default;
 
-uint32_t MemoryAllocator::memoryType(uint32_t allowed, MemoryKind kind) const {
+std::vector<uint32_t> MemoryAllocator::memoryTypes(uint32_t allowed, MemoryKind kind) const {
     constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-    constexpr VkMemoryPropertyFlags kHost =
-        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+    constexpr VkMemoryPropertyFlags kCoherent = VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     // Wanted first; the last of each is what Vulkan guarantees.
-    const std::vector<VkMemoryPropertyFlags> wishes =
-        kind == MemoryKind::staging ? std::vector<VkMemoryPropertyFlags>{kHost | kCached, kHost}
+    using Wishes = std::vector<VkMemoryPropertyFlags>;
+    const Wishes wishes =
+        kind == MemoryKind::staging
+            ? Wishes{kVisible | kCached | kCoherent, kVisible | kCached, kVisible | kCoherent}
         : context_.capabilities().map_device_memory
-            ? std::vector<VkMemoryPropertyFlags>{kLocal | kHost | kCached, kLocal, 0}
-            : std::vector<VkMemoryPropertyFlags>{kLocal, 0};
+            ? Wishes{kLocal | kVisible | kCached | kCoherent, kLocal | kVisible | kCached, kLocal, 0}
+            : Wishes{kLocal, 0};
     const VkPhysicalDeviceMemoryProperties& memory = context_.memory();
+    std::vector<uint32_t> types;
     for (const VkMemoryPropertyFlags wish : wishes)
         for (uint32_t i = 0; i < memory.memoryTypeCount; ++i)
-            if ((allowed >> i & 1) != 0 && (memory.memoryTypes[i].propertyFlags & wish) == wish) return i;
-    fail(PCONV_ERROR_DEVICE, "the device has no memory type for a buffer");
-}
-
-MemoryBlock& MemoryAllocator::addBlock(VkDeviceSize size, uint32_t type, bool map) {
-    blocks_.push_back(std::make_unique<MemoryBlock>(context_, size, type, map));
-    return *blocks_.back();
+            if ((allowed >> i & 1) != 0 && (memory.memoryTypes[i].propertyFlags & wish) == wish &&
+                std::find(types.begin(), types.end(), i) == types.end())
+                types.push_back(i);
+    if (types.empty()) fail(PCONV_ERROR_DEVICE, "the device has no memory type for a buffer");
+    return types;
 }
 
 Allocation MemoryAllocator::allocate(const VkMemoryRequirements& needs, MemoryKind kind) {
-    const uint32_t type = memoryType(needs.memoryTypeBits, kind);
     const bool map = kind == MemoryKind::staging || context_.capabilities().map_device_memory;
-    VkDeviceSize offset = 0;
-    if (needs.size < kDedicatedSize) {
-        for (const auto& block : blocks_)
-            if (block->serves(type, map) && block->ranges().take(needs.size, needs.alignment, offset))
-                return block->piece(offset, needs.size);
+    // What the host writes and what the device writes must not share an atom of memory that is not coherent.
+    const VkDeviceSize atom = context_.capabilities().properties.limits.nonCoherentAtomSize;
+    const VkDeviceSize alignment = map ? std::max(needs.alignment, atom) : needs.alignment;
+    const VkDeviceSize size = map ? (needs.size + atom - 1) / atom * atom : needs.size;
+    VkResult result = VK_SUCCESS;
+    std::vector<bool> full(VK_MAX_MEMORY_HEAPS, false);
+    for (const uint32_t type : memoryTypes(needs.memoryTypeBits, kind)) {
+        const uint32_t heap = context_.memory().memoryTypes[type].heapIndex;
+        if (full[heap]) continue;
+        VkDeviceSize offset = 0;
+        if (size < kDedicatedSize) {
+            for (const auto& block : blocks_)
+                if (block->serves(type, map) && block->ranges().take(size, alignment, offset))
+                    return block->piece(offset, size);
+        }
+        const VkDeviceSize whole = size < kDedicatedSize ? kBlockSize : size;
+        auto block = std::make_unique<MemoryBlock>(context_, whole, type, map);
+        result = block->allocate(whole);
+        if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY) {
+            full[heap] = true;
+            continue;
+        }
+        check(result, "vkAllocateMemory");
+        block->map();
+        block->ranges().take(size, alignment, offset);
+        blocks_.push_back(std::move(block));
+        return blocks_.back()->piece(offset, size);
     }
-    MemoryBlock& block = addBlock(needs.size < kDedicatedSize ? kBlockSize : needs.size, type, map);
-    block.ranges().take(needs.size, needs.alignment, offset);
-    return block.piece(offset, needs.size);
+    check(result, "vkAllocateMemory");
+    fail(PCONV_ERROR_DEVICE, "the device has no memory type for a buffer");
 }
 
 void MemoryAllocator::release(const Allocation& allocation) noexcept {

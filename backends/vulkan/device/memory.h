@@ -23,6 +23,7 @@ struct Allocation {
     VkDeviceSize offset = 0;
     VkDeviceSize size = 0;
     void* mapped = nullptr;  // null where the host does not see it
+    bool coherent = true;    // else what host and device write is not seen by the other by itself
 };
 
 class MemoryAllocator {
@@ -32,13 +33,14 @@ class MemoryAllocator {
     MemoryAllocator& operator=(const MemoryAllocator&) = delete;
     ~MemoryAllocator();
 
+    // From the best heap that has room.
     Allocation allocate(const VkMemoryRequirements& needs, MemoryKind kind);
     void release(const Allocation& allocation) noexcept;
     size_t blockCount() const { return blocks_.size(); }
 
   private:
-    uint32_t memoryType(uint32_t allowed, MemoryKind kind) const;
-    MemoryBlock& addBlock(VkDeviceSize size, uint32_t type, bool map);
+    // Those to try, best first.
+    std::vector<uint32_t> memoryTypes(uint32_t allowed, MemoryKind kind) const;
 
     Context& context_;
     std::vector<std::unique_ptr<MemoryBlock>> blocks_;

@@ -4,6 +4,13 @@
 
 namespace pconv::vulkan {
 
+std::string tooFewBindings(const Capabilities& capabilities) {
+    const uint32_t most = capabilities.properties.limits.maxPerStageDescriptorStorageBuffers;
+    if (most >= kMaxStorageBindings) return "";
+    return "the device binds " + std::to_string(most) + " storage buffers at once; " +
+           std::to_string(kMaxStorageBindings) + " are needed";
+}
+
 const Shader& findShader(const std::string& name) {
     for (const Shader& shader : allShaders())
         if (name == shader.name) return shader;

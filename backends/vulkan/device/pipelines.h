@@ -12,6 +12,10 @@ namespace pconv::vulkan {
 
 constexpr uint32_t kMaxStorageBindings = 8;
 
+// Why the device's shaders cannot see all buffers that those of an operator read and write, of which Vulkan
+// guarantees four; "" where they can.
+std::string tooFewBindings(const Capabilities& capabilities);
+
 // A shader of shaders/variants.cmake.
 struct Shader {
     const char* name;

@@ -35,7 +35,10 @@ VkDescriptorPool createDescriptorPool(Context& context, uint32_t sets) {
     return pool;
 }
 
-Stream::Stream(Context& context, MemoryAllocator& allocator) : context_(context), allocator_(allocator) {
+Stream::Stream(Context& context, MemoryAllocator& allocator)
+    : context_(context),
+      allocator_(allocator),
+      pace_(context.capabilities().max_work, context.capabilities().most_submission_work) {
     try {
         for (uint32_t i = 0; i < (context.borrowed() ? kBorrowedSubmissions : kSubmissions); ++i) {
             all_.push_back(std::make_unique<Submission>());
@@ -43,11 +46,7 @@ Stream::Stream(Context& context, MemoryAllocator& allocator) : context_(context)
             idle_.push_back(all_.back().get());
         }
     } catch (...) {
-        for (auto& submission : all_) {
-            context.api().DestroyFence(context.device(), submission->fence, nullptr);
-            context.api().DestroyDescriptorPool(context.device(), submission->descriptors, nullptr);
-            context.api().DestroyCommandPool(context.device(), submission->pool, nullptr);
-        }
+        destroyAll();
         throw;
     }
 }
@@ -56,9 +55,15 @@ Stream::~Stream() {
     const DeviceApi& api = context_.api();
     // Only where waiting for the fences has failed.
     if (!pending_.empty()) api.QueueWaitIdle(context_.queue());
+    destroyAll();
+}
+
+void Stream::destroyAll() noexcept {
+    const DeviceApi& api = context_.api();
     for (auto& submission : all_) {
         submission->kept.clear();
         api.DestroyFence(context_.device(), submission->fence, nullptr);
+        api.DestroyQueryPool(context_.device(), submission->queries, nullptr);
         api.DestroyDescriptorPool(context_.device(), submission->descriptors, nullptr);
         api.DestroyCommandPool(context_.device(), submission->pool, nullptr);
     }
@@ -79,6 +84,29 @@ void Stream::create(Submission& submission) {
     submission.descriptors = createDescriptorPool(context_, kSetsPerSubmission);
     const auto fence = structure<VkFenceCreateInfo>(VK_STRUCTURE_TYPE_FENCE_CREATE_INFO);
     check(api.CreateFence(context_.device(), &fence, nullptr, &submission.fence), "vkCreateFence");
+    if (!context_.capabilities().watched || context_.timestampBits() == 0) return;
+    auto queries = structure<VkQueryPoolCreateInfo>(VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO);
+    queries.queryType = VK_QUERY_TYPE_TIMESTAMP;
+    queries.queryCount = 2;
+    check(api.CreateQueryPool(context_.device(), &queries, nullptr, &submission.queries),
+          "vkCreateQueryPool");
+}
+
+// What has been given to the device is lost with a failure here, or half of an operation is: nothing that
+// comes later would be right.
+void Stream::must(VkResult result, const char* what) {
+    try {
+        check(result, what);
+    } catch (const Error& error) {
+        failure_ = error.what();
+        current_ = nullptr;
+        refuseIfFailed();
+    }
+}
+
+void Stream::refuseIfFailed() const {
+    if (!failure_.empty())
+        fail(PCONV_ERROR_DEVICE, failure_ + "; what the device was given may be lost, and it takes no more");
 }
 
 // Takes back submissions that have run; the oldest is waited for if asked.
@@ -87,23 +115,42 @@ void Stream::retire(bool wait_for_oldest) {
     while (!pending_.empty()) {
         Submission& oldest = *pending_.front();
         if (wait_for_oldest)
-            check(api.WaitForFences(context_.device(), 1, &oldest.fence, VK_TRUE, UINT64_MAX),
-                  "vkWaitForFences");
+            must(api.WaitForFences(context_.device(), 1, &oldest.fence, VK_TRUE, UINT64_MAX),
+                 "vkWaitForFences");
         else if (const VkResult status = api.GetFenceStatus(context_.device(), oldest.fence);
                  status == VK_NOT_READY)
             return;
         else
-            check(status, "vkGetFenceStatus");
+            must(status, "vkGetFenceStatus");
         wait_for_oldest = false;
         pending_.pop_front();
+        measure(oldest);
         idle_.push_back(&oldest);
         completed_serial_ = oldest.serial;
         while (!staged_.empty() && staged_.front().serial <= completed_serial_) staged_.pop_front();
         oldest.kept.clear();
-        check(api.ResetFences(context_.device(), 1, &oldest.fence), "vkResetFences");
-        check(api.ResetDescriptorPool(context_.device(), oldest.descriptors, 0), "vkResetDescriptorPool");
-        check(api.ResetCommandPool(context_.device(), oldest.pool, 0), "vkResetCommandPool");
+        must(api.ResetFences(context_.device(), 1, &oldest.fence), "vkResetFences");
+        must(api.ResetDescriptorPool(context_.device(), oldest.descriptors, 0), "vkResetDescriptorPool");
+        must(api.ResetCommandPool(context_.device(), oldest.pool, 0), "vkResetCommandPool");
     }
+}
+
+// On a device that a watchdog may look at: when a submission begins and ends.
+void Stream::mark(const Submission& submission, uint32_t index) const {
+    if (submission.queries == VK_NULL_HANDLE) return;
+    const DeviceApi& api = context_.api();
+    if (index == 0) api.CmdResetQueryPool(submission.commands, submission.queries, 0, 2);
+    api.CmdWriteTimestamp(submission.commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, submission.queries,
+                          index);
+}
+
+void Stream::measure(const Submission& submission) {
+    if (submission.queries == VK_NULL_HANDLE || submission.work == 0) return;
+    std::array<uint64_t, 2> ticks{};
+    const VkResult status =
+        context_.api().GetQueryPoolResults(context_.device(), submission.queries, 0, 2, sizeof ticks,
+                                           ticks.data(), sizeof(uint64_t), VK_QUERY_RESULT_64_BIT);
+    if (status == VK_SUCCESS) pace_.ran(submission.work, context_.seconds(ticks[0], ticks[1]));
 }
 
 Stream::Submission& Stream::takeIdle() {
@@ -113,6 +160,7 @@ Stream::Submission& Stream::takeIdle() {
 }
 
 Stream::Submission& Stream::open() {
+    refuseIfFailed();
     if (current_ != nullptr) return *current_;
     if (recording_ != nullptr) {
         recorded_.commands = recording_->addCommands();
@@ -123,13 +171,14 @@ Stream::Submission& Stream::open() {
     Submission& submission = takeIdle();
     auto begin = structure<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-    check(context_.api().BeginCommandBuffer(submission.commands, &begin), "vkBeginCommandBuffer");
+    must(context_.api().BeginCommandBuffer(submission.commands, &begin), "vkBeginCommandBuffer");
     idle_.pop_back();
     submission.serial = next_serial_++;
     submission.sets = 0;
     submission.operations = 0;
     submission.work = 0;
     submission.kept = operation_kept_;
+    mark(submission, 0);
     for (const auto& buffer : operation_buffers_) buffer->setLastUse(submission.serial);
     current_ = &submission;
     return submission;
@@ -191,7 +240,7 @@ VkDescriptorSet Stream::allocateSet(Submission& submission, VkDescriptorSetLayou
     info.descriptorSetCount = 1;
     info.pSetLayouts = &layout;
     VkDescriptorSet set = VK_NULL_HANDLE;
-    check(context_.api().AllocateDescriptorSets(context_.device(), &info, &set), "vkAllocateDescriptorSets");
+    must(context_.api().AllocateDescriptorSets(context_.device(), &info, &set), "vkAllocateDescriptorSets");
     ++submission.sets;
     return set;
 }
@@ -199,9 +248,8 @@ VkDescriptorSet Stream::allocateSet(Submission& submission, VkDescriptorSetLayou
 void Stream::dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push,
                       size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work) {
     const DeviceApi& api = context_.api();
-    if (current_ != nullptr &&
-        ((recording_ == nullptr && current_->sets >= kSetsPerSubmission) ||
-         (current_->work > 0 && current_->work + work > context_.capabilities().max_work)))
+    if (current_ != nullptr && ((recording_ == nullptr && current_->sets >= kSetsPerSubmission) ||
+                                (current_->work > 0 && current_->work + work > pace_.cap())))
         flush();
     Submission& submission = open();
     submission.work += work;
@@ -254,6 +302,9 @@ Stream::Staging Stream::stage(size_t bytes) {
         return std::any_of(staged_.begin(), staged_.end(),
                            [&](const StagedPiece& piece) { return begin < piece.end && piece.begin < end; });
     };
+    // Pieces share no atom of memory that is not coherent.
+    const auto atom = static_cast<size_t>(context_.capabilities().properties.limits.nonCoherentAtomSize);
+    staging_head_ = (staging_head_ + atom - 1) / atom * atom;
     if (staging_head_ + bytes > kStagingSize) staging_head_ = 0;
     const size_t begin = staging_head_;
     while (collides(begin, begin + bytes)) wait(staged_.front().serial);
@@ -264,6 +315,7 @@ Stream::Staging Stream::stage(size_t bytes) {
 }
 
 void Stream::flush() {
+    refuseIfFailed();
     if (current_ == nullptr) return;
     const DeviceApi& api = context_.api();
     Submission& submission = *current_;
@@ -277,8 +329,13 @@ void Stream::flush() {
         readers |= VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
     }
     api.CmdPipelineBarrier(submission.commands, kWork, readers, 0, 1, &memory, 0, nullptr, 0, nullptr);
-    check(api.EndCommandBuffer(submission.commands), "vkEndCommandBuffer");
-    if (recording_ != nullptr) return;
+    if (recording_ == nullptr) mark(submission, 1);
+    const VkResult ended = api.EndCommandBuffer(submission.commands);
+    if (recording_ != nullptr) {
+        check(ended, "vkEndCommandBuffer");
+        return;
+    }
+    must(ended, "vkEndCommandBuffer");
     submitAll({submission.commands}, submission.fence);
     pending_.push_back(&submission);
     ++submission_count_;
@@ -296,7 +353,7 @@ void Stream::submitAll(const std::vector<VkCommandBuffer>& commands, VkFence fen
         if (status >= 0) continue;
         // No fence will tell when those before have run.
         if (&buffer != &commands.front()) context_.api().QueueWaitIdle(context_.queue());
-        check(status, "vkQueueSubmit");
+        must(status, "vkQueueSubmit");
     }
 }
 
@@ -328,12 +385,8 @@ void Stream::submit(const std::shared_ptr<RecordedWork>& work) {
     if (work->commands().empty()) return;
     Submission& submission = takeIdle();
     submission.kept = {work};
-    try {
-        submitAll(work->commands(), submission.fence);
-    } catch (...) {
-        submission.kept.clear();
-        throw;
-    }
+    submission.work = 0;
+    submitAll(work->commands(), submission.fence);
     idle_.pop_back();
     submission.serial = next_serial_++;
     work->setLastUse(submission.serial);
@@ -342,17 +395,15 @@ void Stream::submit(const std::shared_ptr<RecordedWork>& work) {
 }
 
 bool Stream::completed(uint64_t serial) {
+    refuseIfFailed();
     if (serial > completed_serial_) retire(false);
     return serial <= completed_serial_;
 }
 
 void Stream::wait(uint64_t serial) {
+    refuseIfFailed();
     if (serial > completed_serial_ && current_ != nullptr && serial >= current_->serial) flush();
-    while (serial > completed_serial_) {
-        if (pending_.empty())
-            fail(PCONV_ERROR_DEVICE, "work was lost after an earlier failure of the device");
-        retire(true);
-    }
+    while (serial > completed_serial_) retire(true);
 }
 
 void Stream::waitAll() {

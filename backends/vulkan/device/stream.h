@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "vulkan/device/buffer.h"
+#include "vulkan/device/pace.h"
 
 namespace pconv::vulkan {
 
@@ -41,7 +42,8 @@ class Stream {
     void use(VulkanBuffer& buffer);
     void keep(std::shared_ptr<const void> object);
 
-    // One dispatch; `work` counts multiplications, and a submission takes up to a cap of them.
+    // One dispatch; `work` counts multiplications, and a submission takes up to a cap of them, which follows
+    // how fast the device is found to be.
     void dispatch(const Pipeline& pipeline, const std::vector<Binding>& bindings, const void* push,
                   size_t push_bytes, const std::array<uint32_t, 3>& groups, uint64_t work);
     void copy(const VulkanBuffer& from, const VulkanBuffer& to, const std::vector<VkBufferCopy>& regions);
@@ -57,6 +59,8 @@ class Stream {
     std::shared_ptr<RecordedWork> endRecording();
     void cancelRecording() noexcept;
     void refuseInRecording(const char* what) const;
+    // Throws Error device where the device has failed once.
+    void refuseIfFailed() const;
     void submit(const std::shared_ptr<RecordedWork>& work);
 
     // Host memory for a copy, valid until the operation's commands have run; at most kStagingPiece bytes.
@@ -73,6 +77,7 @@ class Stream {
     void wait(uint64_t serial);
     void waitAll();
     size_t submissions() const { return submission_count_; }
+    const Pace& pace() const { return pace_; }
 
   private:
     struct Submission {
@@ -80,6 +85,7 @@ class Stream {
         VkCommandBuffer commands = VK_NULL_HANDLE;
         VkDescriptorPool descriptors = VK_NULL_HANDLE;
         VkFence fence = VK_NULL_HANDLE;
+        VkQueryPool queries = VK_NULL_HANDLE;  // its beginning and end; null where they are not looked at
         uint64_t serial = 0;
         uint32_t sets = 0;
         uint32_t operations = 0;
@@ -89,6 +95,10 @@ class Stream {
     void orderAfter(VkPipelineStageFlags stages, VkAccessFlags writes);
 
     void create(Submission& submission);
+    void destroyAll() noexcept;
+    void must(VkResult result, const char* what);
+    void mark(const Submission& submission, uint32_t index) const;
+    void measure(const Submission& submission);
     Submission& open();
     void retire(bool wait_for_oldest);
     Submission& takeIdle();
@@ -107,6 +117,8 @@ class Stream {
     uint64_t next_serial_ = 1;
     uint64_t completed_serial_ = 0;
     size_t submission_count_ = 0;
+    Pace pace_;
+    std::string failure_;  // what the device failed with, once it has
     std::shared_ptr<RecordedWork> recording_;
     Submission recorded_;  // what of it is being recorded
 

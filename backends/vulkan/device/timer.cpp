@@ -38,10 +38,7 @@ double VulkanTimer::seconds() {
     check(status, "vkGetQueryPoolResults");
     if (status == VK_NOT_READY)
         fail(PCONV_ERROR_DEVICE, "a mark was lost after an earlier failure of the device");
-    const uint32_t bits = context_.timestampBits();
-    const uint64_t mask = bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
-    return static_cast<double>((ticks[1] - ticks[0]) & mask) *
-           static_cast<double>(context_.capabilities().properties.limits.timestampPeriod) * 1e-9;
+    return context_.seconds(ticks[0], ticks[1]);
 }
 
 }  // namespace pconv::vulkan

@@ -37,7 +37,8 @@ VulkanBackward::VulkanBackward(VulkanDevice& device, const PartialConvDesc& desc
       grad_sum_(context_.pipeline("grad_sum", {{SPEC_LANES, kPlainLanes}})),
       grad_bias_(context_.pipeline("grad_bias", {{SPEC_LANES, context_.lanes()}})),
       give_(context_.pipeline("give_gradient", {{SPEC_LANES, kPlainLanes}})),
-      bias_sums_(context_.floats(desc.out_channels)) {}
+      bias_parts_(partsOfSum(desc.batch * volume(desc.window.output), desc.out_channels)),
+      bias_sums_(context_.floats(desc.out_channels * bias_parts_)) {}
 
 void VulkanBackward::run(const VulkanMaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
                          const Gradients& gradients) {
@@ -62,7 +63,8 @@ void VulkanBackward::run(const VulkanMaskUpdate& update, const TensorRef& input,
     if (gradients.weight != nullptr)
         give(*grad_weight_.sums(), channels, grad_weight_.parts(), grad_weight_.ofChannel(),
              *gradients.weight, gradients.accumulate);
-    if (gradients.bias != nullptr) give(*bias_sums_, 1, 1, channels, *gradients.bias, gradients.accumulate);
+    if (gradients.bias != nullptr)
+        give(*bias_sums_, channels, bias_parts_, 1, *gradients.bias, gradients.accumulate);
     stream.endOperation();
 }
 
@@ -85,7 +87,8 @@ void VulkanBackward::overOutputs(const BackwardCall& call, const Pipeline& pipel
         return spanOf({p[0], p[2], rows.d, rows.h, Range{0, out[2]}}, call.grad_output.strides, element);
     };
     const auto resultSpan = [&](const Piece& p) {
-        return sum_up ? Span{p[2].begin * 4, p[2].end * 4} : context_.sumSpan(p[0], p[1], p[2]);
+        return sum_up ? Span{p[2].begin * bias_parts_ * 4, p[2].end * bias_parts_ * 4}
+                      : context_.sumSpan(p[0], p[1], p[2]);
     };
     const auto gainSpan = [&](const Piece& p) {
         const Range groups{context_.desc.maskGroupOf(p[2].begin),
@@ -103,6 +106,7 @@ void VulkanBackward::overOutputs(const BackwardCall& call, const Pipeline& pipel
         fit.bytes(resultSpan(p));
         fit.bytes(gainSpan(p));
         fit.grid(0, workgroups(p));
+        if (sum_up) fit.grid(1, bias_parts_);
         fit.work(elements(p));
         return fit;
     };
@@ -135,7 +139,9 @@ void VulkanBackward::overOutputs(const BackwardCall& call, const Pipeline& pipel
                 : device_.bind(memoryOf(updated), updated.offset, gainSpan(p), 4, push.updated_base);
         device_.stream().dispatch(
             pipeline, {grad, ratios, updateds, result, device_.bindWhole(*context_.params)}, &push,
-            sizeof push, {static_cast<uint32_t>(workgroups(p)), 1, 1}, static_cast<uint64_t>(elements(p)));
+            sizeof push,
+            {static_cast<uint32_t>(workgroups(p)), sum_up ? static_cast<uint32_t>(bias_parts_) : 1, 1},
+            static_cast<uint64_t>(elements(p)));
     };
     splitCall(call,
               {Range{0, context_.desc.batch},

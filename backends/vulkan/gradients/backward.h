@@ -29,6 +29,7 @@ class VulkanBackward {
     const Pipeline& grad_sum_;
     const Pipeline& grad_bias_;
     const Pipeline& give_;
+    int64_t bias_parts_;  // into which a channel's outputs are cut, each a workgroup's
     std::shared_ptr<VulkanBuffer> bias_sums_;
 };
 

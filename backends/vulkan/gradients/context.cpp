@@ -75,7 +75,9 @@ Span GradContext::sumSpan(const Range& n, const Range& rows, const Range& channe
 }
 
 uint32_t GradContext::lanes() const {
-    return device.info().type == DeviceType::software ? device.capabilities().subgroup_size : kPlainLanes;
+    return device.info().type == DeviceType::software
+               ? std::min<uint32_t>(device.capabilities().subgroup_size, MOST_SHARED_LANES)
+               : kPlainLanes;
 }
 
 const Pipeline& GradContext::maskedPipeline(const char* shader, Specialization constants) const {

@@ -51,7 +51,6 @@ void VulkanGradInput::setWeights(const TensorRef& weight) {
         Fit fit(limits);
         fit.bytes(weightSpan(piece[0]));
         fit.bytes(turnedSpan(piece[0]));
-        fit.grid(0, ceilDiv<int64_t>(piece[0].size() * block_stride_, kPlainLanes));
         return fit;
     };
     const auto emit = [&](const Piece& piece) {
@@ -71,7 +70,7 @@ void VulkanGradInput::setWeights(const TensorRef& weight) {
         const Binding to = device.bind(*turned_, 0, turnedSpan(blocks), sizeof(float), ignored);
         const int64_t invocations = blocks.size() * block_stride_;
         device.stream().dispatch(turn_, {from, to}, &push, sizeof push,
-                                 {static_cast<uint32_t>(ceilDiv<int64_t>(invocations, kPlainLanes)), 1, 1},
+                                 limits.flatGrid(ceilDiv<int64_t>(invocations, kPlainLanes)),
                                  static_cast<uint64_t>(invocations));
     };
     device.stream().use(*turned_);
