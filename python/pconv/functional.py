@@ -177,12 +177,12 @@ def convolution(
 ) -> Tensor | tuple[Tensor, Tensor | None]:
     """What all operators are made of. `channels` of the updated mask: None, it is not wanted; 0, as it is computed."""
     compiling = _is_compiling()
-    if not compiling:
-        _check(x, weight, bias, mask, settings)
-    dtype = _autocast_dtype(x)
-    if dtype is not None and x.dtype != torch.float64:
+    dtype = _autocast_dtype(x) if isinstance(x, Tensor) and isinstance(weight, Tensor) else None
+    if dtype is not None and x.dtype.is_floating_point and x.dtype != torch.float64:
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    if not compiling:
+        _check(x, weight, bias, mask, settings)
     native = padding is None and padding_mode == "zeros" and _is_native(x, weight, mask)
     mask_dtype = x.dtype if mask is None else mask.dtype
     if compiling:

@@ -59,6 +59,8 @@ def test_autocast_on_the_cpu(dtype):
     with torch.autocast("cpu", dtype=dtype):
         assert plain(x).dtype == y.dtype == dtype
     assert u.dtype == torch.float32
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(layer(x.to(dtype), mask)[0], y), "as the output of another layer comes"
     y.float().sum().backward()
     assert layer.weight.grad.dtype == torch.float32
     assert_close(y.detach(), expected_of(layer, x, mask)[0].detach(), "output")
