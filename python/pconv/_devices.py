@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 from ctypes import byref, c_int32, c_void_p
@@ -105,6 +106,7 @@ def by_selector(selector: str | None) -> Handle:
     return _opened(("selector", chosen), lib.pconvPythonOpenDevice, None if chosen is None else chosen.encode(), 0)
 
 
+@functools.lru_cache(None)
 def cpu(threads: int) -> Handle:
     try:
         return _opened(("cpu", threads), lib.pconvPythonOpenDevice, b"cpu", threads)
@@ -121,6 +123,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     _open.clear()
+    cpu.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -305,9 +305,8 @@ class Call:
         dx = empty(x, x.shape, self.last) if wanted[0] else None
         dw = empty(weight, weight.shape, False) if wanted[1] else None
         db = empty(weight, weight.shape[:1], False) if wanted[2] and has_bias else None
-        # What a bias holds has no part in gradients: any memory of its size will do.
-        bias = empty(weight, weight.shape[:1], False) if has_bias else None
-        memory = [None if t is None else t.data_ptr() for t in (x, weight, bias, grad_output, dx, dw, db)]
+        # What a bias holds has no part in gradients: any memory of its size will do, and the weight has no less.
+        memory = [None if t is None else t.data_ptr() for t in (x, weight, weight if has_bias else None, grad_output, dx, dw, db)]
         status = _backward(plan.handle, self.side.handle, *memory)
         if status:
             _library.fail(status)
