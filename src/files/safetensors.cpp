@@ -7,9 +7,11 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 namespace pconv {
 namespace {
@@ -39,6 +41,13 @@ constexpr std::array<SafetensorsType, 17> kTypes = {{
     {"C64", 8, 4},
 }};
 
+/// Elements that are no whole bytes: only the size of all of them is checked.
+struct PackedType {
+    std::string_view name;
+    unsigned bits;
+};
+constexpr PackedType kPackedTypes[] = {{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+
 std::string listed(const std::vector<std::uint64_t>& values) {
     std::string text = "[";
     for (const std::uint64_t value : values) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
@@ -52,17 +61,22 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
 
     SafetensorsHeader take() { return std::move(header_); }
 
-    bool null() override { return unexpected("null"); }
-    bool boolean(bool /*value*/) override { return unexpected("a boolean"); }
+    bool null() override {
+        if (skipsScalar()) return true;
+        // Files without metadata may say so.
+        return (place_ == Place::kTop && name_ == kMetadataKey) || unexpected("null");
+    }
+    bool boolean(bool /*value*/) override { return skipsScalar() || unexpected("a boolean"); }
     bool number_integer(number_integer_t value) override {
-        return unexpected("the number " + std::to_string(value));
+        return skipsScalar() || unexpected("the number " + std::to_string(value));
     }
     bool number_float(number_float_t /*value*/, const string_t& text) override {
-        return unexpected("the number " + text.substr(0, 40));
+        return skipsScalar() || unexpected("the number " + text.substr(0, 40));
     }
     bool binary(binary_t& /*value*/) override { return unexpected("binary data"); }
 
     bool number_unsigned(number_unsigned_t value) override {
+        if (skipsScalar()) return true;
         if (place_ != Place::kShape && place_ != Place::kOffsets) return unexpected(std::to_string(value));
         if (place_ == Place::kOffsets && numbers_.size() == 2) fail("more than two data_offsets");
         numbers_.push_back(value);
@@ -70,18 +84,19 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool string(string_t& value) override {
+        if (skipsScalar()) return true;
         if (place_ == Place::kMetadata) {
             header_.metadata.emplace(key_, value);
             return true;
         }
         if (place_ != Place::kTensor || key_ != "dtype") return unexpected("a string");
         tensor_.type = findSafetensorsType(value);
-        if (tensor_.type == nullptr)
-            fail("unknown dtype " + inQuotes(value) + "; F32 and the like are expected");
+        tensor_.type_name = value;
         return true;
     }
 
     bool start_object(std::size_t /*size*/) override {
+        if (skipsOpening()) return true;
         if (place_ == Place::kOutside) {
             place_ = Place::kTop;
         } else if (place_ == Place::kTop) {
@@ -95,6 +110,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool end_object() override {
+        if (skipsClosing()) return true;
         if (place_ == Place::kTensor) {
             for (const char* key : {"dtype", "shape", "data_offsets"}) {
                 if (keys_.count(key) == 0) fail(std::string("no ") + key);
@@ -106,6 +122,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool key(string_t& value) override {
+        if (skipped_depth_ > 0) return true;
         if (place_ == Place::kTop) {
             name_ = value;
             if (!names_.insert(value).second) fail("the name stands twice in the header");
@@ -113,13 +130,13 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
         }
         key_ = value;
         if (!keys_.insert(value).second) fail("key " + inQuotes(value) + " stands twice");
-        if (place_ == Place::kTensor && value != "dtype" && value != "shape" && value != "data_offsets") {
-            fail("unknown key " + inQuotes(value) + "; dtype, shape and data_offsets are expected");
-        }
+        skips_next_ =
+            place_ == Place::kTensor && value != "dtype" && value != "shape" && value != "data_offsets";
         return true;
     }
 
     bool start_array(std::size_t /*size*/) override {
+        if (skipsOpening()) return true;
         if (place_ != Place::kTensor || key_ == "dtype") return unexpected("an array");
         place_ = key_ == "shape" ? Place::kShape : Place::kOffsets;
         numbers_.clear();
@@ -127,6 +144,7 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     }
 
     bool end_array() override {
+        if (skipsClosing()) return true;
         if (place_ == Place::kShape) {
             tensor_.shape = numbers_;
         } else {
@@ -146,6 +164,22 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
   private:
     enum class Place { kOutside, kTop, kTensor, kMetadata, kShape, kOffsets };
     static constexpr const char* kMetadataKey = "__metadata__";
+
+    // The value of a key that is not known, whatever it is.
+    bool skipsScalar() {
+        if (skipped_depth_ > 0) return true;
+        return std::exchange(skips_next_, false);
+    }
+    bool skipsOpening() {
+        if (skipped_depth_ == 0 && !std::exchange(skips_next_, false)) return false;
+        ++skipped_depth_;
+        return true;
+    }
+    bool skipsClosing() {
+        if (skipped_depth_ == 0) return false;
+        --skipped_depth_;
+        return true;
+    }
 
     [[noreturn]] void fail(const std::string& why) const {
         const char* kind = name_ == kMetadataKey ? ": " : ": tensor ";
@@ -177,6 +211,8 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     Place place_ = Place::kOutside;
     std::string name_;
     std::string key_;
+    bool skips_next_ = false;
+    std::size_t skipped_depth_ = 0;
     std::set<std::string> names_;
     std::set<std::string> keys_;
     std::vector<std::uint64_t> numbers_;
@@ -184,32 +220,44 @@ class HeaderParser : public nlohmann::json_sax<nlohmann::json> {
     SafetensorsHeader header_;
 };
 
-/// The bytes that a shape takes, or false where they are beyond 64 bits.
-bool shapeBytes(const SafetensorsTensor& tensor, std::uint64_t& bytes) {
+/// Nothing where the type's size is not known.
+std::optional<unsigned> bitsOf(const SafetensorsTensor& tensor) {
+    if (tensor.type != nullptr) return 8 * tensor.type->size;
+    for (const PackedType& type : kPackedTypes) {
+        if (type.name == tensor.type_name) return type.bits;
+    }
+    return std::nullopt;
+}
+
+/// The bytes that a shape takes, rounded up, or false where its bits are beyond 64 bits.
+bool shapeBytes(const SafetensorsTensor& tensor, unsigned bits, std::uint64_t& bytes) {
     // A zero anywhere makes the tensor empty, whatever the other sizes would multiply to.
     if (std::find(tensor.shape.begin(), tensor.shape.end(), 0U) != tensor.shape.end()) {
         bytes = 0;
         return true;
     }
-    bytes = tensor.type->size;
+    std::uint64_t count = bits % 8 == 0 ? bits / 8 : bits;
     for (const std::uint64_t size : tensor.shape) {
-        if (bytes > std::numeric_limits<std::uint64_t>::max() / size) return false;
-        bytes *= size;
+        if (count > std::numeric_limits<std::uint64_t>::max() / size) return false;
+        count *= size;
     }
+    bytes = bits % 8 == 0 ? count : count / 8 + (count % 8 != 0 ? 1 : 0);
     return true;
 }
 
 void checkTensor(const std::string& where, const SafetensorsTensor& tensor, std::uint64_t data_size) {
     std::uint64_t bytes = 0;
-    const std::string what = std::string(tensor.type->name) + " " + listed(tensor.shape);
-    if (!shapeBytes(tensor, bytes)) throw FileError(where + "the size of " + what + " overflows 64 bits");
+    const std::string what = tensor.type_name + " " + listed(tensor.shape);
+    const std::optional<unsigned> bits = bitsOf(tensor);
+    if (bits && !shapeBytes(tensor, *bits, bytes))
+        throw FileError(where + "the size of " + what + " overflows 64 bits");
     const std::string offsets = "data_offsets " + listed({tensor.begin, tensor.end});
     if (tensor.begin > tensor.end) throw FileError(where + offsets + " end before they begin");
     if (tensor.end > data_size) {
         throw FileError(where + offsets + " reach beyond the " + std::to_string(data_size) +
                         " bytes of data in the file");
     }
-    if (tensor.end - tensor.begin != bytes) {
+    if (bits && tensor.end - tensor.begin != bytes) {
         throw FileError(where + offsets + " span " + std::to_string(tensor.end - tensor.begin) + " bytes; " +
                         what + " takes " + std::to_string(bytes));
     }
@@ -329,6 +377,10 @@ const SafetensorsTensor& SafetensorsReader::require(const std::string& tensor) c
 
 void SafetensorsReader::read(const std::string& tensor, void* out) {
     const SafetensorsTensor& entry = require(tensor);
+    if (entry.type == nullptr) {
+        throw FileError(name_ + ": tensor " + inQuotes(tensor) + " is of type " + inQuotes(entry.type_name) +
+                        "; F32 and the like are expected");
+    }
     if (entry.byteCount() == 0) return;
     stream_->clear();
     stream_->seekg(static_cast<std::streamoff>(data_start_ + entry.begin));
@@ -340,8 +392,9 @@ void SafetensorsReader::read(const std::string& tensor, void* out) {
 
 std::vector<float> SafetensorsReader::readF32(const std::string& tensor) {
     const SafetensorsTensor& entry = require(tensor);
-    if (std::string_view(entry.type->name) != "F32") {
-        throw FileError(name_ + ": tensor " + inQuotes(tensor) + " is " + entry.type->name +
+    if (entry.type_name != "F32") {
+        throw FileError(name_ + ": tensor " + inQuotes(tensor) + " is " +
+                        (entry.type == nullptr ? inQuotes(entry.type_name) : entry.type_name) +
                         "; F32 is expected");
     }
     std::vector<float> values(static_cast<std::size_t>(entry.elementCount()));

@@ -27,13 +27,16 @@ struct SafetensorsType {
 const SafetensorsType* findSafetensorsType(std::string_view name);
 
 struct SafetensorsTensor {
+    std::string type_name;
+    /// nullptr where the type is none of those whose elements can be read: newer than this, or of less than a
+    /// byte.
     const SafetensorsType* type = nullptr;
     std::vector<std::uint64_t> shape;
     std::uint64_t begin = 0;  ///< in bytes, from the start of the data section
     std::uint64_t end = 0;
 
     std::uint64_t byteCount() const { return end - begin; }
-    std::uint64_t elementCount() const { return byteCount() / type->size; }
+    std::uint64_t elementCount() const { return type == nullptr ? 0 : byteCount() / type->size; }
 };
 
 struct SafetensorsHeader {
@@ -42,7 +45,9 @@ struct SafetensorsHeader {
 };
 
 /// Reads and checks the JSON header of a file with `data_size` bytes of tensor data. `file` names it in
-/// errors. Accepts a header only if every byte of the data belongs to exactly one tensor. Throws FileError.
+/// errors. Accepts a header only if every byte of the data belongs to exactly one tensor; a tensor of a type
+/// that is not known is no fault until it is read, and what a tensor's entry says beyond type, shape and
+/// place is skipped. Throws FileError.
 SafetensorsHeader parseSafetensorsHeader(std::string_view json, std::uint64_t data_size,
                                          const std::string& file);
 
@@ -58,7 +63,8 @@ class SafetensorsReader {
     const std::map<std::string, SafetensorsTensor>& tensors() const { return header_.tensors; }
     const SafetensorsTensor* find(const std::string& tensor) const;
 
-    /// The tensor's bytes in the byte order of this host; `out` holds byteCount() of them.
+    /// The tensor's bytes in the byte order of this host; `out` holds byteCount() of them. Its type must be
+    /// known.
     void read(const std::string& tensor, void* out);
     /// The elements of a tensor, whose type must be F32.
     std::vector<float> readF32(const std::string& tensor);

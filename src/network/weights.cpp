@@ -32,11 +32,11 @@ std::vector<float> readFloats(SafetensorsReader& file, const std::string& name,
     const SafetensorsTensor* tensor = findChecked(file, name, shape);
     if (tensor == nullptr)
         invalid(file.fileName() + " has no tensor " + inQuotes(name) + " of shape " + shapeText(shape));
-    const std::string type = tensor->type->name;
+    const std::string& type = tensor->type_name;
     if (type == "F32") return file.readF32(name);
     if (type != "F16" && type != "BF16")
-        invalid(file.fileName() + ": tensor " + inQuotes(name) + " is " + type +
-                "; expected F32, F16 or BF16");
+        invalid(file.fileName() + ": tensor " + inQuotes(name) + " is " +
+                (tensor->type == nullptr ? inQuotes(type) : type) + "; expected F32, F16 or BF16");
     std::vector<uint16_t> halves(static_cast<size_t>(tensor->elementCount()));
     file.read(name, halves.data());
     std::vector<float> values(halves.size());
