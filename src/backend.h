@@ -383,10 +383,12 @@ struct BackendModule {
     std::unique_ptr<Device> (*open)(int index, Host& host);
     // Null where the backend adopts no device of the host's.
     std::unique_ptr<Device> (*adopt)(const NativeDevice& native, Host& host) = nullptr;
+    // Whether a process forked from one with open devices may use them, and open others.
+    bool survives_fork = false;
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-5 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-6 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

@@ -144,6 +144,5 @@ void print(const std::string& text, std::FILE* stream) {
 int main(int argc, char** argv) {
     pconv::app::keepStandardStreams();
     pconv::app::watchSignals();
-    pconv::app::letThreadsSleep();
     return pconv::app::run(argc, argv);
 }

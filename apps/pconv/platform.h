@@ -20,10 +20,6 @@ void keepStandardStreams();
 
 bool stderrIsTerminal();
 
-/// Lets the threads of OpenMP sleep while they wait, unless the environment says how they wait. To be called
-/// before a backend is opened.
-void letThreadsSleep();
-
 /// The CPU's largest cache, 0 if unknown.
 std::uint64_t lastLevelCacheBytes();
 

@@ -71,11 +71,6 @@ bool stderrIsTerminal() {
     return isatty(STDERR_FILENO) != 0;
 }
 
-void letThreadsSleep() {
-    // GNU's threads spin for milliseconds at every barrier: on a busy machine 256x256 took 0.65 s for 0.04 s.
-    setenv("OMP_WAIT_POLICY", "passive", 0);
-}
-
 std::uint64_t lastLevelCacheBytes() {
     // Linux's own account of the first core's caches; elsewhere there is none.
     std::uint64_t largest = 0;

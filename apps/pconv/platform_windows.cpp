@@ -57,10 +57,6 @@ bool stderrIsTerminal() {
     return GetConsoleMode(console, &mode) != 0 && SetConsoleMode(console, mode | kEscapes) != 0;
 }
 
-void letThreadsSleep() {
-    if (std::getenv("OMP_WAIT_POLICY") == nullptr) _putenv_s("OMP_WAIT_POLICY", "passive");
-}
-
 std::uint64_t lastLevelCacheBytes() {
     DWORD bytes = 0;
     GetLogicalProcessorInformation(nullptr, &bytes);

@@ -4,16 +4,24 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <thread>
 
 #include "cpu/masked_norm.h"
 #include "platform/cpu_info.h"
+#include "platform/process.h"
 
 namespace pconv::cpu {
 
 namespace {
 constexpr size_t kAlignment = 64;
-constexpr long kMostThreads = 1024;  // where more cannot be started, OpenMP ends the process
+constexpr long kMostThreads = 1024;
+
+int threadsFor(const Host& host) {
+    if (host.threads() > 0) return host.threads();
+    const char* omp = std::getenv("OMP_NUM_THREADS");
+    const long wanted = omp != nullptr ? std::strtol(omp, nullptr, 10) : 0;
+    if (wanted > 0) return static_cast<int>(std::min(wanted, kMostThreads));
+    return platform::usableProcessors();
+}
 }  // namespace
 
 CpuBuffer::CpuBuffer(Host& host, size_t bytes) : Buffer(bytes), host_(&host) {
@@ -41,14 +49,8 @@ DeviceInfo describeCpu() {
     return info;
 }
 
-CpuDevice::CpuDevice(Host& host) : host_(host), threads_(host.threads()), info_(describeCpu()) {
-    if (threads_ <= 0) {
-        const char* omp = std::getenv("OMP_NUM_THREADS");
-        threads_ = omp != nullptr
-                       ? static_cast<int>(std::clamp<long>(std::strtol(omp, nullptr, 10), 0, kMostThreads))
-                       : 0;
-    }
-    if (threads_ <= 0) threads_ = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+CpuDevice::CpuDevice(Host& host)
+    : host_(host), pool_(threadsFor(host)), threads_(pool_), info_(describeCpu()) {
 #if defined(PCONV_HAVE_ONEDNN)
     implementations_.push_back(&cpuOnednn());
 #endif

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend.h"
+#include "cpu/parallel.h"
 
 namespace pconv::cpu {
 
@@ -43,11 +44,12 @@ class CpuDevice final : public Device {
     std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
     Host& host() const { return host_; }
-    int threads() const { return threads_; }
+    Threads threads() const { return threads_; }
 
   private:
     Host& host_;
-    int threads_;
+    ThreadPool pool_;
+    Threads threads_;
     DeviceInfo info_;
     std::vector<const Implementation*> implementations_;
 };

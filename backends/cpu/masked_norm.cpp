@@ -112,7 +112,7 @@ Statistics batchStatistics(const MaskedNormDesc& desc, MaskedRows& rows, int64_t
 
 class CpuMaskedBatchNorm final : public MaskedBatchNorm {
   public:
-    CpuMaskedBatchNorm(const MaskedNormDesc& desc, int threads) : desc_(desc), threads_(threads) {}
+    CpuMaskedBatchNorm(const MaskedNormDesc& desc, const Threads& threads) : desc_(desc), threads_(threads) {}
 
     void forward(const std::vector<TensorRef>& planes, const TensorRef& input,
                  const BatchNormParameters& parameters, const TensorRef& output) override {
@@ -149,12 +149,13 @@ class CpuMaskedBatchNorm final : public MaskedBatchNorm {
     }
 
     MaskedNormDesc desc_;
-    int threads_;
+    Threads threads_;
 };
 
 class CpuMaskedSpatialMean final : public MaskedSpatialMean {
   public:
-    CpuMaskedSpatialMean(const MaskedNormDesc& desc, int threads) : desc_(desc), threads_(threads) {}
+    CpuMaskedSpatialMean(const MaskedNormDesc& desc, const Threads& threads)
+        : desc_(desc), threads_(threads) {}
 
     void forward(const std::vector<TensorRef>& planes, const TensorRef& input, const TensorRef& output,
                  const TensorRef& output_mask) override {
@@ -172,16 +173,16 @@ class CpuMaskedSpatialMean final : public MaskedSpatialMean {
 
   private:
     MaskedNormDesc desc_;
-    int threads_;
+    Threads threads_;
 };
 
 }  // namespace
 
-std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc, int threads) {
+std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc, const Threads& threads) {
     return std::make_unique<CpuMaskedBatchNorm>(desc, threads);
 }
 
-std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc, int threads) {
+std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc, const Threads& threads) {
     return std::make_unique<CpuMaskedSpatialMean>(desc, threads);
 }
 

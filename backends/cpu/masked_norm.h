@@ -5,7 +5,7 @@
 
 namespace pconv::cpu {
 
-std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc, int threads);
-std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc, int threads);
+std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc, const Threads& threads);
+std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc, const Threads& threads);
 
 }  // namespace pconv::cpu

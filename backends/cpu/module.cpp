@@ -13,6 +13,6 @@ std::unique_ptr<pconv::Device> open(int /*index*/, pconv::Host& host) {
 }  // namespace
 
 PCONV_MODULE_EXPORT const pconv::BackendModule* pconvBackend_cpu() {
-    static const pconv::BackendModule module{pconv::kBackendVersion, "cpu", enumerate, open};
+    static const pconv::BackendModule module{pconv::kBackendVersion, "cpu", enumerate, open, nullptr, true};
     return &module;
 }

@@ -64,7 +64,7 @@ void repeatPixels(const Upsampling& u, int64_t n, int64_t d, int64_t h) {
 }
 
 template <typename T>
-void upsampleElements(int threads, const Upsampling& u) {
+void upsampleElements(const Threads& threads, const Upsampling& u) {
     const bool pixels = u.dims[1] > 1 && u.source.strides[1] == 1 && u.destination.strides[1] == 1;
     const int64_t channels = pixels ? 1 : u.dims[1];
     const int64_t depth = u.dims[2] * u.factor[0];

@@ -22,7 +22,7 @@ PconvStatus makeBuffer(PconvDevice device, size_t bytes, PconvBuffer* buffer, co
         if (bytes > PTRDIFF_MAX) fail(PCONV_ERROR_OUT_OF_MEMORY, "bytes is more than memory can hold");
         std::shared_ptr<Buffer> memory;
         {
-            const DeviceLock lock(state->mutex);
+            const DeviceLock lock(*state);
             memory = make(*state->device);
         }
         *buffer = new PconvBuffer_T{{state, std::move(memory)}};
@@ -61,7 +61,7 @@ PconvStatus pconvWriteBuffer(PconvBuffer buffer, size_t offset, const void* sour
         checkRange(*buffer, offset, bytes);
         if (bytes == 0) return;
         notNull(static_cast<const char*>(source), "source");
-        const DeviceLock lock(state.device->mutex);
+        const DeviceLock lock(*state.device);
         state.device->device->write(*state.buffer, offset, source, bytes);
     });
 }
@@ -72,7 +72,7 @@ PconvStatus pconvReadBuffer(PconvBuffer buffer, size_t offset, void* destination
         checkRange(*buffer, offset, bytes);
         if (bytes == 0) return;
         notNull(static_cast<char*>(destination), "destination");
-        const DeviceLock lock(state.device->mutex);
+        const DeviceLock lock(*state.device);
         state.device->device->read(*state.buffer, offset, destination, bytes);
     });
 }

@@ -53,7 +53,7 @@ PconvStatus pconvConvertTensor(const PconvTensor* source, const PconvTensor* des
         const Operand from = parse(*source, "source", like, device);
         const Operand to = parse(*destination, "destination", like, device);
         checkApart(from, to);
-        const DeviceLock lock(device.mutex);
+        const DeviceLock lock(device);
         device.device->convert(from.tensor, to.tensor, from.dims);
     });
 }

@@ -14,7 +14,6 @@ namespace {
 
 thread_local char last_error[1024] = "";
 
-// Beyond this the run time of the threads may end the process rather than fail.
 constexpr int kMaxThreads = 1024;
 
 PconvDeviceInfo publicInfo(const std::string& backend, const DeviceInfo& info) {
@@ -141,8 +140,10 @@ PconvStatus pconvCreateDevice(const char* selector, const PconvDeviceOptions* op
         const PconvDeviceOptions settings = parseOptions(options);
         if (selector == nullptr) selector = std::getenv("PCONV_DEVICE");
         const DeviceEntry entry = findDevice(selector != nullptr ? selector : "");
+        aboutToOpen(*entry.backend);
         auto state = std::make_shared<DeviceState>();
         state->backend = entry.backend->name;
+        state->survives_fork = entry.backend->module->survives_fork;
         state->host = makeHost(settings);
         state->device = entry.backend->module->open(entry.index, *state->host);
         *device = new PconvDevice_T{std::move(state)};
@@ -166,8 +167,10 @@ PconvStatus pconvAdoptDevice(const PconvNativeDevice* native, const PconvDeviceO
         handles.vulkan_queue = given.vulkan_queue;
         handles.vulkan_queue_family = given.vulkan_queue_family;
         handles.vulkan_16bit_storage = given.vulkan_16bit_storage != 0;
+        aboutToOpen(probeBackend(name));
         auto state = std::make_shared<DeviceState>();
         state->backend = name;
+        state->survives_fork = module.survives_fork;
         state->host = makeHost(settings);
         state->device = module.adopt(handles, *state->host);
         *device = new PconvDevice_T{std::move(state)};
@@ -188,7 +191,7 @@ void pconvReleaseDevice(PconvDevice device) {
 PconvStatus pconvWait(PconvDevice device) {
     return guarded([&] {
         DeviceState& state = *notNull(device, "device").state;
-        const DeviceLock lock(state.mutex);
+        const DeviceLock lock(state);
         state.device->wait();
     });
 }

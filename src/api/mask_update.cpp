@@ -8,10 +8,7 @@
 using namespace pconv;
 
 PconvMaskUpdate_T::~PconvMaskUpdate_T() {
-    const DeviceLock lock(device->mutex);
-    update.reset();
-    results = {};
-    bytes = {};
+    releaseOn(*device, update, results, bytes);
 }
 
 namespace {
@@ -51,7 +48,7 @@ std::unique_ptr<PconvMaskUpdate_T> makeUpdate(const std::shared_ptr<DeviceState>
     const size_t front = desc.maskedConvolution() ? 0 : 2 * plane;  // of window sum and ratio
 
     std::unique_ptr<PconvBuffer_T> buffer;  // locks when it goes: declared before the lock, it goes after it
-    const DeviceLock lock(state->mutex);
+    const DeviceLock lock(*state);
     const Implementation& row = chooseImplementation(*state, desc, pinned);
     std::shared_ptr<Buffer> memory =
         state->device->allocate(front + static_cast<size_t>(count) * sizeOf(mask_type));
@@ -94,7 +91,7 @@ PconvStatus pconvSetMaskUpdateWeights(PconvMaskUpdate update, const PconvTensor*
         if (!desc.maskedConvolution() || desc.mask_type == MaskType::none)
             invalid("update has no weights: it is not of a masked convolution with a mask");
         const Operand w = weightLike(weight, "weight", desc, *object.device);
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         object.needs_weights = true;
         object.computed = false;
         object.update->setWeights(w.tensor);
@@ -112,7 +109,7 @@ PconvStatus pconvComputeMaskUpdate(PconvMaskUpdate update, const PconvMask* mask
         if (mask != nullptr)
             planes = parsePlanes(*mask, form, object.desc.mask_type, object.desc.spatial_dims,
                                  object.desc.window.input, *object.device);
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         if (object.needs_weights) invalid("the mask update's weights have not been set");
         object.computed = false;
         object.bytes.unpack(*object.device->device, planes);

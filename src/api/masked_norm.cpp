@@ -24,11 +24,7 @@ struct NormObject {
           bytes(std::move(planes)) {}
     NormObject(const NormObject&) = delete;
     NormObject& operator=(const NormObject&) = delete;
-    ~NormObject() {
-        const DeviceLock lock(device->mutex);
-        operation.reset();
-        bytes = {};
-    }
+    ~NormObject() { releaseOn(*device, operation, bytes); }
 };
 
 }  // namespace
@@ -135,7 +131,7 @@ PconvStatus createNorm(PconvDevice device, const PconvMaskedNormDesc* desc, cons
         const auto& state = notNull(device, "device").state;
         MaskedNormDesc parsed = parseNormDesc(desc, mask);
         notNull(object, name);
-        const DeviceLock lock(state->mutex);
+        const DeviceLock lock(*state);
         auto made = (state->device.get()->*make)(parsed);
         BytePlanes bytes(*state->device, parsed.form, parsed.size);
         *object = new Object(state, std::move(parsed), std::move(made), std::move(bytes));
@@ -167,7 +163,7 @@ PconvStatus pconvForwardMaskedBatchNorm(PconvMaskedBatchNorm norm, const PconvMa
                               in.tensor.strides == out.tensor.strides;
         if (!in_place) checkApart(in, out);
         const BatchNormParameters values = parseParameters(parameters, object.desc, device);
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         object.bytes.unpack(*device.device, planes);
         object.operation->forward(planes, in.tensor, values, out.tensor);
     });
@@ -203,7 +199,7 @@ PconvStatus pconvForwardMaskedSpatialMean(PconvMaskedSpatialMean mean, const Pco
             checkApart(in, out_mask);
             checkApart(out, out_mask);
         }
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         object.bytes.unpack(*device.device, planes);
         object.operation->forward(planes, in.tensor, out.tensor, out_mask.tensor);
     });

@@ -8,8 +8,7 @@
 using namespace pconv;
 
 PconvPartialConv_T::~PconvPartialConv_T() {
-    const DeviceLock lock(device->mutex);
-    conv.reset();
+    releaseOn(*device, conv);
 }
 
 namespace {
@@ -61,7 +60,7 @@ PconvStatus pconvCreatePartialConv(PconvDevice device, const PconvPartialConvDes
         const PartialConvDesc parsed = parsePartialConvDesc(desc);
         notNull(conv, "conv");
         const std::string pinned = pinnedImplementation(*desc);
-        const DeviceLock lock(state->mutex);
+        const DeviceLock lock(*state);
         const Implementation& row = chooseImplementation(*state, parsed, pinned);
         if (state->host->verbosity() >= 1)
             state->host->message(std::string(row.name()) + (pinned.empty() ? "" : " (pinned)") + " for " +
@@ -88,7 +87,7 @@ PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const PconvTensor*
         if (!has_bias && bias != nullptr) invalid("bias is given; expected null where has_bias is 0");
         Operand b{};
         if (has_bias) b = biasLike(bias, "bias", object.desc, *object.device);
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         object.has_weights = false;
         object.conv->setWeights(w.tensor, has_bias ? &b.tensor : nullptr);
         object.has_weights = true;
@@ -104,7 +103,7 @@ PconvStatus pconvForwardPartialConv(PconvPartialConv conv, PconvMaskUpdate updat
         const Operand in = inputLike(input, "input", object.desc, *object.device);
         const Operand out = outputLike(output, "output", object.desc, *object.device);
         checkApart(in, out);
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         checkReady(object, mask);
         object.conv->forward(*mask.update, in.tensor, out.tensor);
     });
@@ -136,7 +135,7 @@ PconvStatus pconvBackwardPartialConv(PconvPartialConv conv, PconvMaskUpdate upda
             if (!object.desc.has_bias) invalid("grad_bias is given; expected null where has_bias is 0");
             results.bias = add(biasLike(wanted.grad_bias, "grad_bias", object.desc, *object.device));
         }
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         checkReady(object, mask);
         object.conv->backward(*mask.update, operands[0].tensor, operands[1].tensor, results);
     });

@@ -7,8 +7,7 @@
 using namespace pconv;
 
 PconvTimer_T::~PconvTimer_T() {
-    const DeviceLock lock(device->mutex);
-    timer.reset();
+    releaseOn(*device, timer);
 }
 
 namespace {
@@ -37,7 +36,7 @@ PconvStatus pconvCreateTimer(PconvDevice device, PconvTimer* timer) {
     return guarded([&] {
         const auto& state = notNull(device, "device").state;
         notNull(timer, "timer");
-        const DeviceLock lock(state->mutex);
+        const DeviceLock lock(*state);
         std::unique_ptr<Timer> made = state->device->makeTimer();
         if (made == nullptr) made = std::make_unique<HostTimer>(*state->device);
         *timer = new PconvTimer_T{state, std::move(made)};
@@ -51,7 +50,7 @@ void pconvReleaseTimer(PconvTimer timer) {
 PconvStatus pconvStartTimer(PconvTimer timer) {
     return guarded([&] {
         PconvTimer_T& object = notNull(timer, "timer");
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         object.stopped = false;
         object.timer->start();
         object.started = true;
@@ -61,7 +60,7 @@ PconvStatus pconvStartTimer(PconvTimer timer) {
 PconvStatus pconvStopTimer(PconvTimer timer) {
     return guarded([&] {
         PconvTimer_T& object = notNull(timer, "timer");
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         if (!object.started) invalid("the timer has not been started");
         object.timer->stop();
         object.stopped = true;
@@ -72,7 +71,7 @@ PconvStatus pconvGetTimerSeconds(PconvTimer timer, double* seconds) {
     return guarded([&] {
         PconvTimer_T& object = notNull(timer, "timer");
         notNull(seconds, "seconds");
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         if (!object.stopped) invalid("the timer has not been started and stopped");
         *seconds = object.timer->seconds();
     });

@@ -1,9 +1,11 @@
 // What stands behind the C handles.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "backend.h"
 #include "core/byte_planes.h"
@@ -12,16 +14,50 @@
 
 namespace pconv {
 
-// An open device, shared by the handle and by every object made on it. `mutex` is held around every call into
-// the backend.
+// An open device, shared by the handle and by every object made on it.
 struct DeviceState {
     std::unique_ptr<Host> host;
     std::unique_ptr<Device> device;  // goes before host
     std::string backend;
-    std::mutex mutex;
+    bool survives_fork = false;
+
+    DeviceState();
+    DeviceState(const DeviceState&) = delete;
+    DeviceState& operator=(const DeviceState&) = delete;
+    ~DeviceState();
+    // False in a process that was forked after the device was opened, where the backend does not survive that
+    // or a thread of the parent was in a call on it.
+    bool isReachable() const;
+
+  private:
+    friend class DeviceLock;
+    uint64_t forks_;                   // of the process that opened it
+    std::atomic<uint64_t> holder_{0};  // forks of the process that holds the mutex, and 1; 0: nobody does
+    std::mutex mutex_;
 };
 
-using DeviceLock = std::lock_guard<std::mutex>;
+// Held around every call into the backend. Throws Error where the device is out of reach.
+class DeviceLock {
+  public:
+    explicit DeviceLock(DeviceState& state);
+    DeviceLock(const DeviceLock&) = delete;
+    DeviceLock& operator=(const DeviceLock&) = delete;
+    ~DeviceLock();
+
+  private:
+    DeviceState& state_;
+};
+
+// Destroys what the backend made, under the lock. Out of its reach nothing can be given back: it is left.
+template <typename... Objects>
+void releaseOn(DeviceState& device, Objects&... objects) noexcept {
+    if (device.isReachable()) {
+        const DeviceLock lock(device);
+        ((objects = Objects()), ...);
+    } else {
+        (static_cast<void>(new Objects(std::move(objects))), ...);
+    }
+}
 
 struct BufferState {
     std::shared_ptr<DeviceState> device;
@@ -30,10 +66,7 @@ struct BufferState {
         : device(std::move(owner)), buffer(std::move(memory)) {}
     BufferState(const BufferState&) = delete;
     BufferState& operator=(const BufferState&) = delete;
-    ~BufferState() {
-        const DeviceLock lock(device->mutex);
-        buffer.reset();
-    }
+    ~BufferState() { releaseOn(*device, buffer); }
 };
 
 }  // namespace pconv

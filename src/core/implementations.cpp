@@ -60,7 +60,7 @@ PconvStatus pconvGetImplementationInfo(PconvDevice device, int32_t index, const 
                     " implementations");
         PconvImplementationInfo result = pconvDefaultImplementationInfo();
         std::string reason;
-        const DeviceLock lock(state.mutex);
+        const DeviceLock lock(state);
         const Implementation& row = *rows[static_cast<size_t>(index)];
         copyText(result.name, row.name());
         result.supported = rowSupports(row, *state.device, parsed, reason) ? 1 : 0;

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "platform/dynamic_library.h"
+#include "platform/process.h"
 
 #if defined(PCONV_BUILTIN_BACKENDS)
 #include "builtin_backends.h"
@@ -26,12 +27,18 @@ ModuleFunction findModule(const std::string& name, std::string& reason) {
     return nullptr;
 #else
     const std::string file = platform::libraryFileName("pconv_" + name);
-    const std::string path = platform::ownFolder() + file;
+    const auto& folders = platform::ownFolders();
     std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored)) {
-        reason = "there is no module " + file + " beside the library";
+    const auto folder = std::find_if(folders.begin(), folders.end(), [&](const std::string& candidate) {
+        return std::filesystem::exists(candidate + file, ignored);
+    });
+    if (folder == folders.end()) {
+        reason = "there is no module " + file;
+        for (const std::string& searched : folders)
+            reason += (&searched == &folders.front() ? " in " : " nor in ") + searched;
         return nullptr;
     }
+    const std::string path = *folder + file;
     platform::DynamicLibrary library;
     if (!library.open(path, reason)) return nullptr;
     auto* function = reinterpret_cast<ModuleFunction>(library.symbol(("pconvBackend_" + name).c_str()));
@@ -121,6 +128,18 @@ const BackendEntry& probeBackend(const std::string& name) {
     const std::lock_guard<std::mutex> lock(mutex);
     const auto found = entries.find(name);
     return found != entries.end() ? found->second : entries.emplace(name, probe(name)).first->second;
+}
+
+void aboutToOpen(const BackendEntry& backend) {
+    static std::mutex mutex;
+    static std::map<std::string, uint64_t> opened;  // when first, in forks
+    if (backend.module->survives_fork) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    const uint64_t forks = platform::forkCount();
+    if (opened.emplace(backend.name, forks).first->second != forks)
+        fail(PCONV_ERROR_DEVICE, "this process was forked from one that had opened a " + backend.name +
+                                     " device, whose driver does not survive that; expected the first to be "
+                                     "opened after the fork");
 }
 
 std::vector<DeviceEntry> listDevices() {

@@ -34,6 +34,10 @@ std::vector<DeviceEntry> listDevices();
 // Finds what a selector of pconvCreateDevice names, opening no more backends than it must.
 DeviceEntry findDevice(const std::string& selector);
 
+// To be called before a device is opened. Throws Error where a process that this one was forked from had
+// opened one and the backend does not survive that.
+void aboutToOpen(const BackendEntry& backend);
+
 PconvDeviceType publicType(DeviceType type);
 
 }  // namespace pconv

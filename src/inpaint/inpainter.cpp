@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <thread>
 
 #include "core/handles.h"
+#include "platform/process.h"
 
 namespace pconv::inpaint {
 
@@ -21,7 +21,7 @@ int threadsOf(const DeviceState& device) {
         const char* omp = std::getenv("OMP_NUM_THREADS");
         threads = omp != nullptr ? std::atoi(omp) : 0;
     }
-    if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
+    if (threads <= 0) threads = platform::usableProcessors();
     return std::clamp(threads, 1, 256);
 }
 

@@ -8,12 +8,12 @@
 #include <memory>
 #include <vector>
 
-#include "core/thread_pool.h"
 #include "inpaint/blocks.h"
 #include "inpaint/cells.h"
 #include "inpaint/device.h"
 #include "inpaint/holes.h"
 #include "inpaint/relax.h"
+#include "platform/thread_pool.h"
 
 namespace pconv::inpaint {
 

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/thread_pool.h"
 #include "inpaint/cells.h"
 #include "inpaint/holes.h"
+#include "platform/thread_pool.h"
 
 namespace pconv::inpaint {
 

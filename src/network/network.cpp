@@ -8,8 +8,7 @@ using namespace pconv;
 using namespace pconv::network;
 
 PconvNetwork_T::~PconvNetwork_T() {
-    const DeviceLock lock(device->mutex);
-    passes.clear();
+    releaseOn(*device, passes);
 }
 
 namespace {
@@ -352,7 +351,7 @@ PconvStatus pconvForwardNetwork(PconvNetwork network, const PconvTensor* input, 
         const Operand out = parseValue(object, output, "output", object.plan.values.back());
         checkApart(in, out);
         const Operands operands{in.tensor, parseMask(object, mask), out.tensor};
-        const DeviceLock lock(object.device->mutex);
+        const DeviceLock lock(*object.device);
         const bool with_masks = maskSideNeeded(object, operands.mask);
         Recording& pass = recordedPass(object, operands, with_masks);
         if (with_masks) object.masks_computed = false;

@@ -127,7 +127,7 @@ void setWeights(PconvNetwork_T& network, int32_t layer, const PconvTensor* weigh
     PconvMaskUpdate_T& update = *network.updates[index];
     const bool weighted = update.desc.maskedConvolution() && update.desc.mask_type != MaskType::none;
     {
-        const DeviceLock lock(network.device->mutex);
+        const DeviceLock lock(*network.device);
         network.passes.clear();  // they were recorded with the weights of then
         if (weighted) network.masks_computed = false;
     }

@@ -7,10 +7,12 @@
 #include <dlfcn.h>
 #if defined(__APPLE__)
 #include <mach-o/dyld.h>
-#else
+#endif
+#endif
+
+#include <algorithm>
 #include <filesystem>
-#endif
-#endif
+#include <system_error>
 
 namespace pconv::platform {
 
@@ -41,14 +43,18 @@ std::string libraryFileName(const std::string& name) {
     return name + ".dll";
 }
 
-std::string ownFolder() {
+namespace {
+
+std::string ownPath() {
     HMODULE self = nullptr;
     const DWORD flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
     char path[MAX_PATH];
-    if (!GetModuleHandleExA(flags, reinterpret_cast<LPCSTR>(&ownFolder), &self)) return {};
+    if (!GetModuleHandleExA(flags, reinterpret_cast<LPCSTR>(&ownFolders), &self)) return {};
     const DWORD length = GetModuleFileNameA(self, path, MAX_PATH);
-    return length == 0 || length == MAX_PATH ? std::string() : folderOf(std::string(path, length));
+    return length == 0 || length == MAX_PATH ? std::string() : std::string(path, length);
 }
+
+}  // namespace
 
 std::string executableFolder() {
     char path[MAX_PATH];
@@ -82,11 +88,16 @@ std::string libraryFileName(const std::string& name) {
 #endif
 }
 
-std::string ownFolder() {
+namespace {
+
+std::string ownPath() {
     Dl_info info{};
-    if (dladdr(reinterpret_cast<const void*>(&ownFolder), &info) == 0 || info.dli_fname == nullptr) return {};
-    return folderOf(info.dli_fname);
+    if (dladdr(reinterpret_cast<const void*>(&ownFolders), &info) == 0 || info.dli_fname == nullptr)
+        return {};
+    return info.dli_fname;
 }
+
+}  // namespace
 
 std::string executableFolder() {
 #if defined(__APPLE__)
@@ -101,5 +112,31 @@ std::string executableFolder() {
 }
 
 #endif
+
+namespace {
+
+std::vector<std::string> findOwnFolders() {
+    std::vector<std::string> folders;
+    const std::string path = ownPath();
+    if (path.empty()) return folders;
+    std::error_code fault;
+    const auto add = [&](const std::filesystem::path& found) {
+        const std::string folder = folderOf(found.string());
+        if (!fault && std::find(folders.begin(), folders.end(), folder) == folders.end())
+            folders.push_back(folder);
+    };
+    add(std::filesystem::canonical(path, fault));
+    add(std::filesystem::absolute(path, fault).lexically_normal());
+    return folders;
+}
+
+[[maybe_unused]] const std::vector<std::string>& found_when_loaded = ownFolders();
+
+}  // namespace
+
+const std::vector<std::string>& ownFolders() {
+    static const std::vector<std::string> folders = findOwnFolders();
+    return folders;
+}
 
 }  // namespace pconv::platform

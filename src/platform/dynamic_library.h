@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace pconv::platform {
 
@@ -26,8 +27,10 @@ class DynamicLibrary {
 // "libNAME.so", "NAME.dll", "libNAME.dylib".
 std::string libraryFileName(const std::string& name);
 
-// The folder, with a trailing separator, of the library or program that holds this code; "" if unknown.
-std::string ownFolder();
+// The folders, with a trailing separator, of the library or program that holds this code: where its file
+// lies, then that of the link it was opened by, if that is another; none if unknown. They are looked up when
+// it is loaded, for a relative path is worth nothing once the working folder has changed.
+const std::vector<std::string>& ownFolders();
 
 // The folder, with a trailing separator, of the running program; "" if unknown.
 std::string executableFolder();

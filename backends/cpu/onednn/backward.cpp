@@ -13,13 +13,13 @@ namespace pconv::cpu {
 
 namespace {
 
-constexpr int64_t kPartsForThread = 4;
+constexpr int64_t kPiecesForThread = 4;
 
-Dims3 inputOf(const Box& box) {
+Dims3 inputSize(const Box& box) {
     return {box.spans[0].input_size, box.spans[1].input_size, box.spans[2].input_size};
 }
 
-Dims3 outputOf(const Box& box) {
+Dims3 outputSize(const Box& box) {
     return {box.spans[0].output_size, box.spans[1].output_size, box.spans[2].output_size};
 }
 
@@ -30,11 +30,10 @@ OneDnnBackward::OneDnnBackward(CpuDevice& device, const PartialConvDesc& desc,
     : device_(device),
       desc_(desc),
       engine_(dnnl::engine::kind::cpu, 0),
-      stream_(engine_),
       any_live_(live != nullptr),
       staging_(staging) {
     if (any_live_) live_ = *live;
-    const OneDnnThreads threads(device.threads());
+    const OneThread one;
     if (any_live_) plan_ = planBackward(engine_, desc_, live_, device.threads());
     allocate();
     const int64_t channels = std::max(desc.in_channels, desc.out_channels);
@@ -53,42 +52,51 @@ void OneDnnBackward::allocate() {
     const BackwardSizes& sizes = plan_.sizes;
     buffer_ = device_.allocate(plan_.bytes());
     auto* at = static_cast<char*>(buffer_->hostPointer());
-    const auto take = [&](size_t size) {
+    const auto take = [&](size_t size, int64_t count = 1) {
         char* taken = size > 0 ? at : nullptr;
-        at += alignedSize(size);
+        at += alignedSize(size) * static_cast<size_t>(count);
         return taken;
     };
-    input_ = reinterpret_cast<float*>(take(sizes.input));
+    input_ = reinterpret_cast<float*>(take(plan_.inputBytes()));
     bias_sums_ = reinterpret_cast<double*>(input_);
-    output_ = reinterpret_cast<float*>(take(sizes.output));
-    shared_ = reinterpret_cast<float*>(take(sizes.shared));
+    output_ = reinterpret_cast<float*>(take(sizes.output, plan_.wave));
+    shared_ = reinterpret_cast<float*>(take(sizes.shared, plan_.slices));
     factors_ = reinterpret_cast<float*>(take(sizes.factors));
     plain_grad_weights_ = reinterpret_cast<float*>(take(sizes.plain_grad_weights));
-    char* grad_weights = take(sizes.grad_weights);
-    char* scratchpad = take(sizes.scratchpad);
+    grad_weights_ = take(sizes.grad_weights, plan_.units());
+    scratchpad_ = take(sizes.scratchpad, plan_.units());
     const dnnl::memory::desc packed = plan_.forms[0].data.desc.weights_desc();
-    for (int64_t g = 0; g < plan_.separate_groups; ++g)
+    for (int64_t i = 0; i < plan_.separate_groups * plan_.slices; ++i)
         packed_weights_.emplace_back(packed, engine_, take(sizes.packed_weights));
     pack_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, userWeights(), engine_, packed));
-    for (const BackwardForm& form : plan_.forms) addForm(form, grad_weights, scratchpad);
+    for (const BackwardForm& form : plan_.forms) addForm(form);
 }
 
-void OneDnnBackward::addForm(const BackwardForm& form, char* grad_weights, char* scratchpad) {
+void OneDnnBackward::addForm(const BackwardForm& form) {
     const auto& data = form.data.desc;
     const auto& weights = form.weights.desc;
     const dnnl::memory::desc diff = weights.diff_weights_desc();
     Form next;
     next.data = dnnl::convolution_backward_data(data);
     next.weights = dnnl::convolution_backward_weights(weights);
-    next.grad_weights = dnnl::memory(diff, engine_, grad_weights);
-    next.data_arguments = {{DNNL_ARG_DIFF_SRC, dnnl::memory(data.diff_src_desc(), engine_, input_)},
-                           {DNNL_ARG_DIFF_DST, dnnl::memory(data.diff_dst_desc(), engine_, output_)},
-                           {DNNL_ARG_SCRATCHPAD, dnnl::memory(data.scratchpad_desc(), engine_, scratchpad)}};
-    next.weights_arguments = {
-        {DNNL_ARG_SRC, dnnl::memory(weights.src_desc(), engine_, input_)},
-        {DNNL_ARG_DIFF_DST, dnnl::memory(weights.diff_dst_desc(), engine_, output_)},
-        {DNNL_ARG_DIFF_WEIGHTS, next.grad_weights},
-        {DNNL_ARG_SCRATCHPAD, dnnl::memory(weights.scratchpad_desc(), engine_, scratchpad)}};
+    for (int64_t i = 0; i < plan_.units(); ++i) {
+        const Unit unit{i / plan_.slices, i % plan_.slices};
+        char* pad = scratchpad_ == nullptr
+                        ? nullptr
+                        : scratchpad_ + static_cast<size_t>(i) * alignedSize(plan_.sizes.scratchpad);
+        char* grad_weights = grad_weights_ + static_cast<size_t>(i) * alignedSize(plan_.sizes.grad_weights);
+        const auto memory = [&](const dnnl::memory::desc& desc, void* at) {
+            return dnnl::memory(desc, engine_, at);
+        };
+        next.data_arguments.push_back({{DNNL_ARG_DIFF_SRC, memory(data.diff_src_desc(), inputOf(unit))},
+                                       {DNNL_ARG_DIFF_DST, memory(data.diff_dst_desc(), outputOf(unit.part))},
+                                       {DNNL_ARG_SCRATCHPAD, memory(data.scratchpad_desc(), pad)}});
+        next.weights_arguments.push_back(
+            {{DNNL_ARG_SRC, memory(weights.src_desc(), inputOf(unit))},
+             {DNNL_ARG_DIFF_DST, memory(weights.diff_dst_desc(), outputOf(unit.part))},
+             {DNNL_ARG_DIFF_WEIGHTS, memory(diff, grad_weights)},
+             {DNNL_ARG_SCRATCHPAD, memory(weights.scratchpad_desc(), pad)}});
+    }
     dnnl::primitive_attr adding;
     dnnl::post_ops sum;
     sum.append_sum(1.0F);
@@ -99,14 +107,23 @@ void OneDnnBackward::addForm(const BackwardForm& form, char* grad_weights, char*
     forms_.push_back(std::move(next));
 }
 
+// Of a slice, within the weights of a group.
 dnnl::memory::desc OneDnnBackward::userWeights() const {
-    return plainConvOf(desc_, plan_.separate_groups, plan_.parts[0].box).userWeights();
+    const PlainConv conv = plainConvOf(desc_, plan_.separate_groups, plan_.slices, plan_.parts[0].box);
+    if (plan_.slices == 1) return conv.userWeights();
+    const dnnl::memory::dims dims = conv.weightDims();
+    dnnl::memory::dims strides(dims.size(), 1);
+    for (size_t i = dims.size() - 1; i > 0; --i) strides[i - 1] = strides[i] * dims[i];
+    strides[0] *= plan_.slices;
+    return {dims, dnnl::memory::data_type::f32, strides};
 }
 
-void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& arguments) {
+void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& arguments) const {
+    const OneThread one;
     try {
-        primitive.execute(stream_, arguments);
-        stream_.wait();
+        dnnl::stream stream(engine_);
+        primitive.execute(stream, arguments);
+        stream.wait();
     } catch (const dnnl::error& error) {
         failFrom(error);
     }
@@ -114,41 +131,24 @@ void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& 
 
 void OneDnnBackward::setWeights(const float* weights) {
     if (!any_live_) return;
-    const OneDnnThreads threads(device_.threads());
-    for (int64_t g = 0; g < plan_.separate_groups; ++g) {
-        const dnnl::memory from(userWeights(), engine_, const_cast<float*>(weights) + g * groupWeights());
-        execute(pack_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, packed_weights_[static_cast<size_t>(g)]}});
-    }
-}
-
-// Rows of a box, dealt out in parts: body(thread, n, d, first row, rows); one row at a time where they are
-// not joined.
-template <typename Body>
-void OneDnnBackward::forEachRows(int64_t batch, const Dims3& box, bool joined, const Body& body) const {
-    const int64_t wanted = kPartsForThread * device_.threads();
-    const int64_t parts = std::clamp<int64_t>(wanted / (batch * box[0]), 1, box[1]);
-    const int64_t part = (box[1] + parts - 1) / parts;
-    const int64_t used = (box[1] + part - 1) / part;
-    parallelFor(device_.threads(), batch * box[0] * used, [&](int thread, int64_t i) {
-        const int64_t first = i % used * part;
-        const int64_t end = std::min(first + part, box[1]);
-        const int64_t n = i / used / box[0];
-        const int64_t d = i / used % box[0];
-        for (int64_t h = first; h < end; h += joined ? end - first : 1)
-            body(thread, n, d, h, joined ? end - first : 1);
-    });
+    parallelFor(
+        device_.threads(), static_cast<int64_t>(packed_weights_.size()), [&](int /*thread*/, int64_t i) {
+            const float* slice = weights + i / plan_.slices * groupWeights() + sliceOffset(i % plan_.slices);
+            const dnnl::memory from(userWeights(), engine_, const_cast<float*>(slice));
+            execute(pack_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, packed_weights_[static_cast<size_t>(i)]}});
+        });
 }
 
 // The mask of the input of a run that begins at [n, d, h, w].
 template <typename Run>
-void OneDnnBackward::pointAtMask(Run& run, const Call& call, int64_t group, const std::array<int64_t, 4>& at,
-                                 const void** planes) const {
+void OneDnnBackward::pointAtMask(Run& run, const Call& call, int64_t first_channel,
+                                 const std::array<int64_t, 4>& at, const void** planes) const {
     const MaskForm& form = call.update.form();
     run.planes = planes;
     run.one_plane = hasOnePlane(desc_, form);
     run.hole_is_one = form.hole_is_one;
     if (run.mask == MaskType::none) return;
-    pointAtPlanes(call.update, run.one_plane, group * inChannels(), run.one_plane ? 1 : run.channels,
+    pointAtPlanes(call.update, run.one_plane, first_channel, run.one_plane ? 1 : run.channels,
                   {form.batch == 1 ? 0 : at[0], at[1], at[2], at[3]}, planes);
 }
 
@@ -168,8 +168,19 @@ bool areJoined(const TensorRef& tensor, int64_t width, const CpuMaskUpdate* upda
 
 }  // namespace
 
-void OneDnnBackward::loadInput(const Call& call, int64_t group, ScratchLayout layout, const Box& part) {
-    const Dims3 box = inputOf(part);
+// Rows of a box: body(n, d, first row, rows); one row at a time where they are not joined.
+template <typename Body>
+void forEachRows(int64_t batch, const Dims3& box, bool joined, const Body& body) {
+    for (int64_t i = 0; i < batch * box[0]; ++i)
+        for (int64_t h = 0; h < box[1]; h += joined ? box[1] : 1)
+            body(i / box[0], i % box[0], h, joined ? box[1] : 1);
+}
+
+void OneDnnBackward::loadInput(const Call& call, const Wave& wave, Unit unit, int thread) {
+    const BackwardPart& part = partOf(wave, unit.part);
+    const ScratchLayout layout = plan_.forms[part.form].weights.input;
+    const Dims3 box = inputSize(part.box);
+    const int64_t first_channel = firstChannel(wave, unit);
     LoadRun run{};
     run.channel_stride = call.input.strides[1];
     run.pixel_stride = call.input.strides[4];
@@ -179,26 +190,27 @@ void OneDnnBackward::loadInput(const Call& call, int64_t group, ScratchLayout la
     run.block_stride = volume(box) * run.block;
     const int64_t image = scratchSize(layout, run.channels, volume(box));
     const bool joined = areJoined(call.input, box[2], run.mask == MaskType::none ? nullptr : &call.update);
-    forEachRows(part.batch_size, box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-        const Dims3 at = inputAt(part, d, h);
-        LoadRun some = run;
-        some.pixels = rows * box[2];
-        some.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
-        n += part.batch_begin;
-        pointAtMask(some, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
-        loadTyped(some, planesOf(thread), call.input.data_type,
-                  elementAt(call.input, n, group * inChannels(), at), staging_, thread);
+    forEachRows(part.box.batch_size, box, joined, [&](int64_t n, int64_t d, int64_t h, int64_t rows) {
+        const Dims3 at = inputAt(part.box, d, h);
+        run.pixels = rows * box[2];
+        run.scratch = inputOf(unit) + n * image + (d * box[1] + h) * box[2] * run.block;
+        n += part.box.batch_begin;
+        pointAtMask(run, call, first_channel, {n, at[0], at[1], at[2]}, planesOf(thread));
+        loadTyped(run, planesOf(thread), call.input.data_type, elementAt(call.input, n, first_channel, at),
+                  staging_, thread);
     });
 }
 
 // Of what no later part adds to.
-void OneDnnBackward::storeGradInput(const Call& call, int64_t group, const BackwardPart& part) {
+void OneDnnBackward::storeGradInput(const Call& call, const Wave& wave, Unit unit, int thread) {
+    const BackwardPart& part = partOf(wave, unit.part);
     const ScratchLayout layout = plan_.forms[part.form].data.input;
-    const Dims3 box = inputOf(part.box);
+    const Dims3 box = inputSize(part.box);
     Dims3 stored = box;
     stored[plan_.cut] -= part.shared;
     if (stored[plan_.cut] == 0) return;
     const TensorRef& gradient = *call.gradients.input;
+    const int64_t first_channel = firstChannel(wave, unit);
     UnloadRun run{};
     run.block = blockOf(layout, inChannels());
     run.block_stride = volume(box) * run.block;
@@ -211,22 +223,20 @@ void OneDnnBackward::storeGradInput(const Call& call, int64_t group, const Backw
     const int64_t image = scratchSize(layout, run.channels, volume(box));
     const bool joined = stored[2] == box[2] &&
                         areJoined(gradient, box[2], run.mask == MaskType::none ? nullptr : &call.update);
-    forEachRows(part.box.batch_size, stored, joined,
-                [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-                    const Dims3 at = inputAt(part.box, d, h);
-                    UnloadRun some = run;
-                    some.pixels = rows * stored[2];
-                    some.scratch = input_ + n * image + (d * box[1] + h) * box[2] * run.block;
-                    n += part.box.batch_begin;
-                    pointAtMask(some, call, group, {n, at[0], at[1], at[2]}, planesOf(thread));
-                    unloadTyped(some, planesOf(thread), gradient.data_type,
-                                elementAt(gradient, n, group * inChannels(), at), staging_, thread);
-                });
+    forEachRows(part.box.batch_size, stored, joined, [&](int64_t n, int64_t d, int64_t h, int64_t rows) {
+        const Dims3 at = inputAt(part.box, d, h);
+        run.pixels = rows * stored[2];
+        run.scratch = inputOf(unit) + n * image + (d * box[1] + h) * box[2] * run.block;
+        n += part.box.batch_begin;
+        pointAtMask(run, call, first_channel, {n, at[0], at[1], at[2]}, planesOf(thread));
+        unloadTyped(run, planesOf(thread), gradient.data_type, elementAt(gradient, n, first_channel, at),
+                    staging_, thread);
+    });
 }
 
-// dy times what the convolution's result was multiplied by, 0 where that is 0 whatever dy is.
-void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayout layout, const Box& part) {
-    const Dims3 box = outputOf(part);
+// dy times what the convolution's result was multiplied by, 0 where that is 0 whatever dy is. Rows of all
+// parts are dealt out, a few times as many pieces as there are threads.
+void OneDnnBackward::loadGradOutput(const Call& call, const Wave& wave, bool for_weights) {
     const Dims3& size = desc_.window.output;
     const MaskForm& form = call.update.form();
     const MaskPlanes& results = call.update.results();
@@ -240,72 +250,94 @@ void OneDnnBackward::loadGradOutput(const Call& call, int64_t group, ScratchLayo
     run.channels = outChannels();
     run.mask = factors == nullptr ? MaskType::none : MaskType::fractional;
     const int64_t mask_groups = desc_.maskGroups();
-    const int64_t first_channel = group * outChannels();
+    const int64_t first_channel = wave.group * outChannels();
     run.one_plane = desc_.maskGroupOf(first_channel) == desc_.maskGroupOf(first_channel + run.channels - 1);
-    run.block = blockOf(layout, run.channels);
-    run.block_stride = volume(box) * run.block;
-    const int64_t image = scratchSize(layout, run.channels, volume(box));
-    const bool joined = areJoined(call.grad_output, box[2], nullptr) && box[2] == size[2];
-    forEachRows(part.batch_size, box, joined, [&](int thread, int64_t n, int64_t d, int64_t h, int64_t rows) {
-        const auto& s = part.spans;
-        const Dims3 at{s[0].output_begin + d, s[1].output_begin + h, s[2].output_begin};
+    const auto pieces =
+        std::max<int64_t>(1, kPiecesForThread * device_.threads() / static_cast<int64_t>(wave.count));
+    parallelFor(device_.threads(), static_cast<int64_t>(wave.count) * pieces, [&](int thread, int64_t i) {
+        const BackwardPart& part = partOf(wave, i / pieces);
+        const BackwardForm& part_form = plan_.forms[part.form];
+        const ScratchLayout layout = for_weights ? part_form.weights.output : part_form.data.output;
+        if (for_weights && call.gradients.input != nullptr && layout == part_form.data.output) return;
+        const Dims3 box = outputSize(part.box);
         LoadRun some = run;
-        some.pixels = rows * box[2];
-        some.scratch = output_ + n * image + (d * box[1] + h) * box[2] * run.block;
-        n += part.batch_begin;
+        some.block = blockOf(layout, run.channels);
+        some.block_stride = volume(box) * some.block;
         some.planes = planesOf(thread);
-        if (factors != nullptr)
-            for (int64_t c = 0; c < (run.one_plane ? 1 : run.channels); ++c) {
-                const int64_t plane =
-                    (form.batch == 1 ? 0 : n) * mask_groups + desc_.maskGroupOf(first_channel + c);
-                planesOf(thread)[c] =
-                    factors + ((plane * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2];
-            }
-        loadTyped(some, planesOf(thread), call.grad_output.data_type,
-                  elementAt(call.grad_output, n, first_channel, at), staging_, thread);
+        const int64_t image = scratchSize(layout, run.channels, volume(box));
+        const bool joined = areJoined(call.grad_output, box[2], nullptr) && box[2] == size[2];
+        const int64_t rows = part.box.batch_size * box[0] * box[1];
+        const int64_t end = rows * (i % pieces + 1) / pieces;
+        int64_t together = 1;
+        for (int64_t row = rows * (i % pieces) / pieces; row < end; row += together) {
+            const auto& s = part.box.spans;
+            const int64_t n = part.box.batch_begin + row / box[1] / box[0];
+            const int64_t h = row % box[1];
+            const Dims3 at{s[0].output_begin + row / box[1] % box[0], s[1].output_begin + h,
+                           s[2].output_begin};
+            together = joined ? std::min(end - row, box[1] - h) : 1;
+            some.pixels = together * box[2];
+            some.scratch = outputOf(i / pieces) + (n - part.box.batch_begin) * image +
+                           row % (box[0] * box[1]) * box[2] * some.block;
+            if (factors != nullptr)
+                for (int64_t c = 0; c < (run.one_plane ? 1 : run.channels); ++c) {
+                    const int64_t plane =
+                        (form.batch == 1 ? 0 : n) * mask_groups + desc_.maskGroupOf(first_channel + c);
+                    planesOf(thread)[c] =
+                        factors + ((plane * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2];
+                }
+            loadTyped(some, planesOf(thread), call.grad_output.data_type,
+                      elementAt(call.grad_output, n, first_channel, at), staging_, thread);
+        }
     });
 }
 
-// Moves what lies together: move(gradients from input `first` of the cut dimension on, their place in what is
-// kept, how many).
-template <typename Move>
-void OneDnnBackward::forEachShared(const BackwardPart& part, int64_t shared, int64_t first,
-                                   const Move& move) {
-    const Dims3 box = inputOf(part.box);
-    const int64_t channels = inChannels();
-    const int64_t block = blockOf(plan_.forms[part.form].data.input, channels);
-    int64_t inner = block;
+// Adds what a part and the next one both have to the next one's, from part to part, and keeps the last one's.
+void OneDnnBackward::addShared(const Wave& wave) {
+    const BackwardPart& last = partOf(wave, static_cast<int64_t>(wave.count) - 1);
+    const ScratchLayout layout = plan_.forms[last.form].data.input;
+    const Dims3 box = inputSize(last.box);
+    // What lies together: a piece of each of these many has inputs of the cut dimension, `inner` apart.
+    int64_t inner = blockOf(layout, inChannels());
     for (size_t d = plan_.cut + 1; d < 3; ++d) inner *= box[d];
-    const int64_t stride = inner * box[plan_.cut];
     const int64_t count =
-        scratchSize(plan_.forms[part.form].data.input, channels, part.box.batch_size * volume(box)) / stride;
-    parallelFor(device_.threads(), count, [&](int /*thread*/, int64_t i) {
-        move(input_ + i * stride + first * inner, shared_ + i * shared * inner, shared * inner);
-    });
-}
-
-void OneDnnBackward::addShared(const BackwardPart& before, const BackwardPart& part) {
-    forEachShared(part, before.shared, 0, [](float* gradient, const float* kept, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) gradient[i] += kept[i];
-    });
-}
-
-void OneDnnBackward::keepShared(const BackwardPart& part) {
-    const int64_t first = part.box.spans[plan_.cut].input_size - part.shared;
-    forEachShared(part, part.shared, first, [](const float* gradient, float* kept, int64_t count) {
-        std::copy_n(gradient, count, kept);
+        scratchSize(layout, inChannels(), last.box.batch_size * volume(box)) / inner / box[plan_.cut];
+    parallelFor(device_.threads(), plan_.slices * count, [&](int /*thread*/, int64_t i) {
+        const int64_t slice = i / count;
+        float* kept = shared_ + static_cast<size_t>(slice) * alignedSize(plan_.sizes.shared) / sizeof(float);
+        const auto pieceOf = [&](int64_t part) {
+            return inputOf({part, slice}) +
+                   i % count * inner * partOf(wave, part).box.spans[plan_.cut].input_size;
+        };
+        const auto keptPiece = [&](int64_t shared) { return kept + i % count * inner * shared; };
+        const auto endOf = [&](int64_t part) {
+            const BackwardPart& p = partOf(wave, part);
+            return pieceOf(part) + (p.box.spans[plan_.cut].input_size - p.shared) * inner;
+        };
+        for (int64_t part = 0; part < static_cast<int64_t>(wave.count); ++part) {
+            if (wave.first == 0 && part == 0) continue;
+            const int64_t shared = plan_.parts[wave.first + static_cast<size_t>(part) - 1].shared;
+            const float* from = part > 0 ? endOf(part - 1) : keptPiece(shared);
+            float* to = pieceOf(part);
+            for (int64_t j = 0; j < shared * inner; ++j) to[j] += from[j];
+        }
+        std::copy_n(endOf(static_cast<int64_t>(wave.count) - 1), last.shared * inner, keptPiece(last.shared));
     });
 }
 
 // Into the tensor, or f32 where that has 16 bits.
-void OneDnnBackward::addGradWeight(const Call& call, int64_t group, Form& form, bool first) {
+void OneDnnBackward::addGradWeights(const Call& call, const Wave& wave, int64_t slice) const {
     const TensorRef& gradient = *call.gradients.weight;
     const bool is_half = gradient.data_type != DataType::f32;
-    float* plain = is_half ? plain_grad_weights_ : pointer<float>(gradient) + group * groupWeights();
-    const bool replaces = first && (is_half || !call.gradients.accumulate);
-    const dnnl::memory to(userWeights(), engine_, plain);
-    execute(replaces ? form.unpack : form.unpack_adding,
-            {{DNNL_ARG_FROM, form.grad_weights}, {DNNL_ARG_TO, to}});
+    float* plain = is_half ? plain_grad_weights_ : pointer<float>(gradient) + wave.group * groupWeights();
+    const dnnl::memory to(userWeights(), engine_, plain + sliceOffset(slice));
+    for (int64_t part = 0; part < static_cast<int64_t>(wave.count); ++part) {
+        const Form& form = forms_[partOf(wave, part).form];
+        const bool replaces = wave.first == 0 && part == 0 && (is_half || !call.gradients.accumulate);
+        const Arguments& made = form.weights_arguments[indexOf({part, slice})];
+        execute(replaces ? form.unpack : form.unpack_adding,
+                {{DNNL_ARG_FROM, made.at(DNNL_ARG_DIFF_WEIGHTS)}, {DNNL_ARG_TO, to}});
+    }
 }
 
 void OneDnnBackward::narrowGradWeight(const Call& call, int64_t group) {
@@ -376,7 +408,7 @@ void OneDnnBackward::zeroBeyondLive(const TensorRef& grad_input) const {
     const auto inside = [&](size_t d, int64_t at) {
         return any_live_ && at >= live_[d].input_begin && at < live_[d].input_begin + live_[d].input_size;
     };
-    if (any_live_ && inputOf({0, desc_.batch, live_}) == size) return;
+    if (any_live_ && inputSize({0, desc_.batch, live_}) == size) return;
     parallelFor(device_.threads(), desc_.batch, [&](int /*thread*/, int64_t n) {
         forEachPosition(size, [&](const Dims3& p) {
             if (inside(0, p[0]) && inside(1, p[1]) && inside(2, p[2])) return;
@@ -389,7 +421,6 @@ void OneDnnBackward::zeroBeyondLive(const TensorRef& grad_input) const {
 void OneDnnBackward::run(const CpuMaskUpdate& update, const TensorRef& input, const TensorRef& grad_output,
                          const Gradients& gradients) {
     const Call call{update, input, grad_output, gradients};
-    const OneDnnThreads threads(device_.threads());
     if (gradients.bias != nullptr) sumGradBias(call);
     if (gradients.input != nullptr && !gradients.accumulate) zeroBeyondLive(*gradients.input);
     if (!any_live_) {
@@ -399,31 +430,46 @@ void OneDnnBackward::run(const CpuMaskUpdate& update, const TensorRef& input, co
         return;
     }
     scaleByUpdatedMask(update);
+    const auto most = static_cast<size_t>(plan_.wave);
     for (int64_t g = 0; g < plan_.separate_groups; ++g) {
-        for (size_t i = 0; i < plan_.parts.size(); ++i) runPart(call, g, i);
+        for (size_t i = 0; i < plan_.parts.size(); i += most)
+            runWave(call, {g, i, std::min(most, plan_.parts.size() - i)});
         if (gradients.weight != nullptr) narrowGradWeight(call, g);
     }
 }
 
-void OneDnnBackward::runPart(const Call& call, int64_t group, size_t index) {
-    const BackwardPart& part = plan_.parts[index];
-    const BackwardForm& form = plan_.forms[part.form];
-    Form& primitives = forms_[part.form];
+// body(thread, unit) for all, each on one thread.
+template <typename Body>
+void OneDnnBackward::forEachUnit(const Wave& wave, const Body& body) {
+    parallelFor(device_.threads(), static_cast<int64_t>(wave.count) * plan_.slices,
+                [&](int thread, int64_t i) {
+                    body(thread, Unit{i / plan_.slices, i % plan_.slices});
+                });
+}
+
+void OneDnnBackward::runWave(const Call& call, const Wave& wave) {
+    const auto formOf = [&](Unit unit) -> Form& { return forms_[partOf(wave, unit.part).form]; };
     if (call.gradients.input != nullptr) {
-        loadGradOutput(call, group, form.data.output, part.box);
-        primitives.data_arguments[DNNL_ARG_WEIGHTS] = packed_weights_[static_cast<size_t>(group)];
-        execute(primitives.data, primitives.data_arguments);
-        if (index > 0 && plan_.parts[index - 1].shared > 0) addShared(plan_.parts[index - 1], part);
-        if (part.shared > 0) keepShared(part);
-        storeGradInput(call, group, part);
+        loadGradOutput(call, wave, false);
+        forEachUnit(wave, [&](int /*thread*/, Unit unit) {
+            const Form& form = formOf(unit);
+            Arguments arguments = form.data_arguments[indexOf(unit)];
+            arguments[DNNL_ARG_WEIGHTS] =
+                packed_weights_[static_cast<size_t>(wave.group * plan_.slices + unit.slice)];
+            execute(form.data, arguments);
+        });
+        if (shared_ != nullptr) addShared(wave);
     }
-    if (call.gradients.weight != nullptr) {
-        if (call.gradients.input == nullptr || form.weights.output != form.data.output)
-            loadGradOutput(call, group, form.weights.output, part.box);
-        loadInput(call, group, form.weights.input, part.box);
-        execute(primitives.weights, primitives.weights_arguments);
-        addGradWeight(call, group, primitives, index == 0);
-    }
+    if (call.gradients.weight != nullptr) loadGradOutput(call, wave, true);
+    forEachUnit(wave, [&](int thread, Unit unit) {
+        if (call.gradients.input != nullptr) storeGradInput(call, wave, unit, thread);
+        if (call.gradients.weight == nullptr) return;
+        loadInput(call, wave, unit, thread);
+        execute(formOf(unit).weights, formOf(unit).weights_arguments[indexOf(unit)]);
+    });
+    if (call.gradients.weight == nullptr) return;
+    parallelFor(device_.threads(), plan_.slices,
+                [&](int /*thread*/, int64_t slice) { addGradWeights(call, wave, slice); });
 }
 
 }  // namespace pconv::cpu

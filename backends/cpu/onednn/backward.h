@@ -1,5 +1,6 @@
 // The backward pass of cpu:onednn. The output's gradient is copied into oneDNN's layout anyway: ratio and
-// updated mask go into that copy, the mask into the copies of the input and of its gradient.
+// updated mask go into that copy, the mask into the copies of the input and of its gradient. The copies and
+// primitives of a slice of the input's channels in one part of the output, a unit, are one thread's.
 #pragma once
 
 #include <algorithm>
@@ -33,44 +34,66 @@ class OneDnnBackward {
         const Gradients& gradients;
     };
 
-    // What a form of part runs with.
+    // What the units of a form of part run with.
     struct Form {
         dnnl::convolution_backward_data data;
         dnnl::convolution_backward_weights weights;
-        Arguments data_arguments, weights_arguments;
-        dnnl::memory grad_weights;
+        std::vector<Arguments> data_arguments, weights_arguments;  // one for each unit
         dnnl::reorder unpack, unpack_adding;
     };
 
+    // Consecutive parts, from plan_.parts[first] on, in scratch memory at a time.
+    struct Wave {
+        int64_t group;
+        size_t first, count;
+    };
+
+    // The slice `slice` of the part `part` of a wave.
+    struct Unit {
+        int64_t part, slice;
+    };
+
     void allocate();
-    void addForm(const BackwardForm& form, char* grad_weights, char* scratchpad);
+    void addForm(const BackwardForm& form);
     dnnl::memory::desc userWeights() const;
     void scaleByUpdatedMask(const CpuMaskUpdate& update) const;
-    void runPart(const Call& call, int64_t group, size_t index);
-    void loadInput(const Call& call, int64_t group, ScratchLayout layout, const Box& part);
-    void loadGradOutput(const Call& call, int64_t group, ScratchLayout layout, const Box& part);
-    void addShared(const BackwardPart& before, const BackwardPart& part);
-    void keepShared(const BackwardPart& part);
-    template <typename Move>
-    void forEachShared(const BackwardPart& part, int64_t shared, int64_t first, const Move& move);
-    void storeGradInput(const Call& call, int64_t group, const BackwardPart& part);
-    void addGradWeight(const Call& call, int64_t group, Form& form, bool first);
+    void runWave(const Call& call, const Wave& wave);
+    template <typename Body>
+    void forEachUnit(const Wave& wave, const Body& body);
+    void loadInput(const Call& call, const Wave& wave, Unit unit, int thread);
+    void loadGradOutput(const Call& call, const Wave& wave, bool for_weights);
+    void addShared(const Wave& wave);
+    void storeGradInput(const Call& call, const Wave& wave, Unit unit, int thread);
+    void addGradWeights(const Call& call, const Wave& wave, int64_t slice) const;
     void narrowGradWeight(const Call& call, int64_t group);
     void sumGradBias(const Call& call);
     void zeroBeyondLive(const TensorRef& grad_input) const;
     template <typename Run>
-    void pointAtMask(Run& run, const Call& call, int64_t group, const std::array<int64_t, 4>& at,
+    void pointAtMask(Run& run, const Call& call, int64_t first_channel, const std::array<int64_t, 4>& at,
                      const void** planes) const;
-    template <typename Body>
-    void forEachRows(int64_t batch, const Dims3& box, bool joined, const Body& body) const;
-    void execute(const dnnl::primitive& primitive, const Arguments& arguments);
+    void execute(const dnnl::primitive& primitive, const Arguments& arguments) const;
 
-    // Of one convolution: of all groups or of one.
-    int64_t inChannels() const { return desc_.in_channels / plan_.separate_groups; }
+    const BackwardPart& partOf(const Wave& wave, int64_t part) const {
+        return plan_.parts[wave.first + static_cast<size_t>(part)];
+    }
+    size_t indexOf(Unit unit) const { return static_cast<size_t>(unit.part * plan_.slices + unit.slice); }
+    float* inputOf(Unit unit) const {
+        return input_ + indexOf(unit) * alignedSize(plan_.sizes.input) / sizeof(float);
+    }
+    float* outputOf(int64_t part) const {
+        return output_ + static_cast<size_t>(part) * alignedSize(plan_.sizes.output) / sizeof(float);
+    }
+    // Of one convolution: of a slice of the channels of all groups or of one.
+    int64_t inChannels() const { return desc_.in_channels / plan_.separate_groups / plan_.slices; }
     int64_t outChannels() const { return desc_.out_channels / plan_.separate_groups; }
+    int64_t firstChannel(const Wave& wave, Unit unit) const {
+        return (wave.group * plan_.slices + unit.slice) * inChannels();
+    }
     int64_t groupWeights() const {
         return outChannels() * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
     }
+    // Where a slice begins in contiguous weights.
+    int64_t sliceOffset(int64_t slice) const { return slice * inChannels() * volume(desc_.window.kernel); }
     const void** planesOf(int thread) {
         return planes_.data() + thread * std::max(desc_.in_channels, desc_.out_channels);
     }
@@ -78,17 +101,18 @@ class OneDnnBackward {
     CpuDevice& device_;
     PartialConvDesc desc_;
     dnnl::engine engine_;
-    dnnl::stream stream_;
     bool any_live_;
     std::array<Span, 3> live_{};
     BackwardPlan plan_;
     std::vector<Form> forms_;
     dnnl::reorder pack_;
     std::shared_ptr<Buffer> buffer_;
-    float* input_ = nullptr;                    // of a part: masked, or its gradient
-    float* output_ = nullptr;                   // of a part: the gradient of the convolution's result
-    float* shared_ = nullptr;                   // the gradient of inputs that two parts add to
-    std::vector<dnnl::memory> packed_weights_;  // one for each separate group
+    float* input_ = nullptr;                    // of each unit: masked, or its gradient
+    float* output_ = nullptr;                   // of each part: the gradient of the convolution's result
+    float* shared_ = nullptr;                   // of each slice: what the next wave adds to
+    char* grad_weights_ = nullptr;              // of each unit
+    char* scratchpad_ = nullptr;                // likewise
+    std::vector<dnnl::memory> packed_weights_;  // of the slices of one separate group after another
     float* plain_grad_weights_ = nullptr;       // of one group, where the tensors are not f32
     float* factors_ = nullptr;                  // ratio * updated mask, where that is not the ratio
     double* bias_sums_ = nullptr;  // for each part of the output's rows and channel; where the input will lie

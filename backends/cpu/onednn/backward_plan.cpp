@@ -19,6 +19,8 @@ constexpr int64_t kFewPixels = 256;
 constexpr int64_t kLeastPixels = 64;
 // How many times smaller a plan that misses the limit as well must be.
 constexpr size_t kWorthMissing = 2;
+// The widest block of channels that oneDNN has.
+constexpr int64_t kSliceGrain = 16;
 
 struct Cut {
     int64_t images;
@@ -45,15 +47,24 @@ class Planner {
             int threads)
         : engine_(engine), desc_(desc), live_(live), threads_(threads), cut_(dimensionToCut(live)) {}
 
+    // As many parts at a time as there are threads for, or fewer where so many take more memory.
     BackwardPlan plan() {
-        BackwardPlan whole = uncut();
-        if (whole.bytes() <= std::max(limit(), kLeastToCut)) return whole;
-        if (auto found = cutTo(whole, limit(), kFewPixels)) return *found;
+        const BackwardPlan uncut = whole();
+        const BackwardPlan waves = inOneWave(uncut);
+        const auto keeping = [&](size_t bytes, int64_t least_pixels) -> std::optional<BackwardPlan> {
+            for (const BackwardPlan* fewest : {&waves, &uncut}) {
+                if (fewest->bytes() <= bytes) return *fewest;
+                if (auto found = cutTo(*fewest, bytes, least_pixels)) return found;
+            }
+            return std::nullopt;
+        };
+        if (waves.bytes() <= kLeastToCut) return waves;
+        if (auto found = keeping(limit(), kFewPixels)) return *found;
         // Where weights are large, no cut makes up for having them packed as well as their gradient.
-        const size_t more = limit() + whole.sizes.packed_weights * static_cast<size_t>(whole.separate_groups);
-        if (whole.bytes() <= more) return whole;
-        if (auto found = cutTo(whole, more, kLeastPixels)) return *found;
-        return smallest_ && smallest_->bytes() <= whole.bytes() / kWorthMissing ? *smallest_ : whole;
+        const size_t more =
+            limit() + uncut.sizes.packed_weights * static_cast<size_t>(uncut.separate_groups * uncut.slices);
+        if (auto found = keeping(more, kLeastPixels)) return *found;
+        return smallest_ && smallest_->bytes() <= uncut.bytes() / kWorthMissing ? *smallest_ : uncut;
     }
 
   private:
@@ -66,9 +77,9 @@ class Planner {
     }
 
     // `like`: whose layouts the gradient of the input has, if any.
-    std::optional<BackwardForm> formOf(const Box& box, int64_t separate_groups,
+    std::optional<BackwardForm> formOf(const Box& box, int64_t separate_groups, int64_t slices,
                                        const BackwardForm* like = nullptr) const {
-        const PlainConv conv = plainConvOf(desc_, separate_groups, box);
+        const PlainConv conv = plainConvOf(desc_, separate_groups, slices, box);
         auto data = like == nullptr ? chooseBackwardData(engine_, conv)
                                     : chooseBackwardData(engine_, conv, like->data.input, like->data.output);
         if (!data) return std::nullopt;
@@ -81,16 +92,28 @@ class Planner {
         return form.data.specialized && form.weights.specialized;
     }
 
-    BackwardPlan uncut() const {
+    // The most equal slices in whole blocks of channels, up to one a thread.
+    int64_t slicesOf(int64_t separate_groups) const {
+        const int64_t channels = desc_.in_channels / separate_groups;
+        if (desc_.groups > separate_groups || channels % kSliceGrain != 0) return 1;
+        int64_t slices = std::min<int64_t>(threads_, channels / kSliceGrain);
+        while (channels / kSliceGrain % slices != 0) --slices;
+        return slices;
+    }
+
+    BackwardPlan whole() const {
         BackwardPlan plan;
         plan.cut = cut_;
-        const Box box{0, desc_.batch, live_};
-        auto form = formOf(box, 1);
+        const Box box{0, desc_.batch, live_, 0, desc_.out_channels};
+        plan.slices = slicesOf(1);
+        auto form = formOf(box, 1, plan.slices);
         if (desc_.groups > 1 && !(form && isSpecialized(*form))) {
-            auto single = formOf(box, desc_.groups);
+            const int64_t slices = slicesOf(desc_.groups);
+            auto single = formOf(box, desc_.groups, slices);
             if (single && (!form || isSpecialized(*single))) {
                 form = std::move(single);
                 plan.separate_groups = desc_.groups;
+                plan.slices = slices;
             }
         }
         if (!form) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no gradients of this shape");
@@ -100,22 +123,33 @@ class Planner {
         return plan;
     }
 
+    // A part for each thread that no slice is for, where parts of some size can be had.
+    BackwardPlan inOneWave(const BackwardPlan& uncut) const {
+        const int64_t pixels = desc_.batch * uncut.forms[0].box.outputPixels();
+        for (int64_t wave = std::min(threads_ / uncut.slices, pixels / kLeastPixels); wave > 1; --wave)
+            if (auto plan = inParts(uncut, cutFor(wave), wave)) return *plan;
+        return uncut;
+    }
+
+    Cut cutFor(int64_t parts) const {
+        if (parts <= desc_.batch) return {ceilDivide(desc_.batch, parts), live_[cut_].output_size};
+        return {1, ceilDivide(live_[cut_].output_size, ceilDivide(parts, desc_.batch))};
+    }
+
     // The fewest parts that keep to so many bytes.
     std::optional<BackwardPlan> cutTo(const BackwardPlan& whole, size_t bytes, int64_t least_pixels) {
         const BackwardSizes& sizes = whole.sizes;
-        const size_t tensors = sizes.input + sizes.output;
+        const size_t tensors =
+            whole.inputBytes() + alignedSize(sizes.output) * static_cast<size_t>(whole.wave);
         // The scratchpad may become smaller, or not.
-        const size_t others = whole.bytes() - tensors - alignedSize(sizes.scratchpad);
+        const size_t others =
+            whole.bytes() - tensors - alignedSize(sizes.scratchpad) * static_cast<size_t>(whole.units());
         if (others >= bytes) return std::nullopt;
         const int64_t pixels = desc_.batch * whole.forms[0].box.outputPixels();
-        const int64_t most = std::min(kMostParts, pixels / least_pixels);
-        auto wanted = static_cast<int64_t>(tensors / (bytes - others)) + 1;
+        const int64_t most = std::min(kMostParts * whole.wave, pixels / least_pixels);
+        auto wanted = (static_cast<int64_t>(tensors / (bytes - others)) + 1) * whole.wave;
         for (wanted = std::max<int64_t>(wanted, 2); wanted <= most; wanted += ceilDivide(wanted, 4)) {
-            const Cut cut =
-                wanted <= desc_.batch
-                    ? Cut{ceilDivide(desc_.batch, wanted), live_[cut_].output_size}
-                    : Cut{1, ceilDivide(live_[cut_].output_size, ceilDivide(wanted, desc_.batch))};
-            auto plan = inParts(whole, cut);
+            auto plan = inParts(whole, cutFor(ceilDivide(wanted, whole.wave) * whole.wave), whole.wave);
             if (!plan) continue;
             if (plan->bytes() <= bytes) return plan;
             if (!smallest_ || plan->bytes() < smallest_->bytes()) smallest_ = std::move(plan);
@@ -124,9 +158,10 @@ class Planner {
     }
 
     // Null where the parts' kernels are slower than the whole's, or do not fit together.
-    std::optional<BackwardPlan> inParts(const BackwardPlan& whole, const Cut& cut) const {
+    std::optional<BackwardPlan> inParts(const BackwardPlan& whole, const Cut& cut, int64_t wave) const {
         BackwardPlan plan;
         plan.separate_groups = whole.separate_groups;
+        plan.slices = whole.slices;
         plan.cut = cut_;
         const std::vector<BackwardPart> ranges = rangesOf(cut.outputs);
         for (int64_t n = 0; n < desc_.batch; n += cut.images)
@@ -138,9 +173,9 @@ class Planner {
                 part.form = static_cast<size_t>(same - plan.forms.begin());
                 if (same == plan.forms.end()) {
                     const BackwardForm* first = plan.forms.empty() ? nullptr : &plan.forms[0];
-                    auto form = formOf(part.box, plan.separate_groups);
+                    auto form = formOf(part.box, plan.separate_groups, plan.slices);
                     if (form && first != nullptr && !goTogether(*form, *first))
-                        form = formOf(part.box, plan.separate_groups, first);
+                        form = formOf(part.box, plan.separate_groups, plan.slices, first);
                     if (!form || (first != nullptr && !goTogether(*form, *first)) ||
                         !isAsGood(form->data, whole.forms[0].data) ||
                         !isAsGood(form->weights, whole.forms[0].weights))
@@ -149,6 +184,7 @@ class Planner {
                 }
                 plan.parts.push_back(part);
             }
+        plan.wave = std::min(wave, static_cast<int64_t>(plan.parts.size()));
         measure(plan);
         return plan;
     }
@@ -172,7 +208,7 @@ class Planner {
         const Span& all = live_[cut_];
         const int64_t end = all.output_begin + all.output_size;
         for (int64_t at = all.output_begin; at < end; at += outputs) {
-            BackwardPart part{{0, 1, live_}, 0, 0};
+            BackwardPart part{{0, 1, live_, 0, desc_.out_channels}, 0, 0};
             if (outputs < all.output_size)
                 part.box.spans[cut_] = spanOf(desc_.window, cut_, at, std::min(outputs, end - at));
             parts.push_back(part);
@@ -189,13 +225,14 @@ class Planner {
 
     void measure(BackwardPlan& plan) const {
         BackwardSizes& sizes = plan.sizes;
-        const int64_t in = desc_.in_channels / plan.separate_groups;
+        const int64_t in = desc_.in_channels / plan.separate_groups / plan.slices;
         const int64_t out = desc_.out_channels / plan.separate_groups;
         const auto bytes = [](int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); };
         const auto scratch = [&](ScratchLayout layout, int64_t channels, int64_t pixels) {
             return bytes(scratchSize(layout, channels, pixels)) + kReadSlack;
         };
-        sizes.input = static_cast<size_t>(biasParts(desc_, threads_) * desc_.out_channels) * sizeof(double);
+        sizes.bias_sums =
+            static_cast<size_t>(biasParts(desc_, threads_) * desc_.out_channels) * sizeof(double);
         for (const BackwardForm& form : plan.forms) {
             const int64_t inputs = form.box.batch_size * form.box.inputPixels();
             const int64_t outputs = form.box.batch_size * form.box.outputPixels();
@@ -237,12 +274,15 @@ size_t alignedSize(size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+size_t BackwardPlan::inputBytes() const {
+    return std::max(alignedSize(sizes.input) * static_cast<size_t>(units()), alignedSize(sizes.bias_sums));
+}
+
 size_t BackwardPlan::bytes() const {
-    size_t total = alignedSize(sizes.packed_weights) * static_cast<size_t>(separate_groups);
-    for (const size_t size : {sizes.input, sizes.output, sizes.shared, sizes.factors, sizes.grad_weights,
-                              sizes.plain_grad_weights, sizes.scratchpad})
-        total += alignedSize(size);
-    return total;
+    const auto of = [](size_t size, int64_t count) { return alignedSize(size) * static_cast<size_t>(count); };
+    return inputBytes() + of(sizes.output, wave) + of(sizes.shared, slices) + of(sizes.factors, 1) +
+           of(sizes.grad_weights, units()) + of(sizes.scratchpad, units()) + of(sizes.plain_grad_weights, 1) +
+           of(sizes.packed_weights, separate_groups * slices);
 }
 
 int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels) {
@@ -250,9 +290,9 @@ int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels) {
     return ceilDivide(channels, block) * block * pixels;
 }
 
-PlainConv plainConvOf(const PartialConvDesc& desc, int64_t separate_groups, const Box& box) {
+PlainConv plainConvOf(const PartialConvDesc& desc, int64_t separate_groups, int64_t slices, const Box& box) {
     return {box.batch_size,
-            desc.in_channels / separate_groups,
+            desc.in_channels / separate_groups / slices,
             desc.out_channels / separate_groups,
             desc.groups / separate_groups,
             box.spans,

@@ -1,6 +1,16 @@
 #include "cpu/onednn/convolution.h"
 
+#include <omp.h>
+
 namespace pconv::cpu {
+
+OneThread::OneThread() : before_(omp_get_max_threads()) {
+    omp_set_num_threads(1);
+}
+
+OneThread::~OneThread() {
+    omp_set_num_threads(before_);
+}
 
 namespace {
 

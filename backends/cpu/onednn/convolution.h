@@ -1,8 +1,6 @@
 // oneDNN's plain convolution of one box, in whichever scratch layout suits it, for oneDNN 2 and 3.
 #pragma once
 
-#include <omp.h>
-
 #include <dnnl.hpp>
 #include <optional>
 #include <string>
@@ -11,13 +9,14 @@
 
 namespace pconv::cpu {
 
-// How many threads oneDNN makes primitives for, and runs them with, on this thread.
-class OneDnnThreads {
+// Lets oneDNN make primitives for one thread and run them on the calling one, without a team of OpenMP's: the
+// threads are the device's own.
+class OneThread {
   public:
-    explicit OneDnnThreads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
-    OneDnnThreads(const OneDnnThreads&) = delete;
-    OneDnnThreads& operator=(const OneDnnThreads&) = delete;
-    ~OneDnnThreads() { omp_set_num_threads(before_); }
+    OneThread();
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+    ~OneThread();
 
   private:
     int before_;

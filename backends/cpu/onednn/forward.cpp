@@ -39,23 +39,22 @@ bool isAligned(const void* pointer) {
 
 }  // namespace
 
-// Rows [first, first + rows) of depth `d` of the box's input, as counted from the box's beginning.
-void OneDnnPartialConv::loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
-                                 int64_t first, int64_t rows, float* scratch_begin, const void** planes,
-                                 int thread) const {
+// What the convolution of the box reads for the output channels from `channel` on.
+void OneDnnPartialConv::loadInput(Worker& worker, const ForwardCall& call, const Box& box,
+                                  int64_t channel) const {
+    const int64_t height = box.spans[1].input_size;
     const int64_t width = box.spans[2].input_size;
     const int64_t block = blockOf(input_layout_, inChannels());
     const int64_t padded = (inChannels() + block - 1) / block * block;
+    const int64_t first_channel = separate_groups_ > 1 ? channel / outChannels(box) * inChannels() : 0;
     const auto& strides = call.input.strides;
-    const Dims3 at{box.spans[0].input_begin + d, box.spans[1].input_begin + first, box.spans[2].input_begin};
-    const int64_t batch = box.batch_begin + n;
 
     LoadRun run{};
     run.channel_stride = strides[1];
     run.pixel_stride = strides[4];
     run.channels = inChannels();
     run.mask = call.mask;
-    run.planes = planes;
+    run.planes = worker.planes.data();
     run.one_plane = call.one_plane;
     run.hole_is_one = call.update.form().hole_is_one;
     run.block = block;
@@ -65,59 +64,65 @@ void OneDnnPartialConv::loadRows(const ForwardCall& call, const Box& box, int64_
     if (call.mask != MaskType::none)
         for (const TensorRef& planes_view : call.update.planes())
             joined = joined && planes_view.strides[3] == width;
-    run.pixels = joined ? rows * width : width;
-    const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
-    for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
-        const int64_t pixel = (d * box.spans[1].input_size + first + h) * width;
-        run.scratch = scratch_begin + n * padded * box.inputPixels() + pixel * block;
+    run.pixels = joined ? height * width : width;
+    for (int64_t row = 0; row < box.batch_size * box.spans[0].input_size * height;
+         row += joined ? height : 1) {
+        const int64_t n = row / height / box.spans[0].input_size;
+        const int64_t batch = box.batch_begin + n;
+        const Dims3 at{box.spans[0].input_begin + row / height % box.spans[0].input_size,
+                       box.spans[1].input_begin + row % height, box.spans[2].input_begin};
+        const int64_t pixel = row * width - n * box.inputPixels();
+        run.scratch = worker.input + n * padded * box.inputPixels() + pixel * block;
         if (call.mask != MaskType::none)
-            pointAtPlanes(call.update, call.one_plane, group * inChannels(),
-                          call.one_plane ? 1 : run.channels, {mask_batch, at[0], at[1] + h, at[2]}, planes);
-        loadTyped(run, planes, call.input.data_type,
-                  elementAt(call.input, batch, group * inChannels(), {at[0], at[1] + h, at[2]}), staging_,
-                  thread);
+            pointAtPlanes(call.update, call.one_plane, first_channel, call.one_plane ? 1 : run.channels,
+                          {call.update.form().batch == 1 ? 0 : batch, at[0], at[1], at[2]},
+                          worker.planes.data());
+        loadTyped(run, worker.planes.data(), call.input.data_type,
+                  elementAt(call.input, batch, first_channel, at), staging_, worker.thread);
     }
 }
 
-void OneDnnPartialConv::storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n,
-                                  int64_t d, int64_t first, int64_t rows, const float* scratch_begin,
-                                  int thread) const {
+// The output channels from `channel` on.
+void OneDnnPartialConv::storeOutput(const Worker& worker, const ForwardCall& call, const Box& box,
+                                    int64_t channel, int64_t channels, const float* scratch_begin) const {
     const Dims3& size = desc_.window.output;
+    const int64_t height = box.spans[1].output_size;
     const int64_t width = box.spans[2].output_size;
-    const int64_t block = blockOf(output_layout_, outChannels());
-    const int64_t padded = (outChannels() + block - 1) / block * block;
+    const int64_t block = blockOf(output_layout_, channels);
+    const int64_t padded = (channels + block - 1) / block * block;
     const auto& strides = call.output.strides;
     const MaskPlanes& mask = call.update.results();
-    const Dims3 at{box.spans[0].output_begin + d, box.spans[1].output_begin + first,
-                   box.spans[2].output_begin};
-    const int64_t batch = box.batch_begin + n;
-    const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
 
     StoreRun run{};
     run.block = block;
     run.block_stride = box.outputPixels() * block;
     run.group_stride = volume(size);
     run.group_channels = desc_.out_channels / desc_.maskGroups();
-    run.bias = bias_.empty() ? nullptr : bias_.data() + group * outChannels();
+    run.bias = bias_.empty() ? nullptr : bias_.data() + channel;
     run.activation = desc_.activation;
     run.negative_slope = desc_.negative_slope;
     run.channel_stride = strides[1];
     run.pixel_stride = strides[4];
-    run.channels = outChannels();
+    run.channels = channels;
     const bool joined = width == size[2] && strides[3] == width * strides[4];
-    run.pixels = joined ? rows * width : width;
-    const int64_t mask_group = desc_.maskGroupOf(group * outChannels());
-    for (int64_t h = 0; h < rows; h += joined ? rows : 1) {
-        const int64_t pixel = (d * box.spans[1].output_size + first + h) * width;
+    run.pixels = joined ? height * width : width;
+    const int64_t mask_group = desc_.maskGroupOf(channel);
+    for (int64_t row = 0; row < box.batch_size * box.spans[0].output_size * height;
+         row += joined ? height : 1) {
+        const int64_t n = row / height / box.spans[0].output_size;
+        const int64_t batch = box.batch_begin + n;
+        const Dims3 at{box.spans[0].output_begin + row / height % box.spans[0].output_size,
+                       box.spans[1].output_begin + row % height, box.spans[2].output_begin};
+        const int64_t pixel = row * width - n * box.outputPixels();
         run.scratch = scratch_begin + n * padded * box.outputPixels() + pixel * block;
+        const int64_t mask_batch = call.update.form().batch == 1 ? 0 : batch;
         const int64_t place =
-            ((mask_batch * desc_.maskGroups() + mask_group) * size[0] + at[0]) * size[1] + at[1] + h;
+            ((mask_batch * desc_.maskGroups() + mask_group) * size[0] + at[0]) * size[1] + at[1];
         if (!desc_.maskedConvolution()) run.ratio = pointer<float>(mask.ratio) + place * size[2] + at[2];
         if (mask.updated_mask.data_type == DataType::f32)
             run.updated_mask = pointer<float>(mask.updated_mask) + place * size[2] + at[2];
-        storeTyped(run, call.output.data_type,
-                   elementAt(call.output, batch, group * outChannels(), {at[0], at[1] + h, at[2]}), staging_,
-                   thread);
+        storeTyped(run, call.output.data_type, elementAt(call.output, batch, channel, at), staging_,
+                   worker.thread);
     }
 }
 
@@ -172,12 +177,11 @@ size_t OneDnnPartialConv::formFor(const ForwardCall& call, const Box& box, size_
 bool OneDnnPartialConv::finePays(const ForwardCall& call) {
     if (plan_.fine.empty()) return false;
     const auto threads = static_cast<double>(device_.threads());
-    const double all =
-        plan_.together ? plan_.box_cost : plan_.box_cost * static_cast<double>(plan_.boxes.size()) / threads;
+    const double all = plan_.box_cost * static_cast<double>(plan_.boxes.size()) / threads;
     for (size_t i = 0; i < plan_.fine.size(); ++i) fine_holes_[i] = allHoles(call, plan_.fine[i]) ? 1 : 0;
     const auto left = std::count(fine_holes_.begin(), fine_holes_.end(), 0);
     const double fine = static_cast<double>(left) * plan_.fine_cost / threads;
-    if (fine >= kFineGain * all || plan_.together) return fine < kFineGain * all;
+    if (fine >= kFineGain * all) return false;
     const auto large = std::count_if(plan_.boxes.begin(), plan_.boxes.end(),
                                      [&](const Box& box) { return !allHoles(call, box); });
     return fine < kFineGain * plan_.box_cost * static_cast<double>(large) / threads;
@@ -192,26 +196,39 @@ void OneDnnPartialConv::runFine(const ForwardCall& call) {
     });
 }
 
-void OneDnnPartialConv::zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
-                                int64_t end) const {
-    if (begin >= end) return;
+void OneDnnPartialConv::zeroRow(const ForwardCall& call, const Box& box, int64_t n, int64_t d,
+                                int64_t h) const {
+    const int64_t channels = box.channel_size;
+    const int64_t begin = box.spans[2].output_begin;
+    const int64_t end = begin + box.spans[2].output_size;
     const auto& strides = call.output.strides;
-    char* row = elementAt(call.output, n, 0, {d, h, 0});
+    char* row = elementAt(call.output, n, box.channel_begin, {d, h, 0});
     const auto unit = static_cast<int64_t>(sizeOf(call.output.data_type));
     const auto zero = [&](int64_t at, int64_t count) {
         std::memset(row + at * unit, 0, static_cast<size_t>(count * unit));
     };
     if (strides[4] == 1) {
-        for (int64_t c = 0; c < desc_.out_channels; ++c) zero(c * strides[1] + begin, end - begin);
+        for (int64_t c = 0; c < channels; ++c) zero(c * strides[1] + begin, end - begin);
         return;
     }
-    for (int64_t w = begin; w < end; ++w)
-        for (int64_t c = 0; c < desc_.out_channels; ++c) zero(w * strides[4] + c * strides[1], 1);
+    for (int64_t w = begin; w < end; ++w) {
+        if (strides[1] == 1) {
+            zero(w * strides[4], channels);
+            continue;
+        }
+        for (int64_t c = 0; c < channels; ++c) zero(w * strides[4] + c * strides[1], 1);
+    }
 }
 
 void OneDnnPartialConv::finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
                                      int64_t end) const {
-    if (margin_.empty()) return zeroRow(call, n, d, h, begin, end);
+    if (margin_.empty()) {
+        Box row{};
+        row.channel_size = desc_.out_channels;
+        row.spans[2].output_begin = begin;
+        row.spans[2].output_size = end - begin;
+        return zeroRow(call, row, n, d, h);
+    }
     for (int64_t c = 0; c < desc_.out_channels; ++c)
         for (int64_t w = begin; w < end; ++w)
             store(call.output, elementIndex(call.output, n, c, {d, h, w}),
@@ -223,8 +240,7 @@ void OneDnnPartialConv::zeroBox(const ForwardCall& call, const Box& box) const {
     for (int64_t n = 0; n < box.batch_size; ++n)
         for (int64_t d = 0; d < s[0].output_size; ++d)
             for (int64_t h = 0; h < s[1].output_size; ++h)
-                zeroRow(call, box.batch_begin + n, s[0].output_begin + d, s[1].output_begin + h,
-                        s[2].output_begin, s[2].output_begin + s[2].output_size);
+                zeroRow(call, box, box.batch_begin + n, s[0].output_begin + d, s[1].output_begin + h);
 }
 
 // The outputs that no box covers.
@@ -280,17 +296,17 @@ bool OneDnnPartialConv::readsInputInPlace(const ForwardCall& call, const Box& bo
 bool OneDnnPartialConv::writesOutputInPlace(const ForwardCall& call, const Box& box) const {
     const auto& s = box.spans;
     return desc_.data_type == DataType::f32 && output_layout_ == ScratchLayout::channels_last &&
-           separate_groups_ == 1 &&
+           separate_groups_ == 1 && box.channel_size == desc_.out_channels &&
            isDense(call.output.strides, desc_.out_channels, desc_.window.output,
                    {s[0].output_size, s[1].output_size, s[2].output_size}, box.batch_size);
 }
 
-void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t group, float* input,
+void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t channel, float* input,
                                 float* output) const {
     Worker::Arguments& arguments = worker.arguments[form];
     if (arguments.input.get_data_handle() != input) arguments.input.set_data_handle(input);
     if (arguments.output.get_data_handle() != output) arguments.output.set_data_handle(output);
-    arguments.all[DNNL_ARG_WEIGHTS] = packings_[forms_[form].weights].weights[static_cast<size_t>(group)];
+    arguments.all[DNNL_ARG_WEIGHTS] = packings_[forms_[form].weights].of(channel);
     try {
         forms_[form].convolution.execute(worker.stream, arguments.all);
         worker.stream.wait();
@@ -316,45 +332,12 @@ void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, const Bo
                     box.spans[0].output_begin * out.strides[2] + box.spans[1].output_begin * out.strides[3];
         if (isAligned(at)) output = at;
     }
-    for (int64_t group = 0; group < separate_groups_; ++group) {
-        if (input == worker.input)
-            for (int64_t n = 0; n < box.batch_size; ++n)
-                for (int64_t d = 0; d < box.spans[0].input_size; ++d)
-                    loadRows(call, box, group, n, d, 0, box.spans[1].input_size, input, worker.planes.data(),
-                             worker.thread);
-        execute(worker, form, group, input, output);
-        for (int64_t n = 0; n < box.batch_size; ++n)
-            for (int64_t d = 0; d < box.spans[0].output_size; ++d)
-                storeRows(call, box, group, n, d, 0, box.spans[1].output_size, output, worker.thread);
-    }
-}
-
-void OneDnnPartialConv::runTogether(Worker& worker, const ForwardCall& call) const {
-    const Box& box = plan_.boxes[0];
-    if (allHoles(call, box)) return zeroBox(call, box);
-    const size_t form = formFor(call, box, form_of_box_[0]);
-    // Rows are dealt out in parts, a few for each thread.
-    const auto forEachPart = [&](int64_t depth, int64_t height, const auto& body) {
-        const int64_t wanted = 4L * device_.threads();
-        const int64_t parts = std::min(height, std::max<int64_t>(1, wanted / (box.batch_size * depth)));
-        const int64_t part = (height + parts - 1) / parts;
-        const int64_t used = (height + part - 1) / part;
-        parallelFor(device_.threads(), box.batch_size * depth * used, [&](int thread, int64_t i) {
-            const int64_t first = i % used * part;
-            body(thread, i / used / depth, i / used % depth, first, std::min(part, height - first));
-        });
-    };
-    for (int64_t group = 0; group < separate_groups_; ++group) {
-        forEachPart(box.spans[0].input_size, box.spans[1].input_size,
-                    [&](int thread, int64_t n, int64_t d, int64_t first, int64_t rows) {
-                        loadRows(call, box, group, n, d, first, rows, worker.input,
-                                 worker.planes.data() + thread * desc_.in_channels, thread);
-                    });
-        execute(worker, form, group, worker.input, worker.output);
-        forEachPart(box.spans[0].output_size, box.spans[1].output_size,
-                    [&](int thread, int64_t n, int64_t d, int64_t first, int64_t rows) {
-                        storeRows(call, box, group, n, d, first, rows, worker.output, thread);
-                    });
+    const OneThread one;
+    const int64_t channels = outChannels(box);
+    for (int64_t c = box.channel_begin; c < box.channel_begin + box.channel_size; c += channels) {
+        if (input == worker.input) loadInput(worker, call, box, c);
+        execute(worker, form, c, input, output);
+        storeOutput(worker, call, box, c, channels, output);
     }
 }
 
@@ -371,9 +354,7 @@ void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
                     [&](int /*thread*/, int64_t n) { finishMargins(call, n); });
     if (!plan_.any_live) return;
     const bool fine = finePays(call);
-    const OneDnnThreads threads(plan_.together && !fine ? device_.threads() : 1);
     if (fine) return runFine(call);
-    if (plan_.together) return runTogether(workers_[0], call);
     parallelFor(device_.threads(), static_cast<int64_t>(plan_.boxes.size()), [&](int thread, int64_t i) {
         const auto index = static_cast<size_t>(i);
         const Box& box = plan_.boxes[index];

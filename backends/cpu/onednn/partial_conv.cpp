@@ -18,6 +18,8 @@ namespace {
 constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
 // With fewer, the transforms take more time than they save.
 constexpr int64_t kLeastChannelsForWinograd = 32;
+// The widest block of channels that oneDNN has.
+constexpr int64_t kChannelGrain = 16;
 
 size_t aligned(size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -31,7 +33,7 @@ void failFrom(const dnnl::error& error) {
 }
 
 OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
-    : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0) {
     plan();
     if (plan_.any_live || desc.training)
         staging_ = Staging(device, desc.data_type, std::max(desc.in_channels, desc.out_channels));
@@ -48,55 +50,66 @@ OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& d
 }
 
 PlainConv OneDnnPartialConv::plainConv(const Box& box) const {
-    return {box.batch_size, inChannels(), outChannels(), desc_.groups / separate_groups_,
+    return {box.batch_size, inChannels(), outChannels(box), desc_.groups / separate_groups_,
             box.spans,      desc_.window};
+}
+
+// Whole vectors of channels, or whole groups where these are convolved one after another.
+int64_t OneDnnPartialConv::channelGrain() const {
+    if (separate_groups_ > 1) return desc_.out_channels / separate_groups_;
+    return desc_.groups > 1 ? 0 : kChannelGrain;
 }
 
 void OneDnnPartialConv::plan() {
     Work work{};
     work.threads = device_.threads();
     work.weight_bytes = weightCount() * static_cast<int64_t>(sizeof(float));
+    work.channel_grain = channelGrain();
     plan_ = makePlan(desc_, work);
     if (!plan_.any_live) return;
 
-    const Box whole{0, desc_.batch, plan_.live};
+    const OneThread one;
     std::optional<Primitive> chosen;
     if (desc_.fast_math && std::min(desc_.in_channels, desc_.out_channels) >= kLeastChannelsForWinograd)
-        chosen = choosePrimitive(engine_, plainConv(whole), true);
+        chosen = choosePrimitive(engine_, plainConv(wholeBox()), true);
     if (chosen) {
         work.winograd = true;
         work.weight_bytes *= kWinogradWeightGrowth;
         plan_ = makePlan(desc_, work);
     }
-    const OneDnnThreads threads(plan_.together ? work.threads : 1);
-    const auto largest =
-        std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
+    const auto largest = [&] {
+        return *std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
             return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
         });
+    };
     if (!chosen && desc_.input_layout == Layout::channels_last &&
         desc_.output_layout == Layout::channels_last) {
         // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
-        chosen = choosePrimitive(engine_, plainConv(*largest), false, ScratchLayout::channels_last,
+        chosen = choosePrimitive(engine_, plainConv(largest()), false, ScratchLayout::channels_last,
                                  ScratchLayout::channels_last);
         if (chosen && !chosen->specialized) chosen.reset();
     }
     if (!chosen) {
-        chosen = choosePrimitive(engine_, plainConv(*largest), false);
+        chosen = choosePrimitive(engine_, plainConv(largest()), false);
         if (desc_.groups > 1 && !(chosen && chosen->specialized)) {
             separate_groups_ = desc_.groups;
-            auto single = choosePrimitive(engine_, plainConv(*largest), false);
-            if (single && (!chosen || single->specialized))
+            auto single = choosePrimitive(engine_, plainConv(largest()), false);
+            if (single && (!chosen || single->specialized)) {
                 chosen = single;
-            else
+                work.channel_grain = channelGrain();
+                work.own_inputs = true;
+                plan_ = makePlan(desc_, work);
+            } else {
                 separate_groups_ = 1;
+            }
         }
     }
     if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
     input_layout_ = chosen->input;
     output_layout_ = chosen->output;
     form_of_box_ = formsOf(plan_.boxes, chosen->winograd);
-    const OneDnnThreads one(1);
     form_of_fine_ = formsOf(plan_.fine, chosen->winograd);
+    allocatePackings();
 }
 
 std::vector<size_t> OneDnnPartialConv::formsOf(const std::vector<Box>& boxes, bool winograd_wanted) {
@@ -120,27 +133,36 @@ std::vector<size_t> OneDnnPartialConv::formsOf(const std::vector<Box>& boxes, bo
 }
 
 void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
-    const size_t weights = packingFor(primitive);
+    const size_t weights = packingFor(box, primitive);
     forms_.push_back({box, primitive, dnnl::convolution_forward(primitive.desc), weights, direct});
 }
 
-size_t OneDnnPartialConv::packingFor(const Primitive& primitive) {
+size_t OneDnnPartialConv::packingFor(const Box& box, const Primitive& primitive) {
     const dnnl::memory::desc packed = primitive.desc.weights_desc();
+    const int64_t size = outChannels(box);
     for (size_t i = 0; i < packings_.size(); ++i)
-        if (packings_[i].desc == packed) return i;
+        if (packings_[i].desc == packed && packings_[i].size == size) return i;
     Packing packing;
+    packing.user = plainConv(box).userWeights();
     packing.desc = packed;
-    const Box whole{0, desc_.batch, plan_.live};
-    packing.reorder = dnnl::reorder(
-        dnnl::reorder::primitive_desc(engine_, plainConv(whole).userWeights(), engine_, packed));
-    const size_t size = aligned(packed.get_size());
-    packing.buffer = device_.allocate(size * static_cast<size_t>(separate_groups_));
-    for (int64_t g = 0; g < separate_groups_; ++g)
-        packing.weights.emplace_back(
-            packed, engine_,
-            static_cast<char*>(packing.buffer->hostPointer()) + static_cast<size_t>(g) * size);
+    packing.reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, packing.user, engine_, packed));
+    packing.first = separate_groups_ > 1 ? 0 : box.channel_begin;
+    packing.size = size;
     packings_.push_back(packing);
     return packings_.size() - 1;
+}
+
+// A size that does not divide the channels has the last of them alone.
+void OneDnnPartialConv::allocatePackings() {
+    for (Packing& packing : packings_) {
+        const size_t bytes = aligned(packing.desc.get_size());
+        const int64_t parts = (desc_.out_channels - packing.first) / packing.size;
+        packing.buffer = device_.allocate(bytes * static_cast<size_t>(parts));
+        for (int64_t i = 0; i < parts; ++i)
+            packing.weights.emplace_back(
+                packing.desc, engine_,
+                static_cast<char*>(packing.buffer->hostPointer()) + static_cast<size_t>(i) * bytes);
+    }
 }
 
 ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) const {
@@ -160,7 +182,7 @@ ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) con
 // One plan is in use at a time: both have the same scratch memory.
 void OneDnnPartialConv::makeWorkers() {
     const auto threads = static_cast<size_t>(device_.threads());
-    const size_t count = plan_.together ? 1 : std::min(plan_.boxes.size(), threads);
+    const size_t count = std::min(plan_.boxes.size(), threads);
     const size_t fine_count = std::min(plan_.fine.size(), threads);
     const ScratchSizes sizes = scratchFor(form_of_box_);
     const ScratchSizes fine_sizes = scratchFor(form_of_fine_);
@@ -173,8 +195,6 @@ void OneDnnPartialConv::makeWorkers() {
 
 std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, size_t count) const {
     const auto planes = static_cast<size_t>(desc_.in_channels);
-    // A worker's planes serve one thread; a plan done together has one row of them for each.
-    const size_t plane_rows = plan_.together ? static_cast<size_t>(device_.threads()) : 1;
     std::vector<Worker> workers;
     auto* at = static_cast<char*>(scratch_->hostPointer());
     for (size_t i = 0; i < count; ++i) {
@@ -183,7 +203,7 @@ std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, si
         worker.stream = dnnl::stream(engine_);
         worker.input = reinterpret_cast<float*>(at);
         worker.output = reinterpret_cast<float*>(at + sizes.input);
-        worker.planes.resize(planes * plane_rows);
+        worker.planes.resize(planes);
         for (const Form& form : forms_) {
             const auto& desc = form.primitive.desc;
             Worker::Arguments arguments;
@@ -213,24 +233,27 @@ void OneDnnPartialConv::setBias(const TensorRef* bias) {
 void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
     setBias(bias);
     if (!plan_.any_live) return;
-    const OneDnnThreads threads(device_.threads());
     auto* weights = pointer<float>(weight);
     if (wide_weights_) {
         weights = static_cast<float*>(wide_weights_->hostPointer());
         widenRow(weight.data_type, weights, pointer<uint16_t>(weight), weightCount());
     }
-    const Box whole{0, desc_.batch, plan_.live};
-    const dnnl::memory::desc user = plainConv(whole).userWeights();
-    try {
-        for (Packing& packing : packings_)
-            for (size_t g = 0; g < packing.weights.size(); ++g) {
-                dnnl::memory from(user, engine_, weights + g * (user.get_size() / sizeof(float)));
-                packing.reorder.execute(stream_, from, packing.weights[g]);
-            }
-        stream_.wait();
-    } catch (const dnnl::error& error) {
-        failFrom(error);
-    }
+    const int64_t of_channel = weightCount() / desc_.out_channels;
+    for (const Packing& packing : packings_)
+        parallelFor(device_.threads(), static_cast<int64_t>(packing.weights.size()),
+                    [&](int /*thread*/, int64_t i) {
+                        const OneThread one;
+                        float* part = weights + (packing.first + i * packing.size) * of_channel;
+                        const dnnl::memory from(packing.user, engine_, part);
+                        dnnl::memory to = packing.weights[static_cast<size_t>(i)];
+                        dnnl::stream stream(engine_);
+                        try {
+                            packing.reorder.execute(stream, const_cast<dnnl::memory&>(from), to);
+                            stream.wait();
+                        } catch (const dnnl::error& error) {
+                            failFrom(error);
+                        }
+                    });
     if (backward_) backward_->setWeights(weights);
 }
 

@@ -24,11 +24,17 @@ struct Form {
     size_t direct;   // index of the form to take where Winograd's rounding would show; else its own
 };
 
+// Weights of parts of the output's channels, all of one size.
 struct Packing {
-    dnnl::memory::desc desc;
+    dnnl::memory::desc user, desc;
     dnnl::reorder reorder;
     std::shared_ptr<Buffer> buffer;
-    std::vector<dnnl::memory> weights;  // one for each separate group
+    int64_t first, size;  // the first part's first channel; of each part
+    std::vector<dnnl::memory> weights;
+
+    const dnnl::memory& of(int64_t channel) const {
+        return weights[static_cast<size_t>((channel - first) / size)];
+    }
 };
 
 // Bytes of one worker's parts of the scratch memory.
@@ -75,18 +81,18 @@ class OneDnnPartialConv final : public PartialConv {
     std::vector<size_t> formsOf(const std::vector<Box>& boxes, bool winograd);
     void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
-    size_t packingFor(const Primitive& primitive);
+    size_t packingFor(const Box& box, const Primitive& primitive);
+    void allocatePackings();
+    int64_t channelGrain() const;
     void makeWorkers();
     ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
     std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;
 
     void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
-    void runTogether(Worker& worker, const ForwardCall& call) const;
-    void execute(Worker& worker, size_t form, int64_t group, float* input, float* output) const;
-    void loadRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d, int64_t first,
-                  int64_t rows, float* scratch_begin, const void** planes, int thread) const;
-    void storeRows(const ForwardCall& call, const Box& box, int64_t group, int64_t n, int64_t d,
-                   int64_t first, int64_t rows, const float* scratch_begin, int thread) const;
+    void execute(Worker& worker, size_t form, int64_t channel, float* input, float* output) const;
+    void loadInput(Worker& worker, const ForwardCall& call, const Box& box, int64_t channel) const;
+    void storeOutput(const Worker& worker, const ForwardCall& call, const Box& box, int64_t channel,
+                     int64_t channels, const float* scratch_begin) const;
     template <typename Test>
     bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
     bool allHoles(const ForwardCall& call, const Box& box) const;
@@ -99,13 +105,16 @@ class OneDnnPartialConv final : public PartialConv {
     void finishMargins(const ForwardCall& call, int64_t n) const;
     void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
                       int64_t end) const;
-    void zeroRow(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin, int64_t end) const;
+    void zeroRow(const ForwardCall& call, const Box& box, int64_t n, int64_t d, int64_t h) const;
     bool readsInputInPlace(const ForwardCall& call, const Box& box) const;
     bool writesOutputInPlace(const ForwardCall& call, const Box& box) const;
 
     // Of one convolution: of all groups or of one.
     int64_t inChannels() const { return desc_.in_channels / separate_groups_; }
-    int64_t outChannels() const { return desc_.out_channels / separate_groups_; }
+    int64_t outChannels(const Box& box) const {
+        return separate_groups_ > 1 ? desc_.out_channels / separate_groups_ : box.channel_size;
+    }
+    Box wholeBox() const { return {0, desc_.batch, plan_.live, 0, desc_.out_channels}; }
     int64_t weightCount() const {
         return desc_.out_channels * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
     }
@@ -113,7 +122,6 @@ class OneDnnPartialConv final : public PartialConv {
     CpuDevice& device_;
     PartialConvDesc desc_;
     dnnl::engine engine_;
-    dnnl::stream stream_;
     Plan plan_;
     // Groups convolved one after another, where oneDNN has no fast grouped kernel.
     int64_t separate_groups_ = 1;

@@ -9,8 +9,6 @@ namespace {
 
 // Measured on one core with 512-bit vectors; only their relations matter. Nanoseconds.
 constexpr double kBoxCost = 3000;
-constexpr double kTogetherCost = 15000;
-constexpr double kTogetherLoss = 0.05;  // oneDNN's own division of the work is uneven, and passes wait for it
 constexpr double kFlopCost = 0.004;
 constexpr double kElementCost = 0.1;      // loaded or stored, scratch in the second cache
 constexpr double kFarElementCost = 0.15;  // scratch of kFarBytes and more
@@ -29,10 +27,11 @@ constexpr double kFineWorth = 10;
 constexpr int64_t kLeastFineBoxes = 16;
 constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
 
-// Outputs in one dimension per box, and the batch.
+// Outputs in one dimension per box, the batch and the output's channels.
 struct Cut {
     int64_t batch;
     Dims3 size;
+    int64_t channels;
 };
 
 int64_t ceilDivide(int64_t a, int64_t b) {
@@ -71,9 +70,16 @@ Span liveSpan(const Window& w, size_t d) {
     return begin < end ? spanOf(w, d, begin, end - begin) : none;
 }
 
-double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {
+// Which part of the output's channels a box has.
+double partOf(const PartialConvDesc& desc, const Cut& cut) {
+    return static_cast<double>(cut.channels) / static_cast<double>(desc.out_channels);
+}
+
+double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
+                   const Work& work) {
     double input = static_cast<double>(cut.batch * desc.in_channels);
-    double output = static_cast<double>(cut.batch * desc.out_channels);
+    if (work.own_inputs) input *= partOf(desc, cut);
+    double output = static_cast<double>(cut.batch * cut.channels);
     for (size_t d = 0; d < 3; ++d) {
         const Window& w = desc.window;
         const int64_t under = (cut.size[d] - 1) * w.stride[d] + extent(w, d);
@@ -87,29 +93,28 @@ double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array
 
 double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
     const int64_t taps = desc.in_channels / desc.groups * volume(desc.window.kernel);
-    const auto outputs = static_cast<double>(cut.batch * desc.out_channels * volume(cut.size));
+    const auto outputs = static_cast<double>(cut.batch * cut.channels * volume(cut.size));
     return 2 * static_cast<double>(taps) * outputs * kFlopCost * (winograd ? 0.4 : 1);
 }
 
 int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {
-    int64_t count = ceilDivide(desc.batch, cut.batch);
+    int64_t count = ceilDivide(desc.batch, cut.batch) * ceilDivide(desc.out_channels, cut.channels);
     for (size_t d = 0; d < 3; ++d) count *= ceilDivide(live[d].output_size, cut.size[d]);
     return count;
 }
 
-double weightCost(const Work& work, bool near) {
+// What a box costs whatever its size; `part` of the weights are its own.
+double overheadOf(const Work& work, double part) {
+    const double bytes = static_cast<double>(work.weight_bytes) * part;
     const double far = work.winograd ? kWinogradWeightByteCost : kWeightByteCost;
-    return static_cast<double>(work.weight_bytes) * (near ? kNearWeightByteCost : far);
-}
-
-// What a box costs whatever its size.
-double overheadOf(const Work& work) {
-    return kBoxCost + weightCost(work, work.weight_bytes <= kCacheBytes / 2);
+    const bool near = bytes <= static_cast<double>(kCacheBytes) / 2;
+    return kBoxCost + bytes * (near ? kNearWeightByteCost : far);
 }
 
 double costOfBox(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
                  const Work& work) {
-    return overheadOf(work) + flopCost(desc, cut, work.winograd) + elementCost(desc, cut, live);
+    return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) +
+           elementCost(desc, cut, live, work);
 }
 
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
@@ -120,13 +125,6 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven);
 }
 
-double costTogether(const PartialConvDesc& desc, const Cut& all, const std::array<Span, 3>& live,
-                    const Work& work) {
-    const double weights = weightCost(work, false);
-    const double shared = flopCost(desc, all, work.winograd) + elementCost(desc, all, live) + weights;
-    return kTogetherCost + shared / work.threads * (1 + kTogetherLoss);
-}
-
 // Every even division of `size`, finer ones first only as far as they differ.
 template <typename F>
 void forEachDivision(int64_t size, const F& f) {
@@ -134,6 +132,20 @@ void forEachDivision(int64_t size, const F& f) {
     for (int64_t parts = 1; parts <= std::min<int64_t>(size, 4096); ++parts) {
         const int64_t part = ceilDivide(size, parts);
         if (part != last) f(part);
+        last = part;
+    }
+}
+
+// The output's channels whole, and in up to as many parts as there are threads.
+template <typename F>
+void forEachChannelDivision(const PartialConvDesc& desc, const Work& work, const F& f) {
+    f(desc.out_channels);
+    if (work.channel_grain == 0) return;
+    int64_t last = desc.out_channels;
+    for (int64_t parts = 2; parts <= work.threads; ++parts) {
+        const int64_t part =
+            ceilDivide(ceilDivide(desc.out_channels, parts), work.channel_grain) * work.channel_grain;
+        if (part < last) f(part);
         last = part;
     }
 }
@@ -153,11 +165,17 @@ std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cu
         for (const int64_t at : beginnings(live.output_begin, live.output_size, cut.size[d]))
             spans[d].push_back(spanOf(desc.window, d, at, std::min(cut.size[d], end - at)));
     }
-    for (const int64_t n : beginnings(0, desc.batch, cut.batch))
-        for (const Span& depth : spans[0])
-            for (const Span& height : spans[1])
-                for (const Span& width : spans[2])
-                    boxes.push_back({n, std::min(cut.batch, desc.batch - n), {depth, height, width}});
+    // Boxes that follow each other read the same weights.
+    for (const int64_t c : beginnings(0, desc.out_channels, cut.channels))
+        for (const int64_t n : beginnings(0, desc.batch, cut.batch))
+            for (const Span& depth : spans[0])
+                for (const Span& height : spans[1])
+                    for (const Span& width : spans[2])
+                        boxes.push_back({n,
+                                         std::min(cut.batch, desc.batch - n),
+                                         {depth, height, width},
+                                         c,
+                                         std::min(cut.channels, desc.out_channels - c)});
     return boxes;
 }
 
@@ -166,9 +184,11 @@ void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, con
     const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
     if (!skips || desc.spatial_dims < 2) return;
     for (int64_t side = kLeastFineSide; side <= kMostFineSide; side *= 2) {
-        const Cut cut{1, {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)}};
+        const Cut cut{1,
+                      {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)},
+                      desc.out_channels};
         const double cost = costOfBox(desc, cut, plan.live, work);
-        if (cost < kFineWorth * overheadOf(work)) continue;
+        if (cost < kFineWorth * overheadOf(work, 1)) continue;
         if (boxCount(desc, cut, plan.live) < kLeastFineBoxes) return;
         plan.fine = boxesOf(plan, desc, cut);
         plan.fine_cost = cost;
@@ -188,7 +208,7 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
     if (!plan.any_live) return plan;
 
     const Dims3 all{plan.live[0].output_size, plan.live[1].output_size, plan.live[2].output_size};
-    Cut best{desc.batch, all};
+    Cut best{desc.batch, all, desc.out_channels};
     double best_cost = std::numeric_limits<double>::max();
     const auto consider = [&](const Cut& cut) {
         const double cost = costOf(desc, cut, plan.live, work);
@@ -197,20 +217,21 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
             best = cut;
         }
     };
-    forEachDivision(desc.batch, [&](int64_t batch) { consider({batch, all}); });
-    forEachDivision(all[0], [&](int64_t depth) {
-        forEachDivision(all[1], [&](int64_t height) { consider({1, {depth, height, all[2]}}); });
-    });
-    // Splitting rows pays only where there are few of them.
-    if (all[0] * all[1] < 4 * work.threads)
-        forEachDivision(all[2], [&](int64_t width) {
-            consider({1, {1, 1, std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain)}});
+    forEachChannelDivision(desc, work, [&](int64_t channels) {
+        forEachDivision(desc.batch, [&](int64_t batch) { consider({batch, all, channels}); });
+        forEachDivision(all[0], [&](int64_t depth) {
+            forEachDivision(all[1], [&](int64_t height) {
+                consider({1, {depth, height, all[2]}, channels});
+            });
         });
-    plan.together = work.threads > 1 && costTogether(desc, {desc.batch, all}, plan.live, work) < best_cost;
-    const Cut chosen = plan.together ? Cut{desc.batch, all} : best;
-    plan.boxes = boxesOf(plan, desc, chosen);
-    plan.box_cost = plan.together ? costTogether(desc, chosen, plan.live, work)
-                                  : costOfBox(desc, chosen, plan.live, work);
+        // Splitting rows pays only where there are few of them.
+        if (all[0] * all[1] >= 4 * work.threads) return;
+        forEachDivision(all[2], [&](int64_t width) {
+            consider({1, {1, 1, std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain)}, channels});
+        });
+    });
+    plan.boxes = boxesOf(plan, desc, best);
+    plan.box_cost = costOfBox(desc, best, plan.live, work);
     addFineBoxes(plan, desc, work, all);
     return plan;
 }

@@ -28,10 +28,12 @@ Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size);
 struct Box {
     int64_t batch_begin, batch_size;
     std::array<Span, 3> spans;
+    int64_t channel_begin = 0, channel_size = 0;  // of the output
 
     bool sameForm(const Box& other) const {
-        return batch_size == other.batch_size && spans[0].sameForm(other.spans[0]) &&
-               spans[1].sameForm(other.spans[1]) && spans[2].sameForm(other.spans[2]);
+        return batch_size == other.batch_size && channel_size == other.channel_size &&
+               spans[0].sameForm(other.spans[0]) && spans[1].sameForm(other.spans[1]) &&
+               spans[2].sameForm(other.spans[2]);
     }
     int64_t inputPixels() const { return spans[0].input_size * spans[1].input_size * spans[2].input_size; }
     int64_t outputPixels() const {
@@ -43,13 +45,11 @@ struct Plan {
     // Outputs outside have windows wholly in the padding: always holes.
     std::array<Span, 3> live;
     bool any_live = false;
-    // One box, over which all threads work together, instead of one for each thread.
-    bool together = false;
     std::vector<Box> boxes;
     // The same outputs in smaller boxes, for masks with holes that leave many of them out; none where that
     // cannot pay.
     std::vector<Box> fine;
-    // Estimates, of one box with a valid output; of all where all threads work together.
+    // Estimates, of one box with a valid output.
     double box_cost = 0, fine_cost = 0;
 };
 
@@ -58,6 +58,9 @@ struct Work {
     int threads;
     int64_t weight_bytes;
     bool winograd;
+    // Boxes may have some of the output's channels, in multiples of this; 0: they have all.
+    int64_t channel_grain = 0;
+    bool own_inputs = false;  // of each such part, as groups have
 };
 
 Plan makePlan(const PartialConvDesc& desc, const Work& work);

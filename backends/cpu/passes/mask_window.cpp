@@ -214,7 +214,7 @@ void WindowMaskUpdate::computeWith() {
     auto* scratch = static_cast<char*>(scratch_->hostPointer());
     const auto scratchOf = [&](int thread) { return scratch + static_cast<size_t>(thread) * scratch_size_; };
     const auto threadsFor = [&](int64_t work) {
-        return static_cast<int>(std::clamp<int64_t>(work / kWorkForThread, 1, device_.threads()));
+        return device_.threads().atMost(work / kWorkForThread);
     };
     const int64_t planes = form_.batch * desc_.maskGroups();
     int64_t term_planes = 1;
