@@ -128,7 +128,7 @@ typedef void (*PconvMessageCallback)(void* user, const char* line);
 typedef struct PconvDeviceOptions {
     size_t struct_size;
     uint64_t memory_limit; /* bytes this device may allocate in all; 0: no limit */
-    int32_t threads;       /* CPU threads to use, at most 1024; 0: OMP_NUM_THREADS, else what the process may use */
+    int32_t threads;       /* CPU threads to use, at most 1024; 0: OMP_NUM_THREADS, else all it may have */
     int32_t verbosity;     /* 0 silent, 1 choices of implementation, 2 more; -1: PCONV_VERBOSE, else 0 */
     PconvMessageCallback message_callback; /* NULL: lines go to stderr */
     PconvAllocationCallback allocation_callback;

@@ -213,9 +213,7 @@ void WindowMaskUpdate::computeWith() {
     const Window& w = desc_.window;
     auto* scratch = static_cast<char*>(scratch_->hostPointer());
     const auto scratchOf = [&](int thread) { return scratch + static_cast<size_t>(thread) * scratch_size_; };
-    const auto threadsFor = [&](int64_t work) {
-        return device_.threads().atMost(work / kWorkForThread);
-    };
+    const auto threadsFor = [&](int64_t work) { return device_.threads().atMost(work / kWorkForThread); };
     const int64_t planes = form_.batch * desc_.maskGroups();
     int64_t term_planes = 1;
     for (const Term& term : terms_[0]) term_planes += term.planes;
