@@ -278,19 +278,18 @@ def _full_side(device, settings: Settings, shape, weight_shape, dtype) -> Side:
 class Call:
     """The plan and the mask side of one call: all that a backward pass needs beside tensors."""
 
-    __slots__ = ("device", "last", "plan", "settings", "side", "training")
+    __slots__ = ("device", "last", "settings", "side")
 
-    def __init__(self, settings: Settings, side: Side, device, last: bool, training: bool) -> None:
-        self.settings, self.side, self.device, self.last, self.training = settings, side, device, last, training
-        self.plan: Plan | None = None
+    def __init__(self, settings: Settings, side: Side, device, last: bool) -> None:
+        self.settings, self.side, self.device, self.last = settings, side, device, last
 
-    def plan_for(self, x: torch.Tensor, weight: torch.Tensor, has_bias: bool, training: bool) -> Plan:
+    def plan(self, x: torch.Tensor, weight: torch.Tensor, has_bias: bool, training: bool) -> Plan:
         mask_type = self.side.pool.mask_type
         return plan_of(self.device, self.settings, x.shape, weight.shape, x.dtype, self.last, mask_type, has_bias, training)
 
     def forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """`x` is dense in the call's layout, `weight` and `bias` are contiguous."""
-        plan = self.plan = self.plan_for(x, weight, bias is not None, self.training)
+        plan = self.plan(x, weight, bias is not None, False)  # one for training packs the weights twice
         y = empty(x, plan.output_shape, self.last)
         side, b = self.side.handle, None if bias is None else bias.data_ptr()
         status = _forward(plan.handle, side, x.data_ptr(), weight.data_ptr(), b, y.data_ptr())
@@ -300,7 +299,7 @@ class Call:
 
     def backward(self, x, weight, grad_output, has_bias: bool, wanted) -> tuple:
         """The gradients of x, weight and bias that `wanted` has, None for the others."""
-        plan = self.plan if self.training and self.plan is not None else self.plan_for(x, weight, has_bias, True)
+        plan = self.plan(x, weight, has_bias, True)
         grad_output = grad_output.contiguous(memory_format=FORMATS[x.dim()] if self.last else torch.contiguous_format)
         dx = empty(x, x.shape, self.last) if wanted[0] else None
         dw = empty(weight, weight.shape, False) if wanted[1] else None
@@ -313,10 +312,10 @@ class Call:
         return dx, dw, db
 
 
-def call_of(x, last: bool, weight, mask, settings: Settings, training: bool, kept: bool = True) -> Call:
+def call_of(x, last: bool, weight, mask, settings: Settings, kept: bool = True) -> Call:
     """`kept`: the mask is known by identity and version counter. Compiled code writes without counting."""
     device = device_of(x)
-    return Call(settings, side_of(device, settings, x.shape, weight, mask, kept), device, last, training)
+    return Call(settings, side_of(device, settings, x.shape, weight, mask, kept), device, last)
 
 
 def _after_fork() -> None:

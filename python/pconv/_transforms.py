@@ -14,7 +14,7 @@ def plain_forward(x, weight, bias, mask, settings: Settings):
     with torch.no_grad():
         x, last = dense(x)
         weight = weight.contiguous()
-        call = call_of(x, last, weight, mask, settings, False, kept=False)
+        call = call_of(x, last, weight, mask, settings, kept=False)
         y = call.forward(x, weight, None if bias is None else bias.contiguous())
         return y, call.side.read(x)
 
@@ -24,7 +24,7 @@ def plain_backward(x, weight, grad_output, mask, settings: Settings, has_bias: b
     with torch.no_grad():
         x, last = dense(x)
         weight = weight.contiguous()
-        call = call_of(x, last, weight, mask, settings, True, kept=False)
+        call = call_of(x, last, weight, mask, settings, kept=False)
         grads = call.backward(x, weight, grad_output, has_bias, wanted)
         return tuple(x.new_empty(0) if g is None else g for g in grads)
 

@@ -199,7 +199,7 @@ def convolution(
         dense, last = _engine.dense(x)
         weight = weight if weight.is_contiguous() else weight.contiguous()
         grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
-        call = _engine.call_of(dense, last, weight, mask, settings, grad)
+        call = _engine.call_of(dense, last, weight, mask, settings)
         if not settings.input_is_masked or call.side.mask_type != _engine.FRACTIONAL:
             if bias is not None and not bias.is_contiguous():
                 bias = bias.contiguous()
