@@ -37,6 +37,8 @@ def parse():
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--images", type=int, default=1, metavar="N", help="of --memory; default: 1")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--malloc", choices=["keep", "system"], default="keep",
+                        help="keep: nobody is charged for fresh pages, as in compare_pytorch.py; default: keep")
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--peak-of", choices=["pconv", "nvidia", "torch_pconv", "plain"], help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -206,6 +208,10 @@ def main():
 
     torch.set_num_threads(options.threads)
     print(f"PyTorch {torch.__version__}, {options.threads} threads")
+    if options.malloc == "keep" and not options.memory:
+        import compare_pytorch
+
+        compare_pytorch.keep_freed_memory()
     if options.memory:
         result = memory(options)
     elif options.overhead:

@@ -78,10 +78,11 @@ class Handle:
         self.value = handle.value
         self._process = os.getpid()
 
-    def __del__(self) -> None:
+    # What is needed is bound here: at the interpreter's end a module's names go before its objects.
+    def __del__(self, _release=lib.pconvReleaseDevice, _process=os.getpid) -> None:
         # A child process has the parent's handles, but none of the threads and drivers behind them.
-        if self.value and self._process == os.getpid():
-            lib.pconvReleaseDevice(self.value)
+        if self.value and self._process == _process():
+            _release(self.value)
 
 
 _open: dict[tuple, Handle] = {}

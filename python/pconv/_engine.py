@@ -71,9 +71,10 @@ class Plan:
         size = settings.output_size(shape[2:], weight_shape[2:])
         self.output_shape = (shape[0], weight_shape[0], *size)
 
-    def __del__(self) -> None:
-        if self.handle and self._process == os.getpid():
-            lib.pconvPythonReleasePlan(self.handle)
+    # What is needed is bound here: at the interpreter's end a module's names go before its objects.
+    def __del__(self, _release=lib.pconvPythonReleasePlan, _process=os.getpid) -> None:
+        if self.handle and self._process == _process():
+            _release(self.handle)
 
     @property
     def implementation(self) -> str:
@@ -105,18 +106,18 @@ class Pool:
             _library.check(create(self.device.value, self.numbers, self.settings.eps, None, byref(handle)))
             return handle.value
 
-    def give(self, handle: int) -> None:
-        if self.process != os.getpid():
+    def give(self, handle: int, _most=_SPARE_SIDES, _release=lib.pconvPythonReleaseSide, _process=os.getpid) -> None:
+        if self.process != _process():
             return
-        if len(self.free) < _SPARE_SIDES:
+        if len(self.free) < _most:
             self.free.append(handle)
         else:
-            lib.pconvPythonReleaseSide(handle)
+            _release(handle)
 
-    def __del__(self) -> None:
-        if getattr(self, "free", None) and self.process == os.getpid():
+    def __del__(self, _release=lib.pconvPythonReleaseSide, _process=os.getpid) -> None:
+        if getattr(self, "free", None) and self.process == _process():
             for handle in self.free:
-                lib.pconvPythonReleaseSide(handle)
+                _release(handle)
 
 
 _pool_of = functools.lru_cache(_PLANS_KEPT)(Pool)

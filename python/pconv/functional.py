@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from . import _composite, _devices, _engine
-from ._autograd import Convolution
+from ._autograd import apply_plainly
 from ._settings import (
     ALL_CHANNELS,
     GROUP_CHANNELS,
@@ -203,7 +203,7 @@ def convolution(
         if not settings.input_is_masked or call.side.mask_type != _engine.FRACTIONAL:
             if bias is not None and not bias.is_contiguous():
                 bias = bias.contiguous()
-            y = Convolution.apply(dense, weight, bias, call) if grad else call.forward(dense, weight, bias)
+            y = apply_plainly(dense, weight, bias, call) if grad else call.forward(dense, weight, bias)
             if channels is None:
                 return y
             if settings.normalization == WEIGHT_MAGNITUDE and mask is None:

@@ -183,6 +183,15 @@ def test_a_child_of_a_process_that_has_computed():
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
+def test_the_interpreters_end_is_silent():
+    answer = run_alone(
+        "import torch\nfrom pconv import _engine as E, nn\n"
+        "layer = nn.PartialConv2d(1, 2, 3); x = torch.ones(1, 1, 6, 6); m = torch.ones(1, 1, 6, 6)\n"
+        "y = layer(x, m); call = E.call_of(x, False, layer.weight, m, layer._settings()[0])\n"
+    )
+    assert answer.returncode == 0 and answer.stderr == ""
+
+
 def test_workers_of_a_data_loader():
     answer = run_alone(
         "import torch\nfrom torch.utils.data import DataLoader, Dataset\nfrom pconv import nn\n"
