@@ -111,6 +111,8 @@ class Buffer {
     size_t size() const { return size_; }
     // Memory the host can address in place, or null.
     virtual void* hostPointer() { return nullptr; }
+    // Where it begins as the device sees it, for its alignment; 0 where that fits every element.
+    virtual uintptr_t address() { return reinterpret_cast<uintptr_t>(hostPointer()); }
 
   private:
     size_t size_;

@@ -76,8 +76,8 @@ void checkInBuffer(const PconvTensor& tensor, const PconvBuffer_T& buffer, int64
         invalid(name + " has offset " + std::to_string(tensor.offset) + "; expected a multiple of " +
                 std::to_string(size));
     // Imported memory may start anywhere.
-    if (reinterpret_cast<uintptr_t>(buffer.state.buffer->hostPointer()) % size != 0)
-        invalid(name + " lies in host memory that is not aligned to its elements of " + std::to_string(size) +
+    if (buffer.state.buffer->address() % size != 0)
+        invalid(name + " lies in memory that is not aligned to its elements of " + std::to_string(size) +
                 " bytes");
     const size_t bytes = static_cast<size_t>(type == DataType::bits ? wordsOf(elements) : elements) * size;
     const size_t available = buffer.state.buffer->size();

@@ -1,13 +1,15 @@
-// The CUDA runtime on the CPU, as far as the backend asks for it: one device whose memory is the host's.
-// Memory is poisoned when it is made and when it is freed, and what a real runtime would refuse is refused.
-// Streams are in fake_streams.cpp.
+// The CUDA runtime on the CPU, as far as the backend asks for it: devices whose memory is the host's. Memory
+// is poisoned when it is made and when it is freed, and what a real runtime would refuse is refused. Devices
+// and contexts are in fake_contexts.cpp, streams in fake_streams.cpp.
 #include <cuda_runtime_api.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "stand_in.h"
 
@@ -21,6 +23,8 @@ struct Block {
     size_t bytes;
     cudaMemoryType type;
     bool in_order;  // of cudaMallocAsync
+    int device;
+    bool released = false;  // to be freed in its stream's order
 };
 
 struct Runtime {
@@ -67,21 +71,48 @@ cudaError_t allocate(void** pointer, size_t bytes, cudaMemoryType type, bool in_
     if (memory == nullptr) return report(cudaErrorMemoryAllocation);
     std::memset(memory, kFresh, bytes);
     const std::lock_guard<std::mutex> lock(runtime().mutex);
-    runtime().blocks[static_cast<char*>(memory)] = {bytes, type, in_order};
+    runtime().blocks[static_cast<char*>(memory)] = {bytes, type, in_order,
+                                                    pconv::cuda_stand_in::currentDevice()};
     *pointer = memory;
     return cudaSuccess;
+}
+
+// Where streams run late, freed memory stays poison for good: what still uses it is seen by its results.
+void poison(void* memory, size_t bytes) {
+    std::memset(memory, kFreed, bytes);
+    if (!pconv::cuda_stand_in::runsLate()) ::operator delete (memory, std::align_val_t{kAlignment});
 }
 
 cudaError_t release(void* pointer, cudaMemoryType type, bool in_order, cudaStream_t stream = nullptr) {
     if (pointer == nullptr) return cudaSuccess;
     if (const cudaError_t status = refusal(in_order, stream); status != cudaSuccess) return report(status);
-    const std::lock_guard<std::mutex> lock(runtime().mutex);
-    const auto found = runtime().blocks.find(static_cast<char*>(pointer));
-    if (found == runtime().blocks.end() || found->second.type != type || found->second.in_order != in_order)
-        return report(cudaErrorInvalidValue);
-    std::memset(pointer, kFreed, found->second.bytes);
-    runtime().blocks.erase(found);
-    ::operator delete (pointer, std::align_val_t{kAlignment});
+    size_t bytes = 0;
+    {
+        const std::lock_guard<std::mutex> lock(runtime().mutex);
+        const auto found = runtime().blocks.find(static_cast<char*>(pointer));
+        // In the order of another device's stream it would be free too early or too late.
+        if (found == runtime().blocks.end() || found->second.released || found->second.type != type ||
+            found->second.in_order != in_order ||
+            (in_order && found->second.device != pconv::cuda_stand_in::currentDevice()))
+            return report(cudaErrorInvalidValue);
+        bytes = found->second.bytes;
+        found->second.released = true;
+    }
+    const auto free = [=] {
+        {
+            const std::lock_guard<std::mutex> lock(runtime().mutex);
+            runtime().blocks.erase(static_cast<char*>(pointer));
+        }
+        poison(pointer, bytes);
+        return 0;
+    };
+    if (in_order) return enqueue(stream, free);
+    // What frees out of order waits for the device, or the caller must have waited.
+    if (type == cudaMemoryTypeDevice)
+        pconv::cuda_stand_in::finishAll();
+    else
+        pconv::cuda_stand_in::expectIdle("pinned memory is freed");
+    free();
     return cudaSuccess;
 }
 
@@ -97,44 +128,6 @@ int pconv::cuda_stand_in::remember(int status) {
 }
 
 extern "C" {
-
-cudaError_t cudaGetDeviceCount(int* count) {
-    *count = 1;
-    return cudaSuccess;
-}
-
-cudaError_t cudaDriverGetVersion(int* version) {
-    *version = 13000;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-    if (device != 0) return report(cudaErrorInvalidDevice);
-    std::memset(properties, 0, sizeof *properties);
-    std::strcpy(properties->name, "CUDA kernels on the CPU");
-    std::memset(properties->uuid.bytes, 0x5C, sizeof properties->uuid.bytes);
-    properties->major = 8;
-    properties->minor = 6;
-    properties->totalGlobalMem = size_t{1} << 30;
-    properties->multiProcessorCount = 1;
-    return cudaSuccess;
-}
-
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-    if (device != 0 || attribute != cudaDevAttrMemoryPoolsSupported) return report(cudaErrorInvalidValue);
-    // Both ways of allocating are there to be tested.
-    *value = std::getenv("PCONV_FAKE_NO_POOLS") == nullptr ? 1 : 0;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGetDevice(int* device) {
-    *device = 0;
-    return cudaSuccess;
-}
-
-cudaError_t cudaSetDevice(int device) {
-    return report(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
-}
 
 cudaError_t cudaGetLastError() {
     const cudaError_t last = runtime().last;
@@ -162,7 +155,8 @@ const char* cudaGetErrorString(cudaError_t status) {
 // ---- Memory ----
 
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
-    if (properties->location.type != cudaMemLocationTypeDevice || properties->location.id != 0)
+    if (properties->location.type != cudaMemLocationTypeDevice ||
+        properties->location.id != pconv::cuda_stand_in::currentDevice())
         return report(cudaErrorInvalidValue);
     *pool = reinterpret_cast<cudaMemPool_t>(new int(0));
     return cudaSuccess;
@@ -201,10 +195,12 @@ cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned /*flags*/) {
     if (const cudaError_t status = refusal(false, nullptr); status != cudaSuccess) return report(status);
     const std::lock_guard<std::mutex> lock(runtime().mutex);
     if (find(pointer, 1) != nullptr) return report(cudaErrorHostMemoryAlreadyRegistered);
-    runtime().blocks[static_cast<char*>(pointer)] = {bytes, cudaMemoryTypeHost, false};
+    runtime().blocks[static_cast<char*>(pointer)] = {bytes, cudaMemoryTypeHost, false,
+                                                     pconv::cuda_stand_in::currentDevice()};
     return cudaSuccess;
 }
 cudaError_t cudaHostUnregister(void* pointer) {
+    pconv::cuda_stand_in::expectIdle("host memory is given back");
     const std::lock_guard<std::mutex> lock(runtime().mutex);
     return report(runtime().blocks.erase(static_cast<char*>(pointer)) == 1
                       ? cudaSuccess
@@ -222,17 +218,30 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     const Block* block = find(pointer, 1);
     std::memset(attributes, 0, sizeof *attributes);
     attributes->type = block != nullptr ? block->type : cudaMemoryTypeUnregistered;
+    attributes->device = block != nullptr ? block->device : 0;
     return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-    return enqueue(stream, [=] {
+    const auto known = [](const void* pointer) {
         const std::lock_guard<std::mutex> lock(runtime().mutex);
-        if (kind != cudaMemcpyDefault || !isCopyable(to, bytes) || !isCopyable(from, bytes))
+        return find(pointer, 1) != nullptr;
+    };
+    // Memory that is not pinned is staged before the call returns, and written before it does.
+    const bool staged = !known(from);
+    const auto copy = std::make_shared<std::vector<char>>();
+    if (staged) copy->assign(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+    const bool waits = !known(to);
+    const cudaError_t status = enqueue(stream, [=] {
+        const std::lock_guard<std::mutex> lock(runtime().mutex);
+        if (kind != cudaMemcpyDefault || !isCopyable(to, bytes) || (!staged && !isCopyable(from, bytes)))
             return cudaErrorInvalidValue;
-        std::memmove(to, from, bytes);
+        std::memmove(to, staged ? copy->data() : from, bytes);
         return cudaSuccess;
     });
+    if (waits && status == cudaSuccess && pconv::cuda_stand_in::runsLate())
+        pconv::cuda_stand_in::finish(stream);
+    return status;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
     return enqueue(stream, [=] {

@@ -382,6 +382,8 @@ void cudnnGetLastErrorString(char* message, size_t size) {
     std::strncpy(message, lastWords().c_str(), size - 1);
 }
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+    if (pconv::cuda_stand_in::failsNow("cudnnCreate"))
+        return refuse(CUDNN_STATUS_INTERNAL_ERROR, "cudnnCreate was told to fail");
     *handle = new cudnnContext;
     return CUDNN_STATUS_SUCCESS;
 }
@@ -428,6 +430,8 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t handle, cudnnBac
 
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle) {
     Descriptor& own = descriptor(handle);
+    if (own.data->type == CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR && pconv::cuda_stand_in::failsNow("graph"))
+        return refuse(CUDNN_STATUS_EXECUTION_FAILED, "the graph was told to fail");
     if (own.data->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
         if (own.data->plain.count(CUDNN_ATTR_EXECUTION_PLAN_HANDLE) == 0)
             return refuse(CUDNN_STATUS_BAD_PARAM, "a plan without a handle");
@@ -479,6 +483,8 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
         return give(&size, sizeof size, 1);
     }
     if (name == CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION) {
+        if (pconv::cuda_stand_in::failsNow("plan to JSON"))
+            return refuse(CUDNN_STATUS_NOT_SUPPORTED, "this plan cannot be written");
         const std::string text = nameOf(data);
         writtenPlans()[text] = own.data;
         return give(text.c_str(), 1, text.size() + 1);

@@ -1,9 +1,13 @@
 // Streams, captures, graphs and events of the CUDA runtime on the CPU. A stream does at once what is
-// enqueued; work on a stream under capture is kept and runs at each launch of its graph. What a capture
-// forbids fails as CUDA's does, and ends the capture.
+// enqueued, or, where streams run late, in its order when someone waits; work on a stream under capture is
+// kept and runs at each launch of its graph. What a capture forbids fails as CUDA's does, and ends the
+// capture.
 #include <cuda_runtime_api.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -27,8 +31,11 @@ struct CUstream_st {
     cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
     bool invalidated = false;
     std::unique_ptr<CUgraph_st> capture;
+    int device = 0;
+    std::deque<Work> pending;
 };
 struct CUevent_st {
+    CUstream_st* stream = nullptr;  // in which it was recorded last
     bool timed = true;
     bool recorded = false;
     bool captured = false;
@@ -42,7 +49,9 @@ struct Streams {
     std::set<CUstream_st*> streams;
     std::set<CUgraph_st*> graphs;
     std::set<CUgraphExec_st*> executables;
-    std::string failing;  // the name of a call
+    std::string failing;                // the name of a call
+    std::map<int, CUstream_st> legacy;  // by device
+    std::mutex working;                 // held while a stream does what it had left for later
 };
 
 Streams& all() {
@@ -53,11 +62,20 @@ Streams& all() {
 
 using Lock = std::lock_guard<std::mutex>;
 
-bool failsNow(const char* call) {
+bool failsLocked(const char* call) {
     if (all().failing != call) return false;
     all().failing.clear();
     refused(cudaErrorUnknown);
     return true;
+}
+
+// The stream itself, of the current device where it is the legacy one.
+CUstream_st& streamOf(CUstream_st* stream) {
+    if (stream != nullptr && stream != cudaStreamLegacy) return *stream;
+    const int device = pconv::cuda_stand_in::currentDevice();
+    CUstream_st& legacy = all().legacy[device];
+    legacy.device = device;
+    return legacy;
 }
 
 bool isLegacy(const CUstream_st* stream) {
@@ -89,6 +107,22 @@ cudaError_t refusalOfWait(CUstream_st* stream) {
     return stream->capture != nullptr ? invalidate(*stream, cudaErrorStreamCaptureUnsupported) : cudaSuccess;
 }
 
+// Does what a stream has still to do; the last status that was none of success.
+int finishOne(CUstream_st& stream) {
+    const Lock working(all().working);
+    int status = 0;
+    while (true) {
+        Work work;
+        {
+            const Lock lock(all().mutex);
+            if (stream.pending.empty()) return status;
+            work = std::move(stream.pending.front());
+            stream.pending.pop_front();
+        }
+        if (const int one = work(); one != 0) status = one;
+    }
+}
+
 }  // namespace
 
 namespace pconv::cuda_stand_in {
@@ -100,13 +134,64 @@ int enqueue(CUstream_st* stream, Work work) {
         if (isLegacy(stream)) {
             const cudaError_t refusal = refusalOfLegacy();
             if (refusal != cudaSuccess) return refusal;
-        } else if (stream->capture != nullptr) {
-            if (stream->invalidated) return refused(cudaErrorStreamCaptureInvalidated);
-            stream->capture->nodes.push_back(std::move(work));
+        } else {
+            if (stream->device != currentDevice()) return refused(cudaErrorInvalidResourceHandle);
+            if (stream->capture != nullptr) {
+                if (stream->invalidated) return refused(cudaErrorStreamCaptureInvalidated);
+                stream->capture->nodes.push_back(std::move(work));
+                return cudaSuccess;
+            }
+        }
+        if (runsLate()) {
+            streamOf(stream).pending.push_back(std::move(work));
             return cudaSuccess;
         }
     }
     return work();
+}
+
+bool runsLate() {
+    static const bool late = [] {
+        const char* text = std::getenv("PCONV_FAKE_LATE");
+        return text != nullptr && std::string(text) == "1";
+    }();
+    return late;
+}
+
+void finish(CUstream_st* stream) {
+    CUstream_st* of = nullptr;
+    {
+        const Lock lock(all().mutex);
+        of = &streamOf(stream);
+    }
+    if (const int status = finishOne(*of); status != 0) remember(status);
+}
+
+void finishAll() {
+    if (!runsLate()) return;
+    std::vector<CUstream_st*> streams;
+    {
+        const Lock lock(all().mutex);
+        streams.assign(all().streams.begin(), all().streams.end());
+        for (auto& legacy : all().legacy) streams.push_back(&legacy.second);
+    }
+    for (CUstream_st* stream : streams) finishOne(*stream);
+}
+
+void expectIdle(const char* what) {
+    if (!runsLate()) return;
+    const Lock lock(all().mutex);
+    bool busy = false;
+    for (const CUstream_st* stream : all().streams) busy = busy || !stream->pending.empty();
+    for (const auto& legacy : all().legacy) busy = busy || !legacy.second.pending.empty();
+    if (!busy) return;
+    std::fprintf(stderr, "%s while a stream has work to do\n", what);
+    std::abort();
+}
+
+bool failsNow(const char* call) {
+    const Lock lock(all().mutex);
+    return failsLocked(call);
 }
 
 int refusalOfUnsafeCall() {
@@ -150,6 +235,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     const Lock lock(all().mutex);
     *stream = new CUstream_st;
     (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
+    (*stream)->device = pconv::cuda_stand_in::currentDevice();
     all().streams.insert(*stream);
     return cudaSuccess;
 }
@@ -157,25 +243,47 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
     return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    {
+        const Lock lock(all().mutex);
+        if (all().streams.count(stream) == 0) return refused(cudaErrorInvalidResourceHandle);
+    }
+    finishOne(*stream);
     const Lock lock(all().mutex);
-    if (all().streams.erase(stream) == 0) return refused(cudaErrorInvalidResourceHandle);
+    all().streams.erase(stream);
     delete stream;
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-    const Lock lock(all().mutex);
-    return refusalOfWait(stream);
+    CUstream_st* of = nullptr;
+    {
+        const Lock lock(all().mutex);
+        if (const cudaError_t refusal = refusalOfWait(stream); refusal != cudaSuccess) return refusal;
+        if (!isLegacy(stream) && stream->device != pconv::cuda_stand_in::currentDevice())
+            return refused(cudaErrorInvalidResourceHandle);
+        of = &streamOf(stream);
+    }
+    const int status = finishOne(*of);
+    return status == 0 ? cudaSuccess : refused(static_cast<cudaError_t>(status));
 }
-cudaError_t cudaStreamGetDevice(cudaStream_t /*stream*/, int* device) {
-    *device = 0;
+cudaError_t cudaStreamGetDevice(cudaStream_t stream, int* device) {
+    const Lock lock(all().mutex);
+    if (!isKnown(stream)) return refused(cudaErrorInvalidResourceHandle);
+    *device = streamOf(stream).device;
     return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+    const Lock lock(all().mutex);
+    if (!isKnown(stream)) return refused(cudaErrorInvalidResourceHandle);
+    *status = !isLegacy(stream) && stream->capture != nullptr ? cudaStreamCaptureStatusActive
+                                                              : cudaStreamCaptureStatusNone;
+    return isLegacy(stream) ? refusalOfLegacy() : cudaSuccess;
 }
 
 // ---- Captures and graphs ----
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
     const Lock lock(all().mutex);
-    if (failsNow("cudaStreamBeginCapture")) return cudaErrorUnknown;
+    if (failsLocked("cudaStreamBeginCapture")) return cudaErrorUnknown;
     if (!isKnown(stream)) return refused(cudaErrorInvalidResourceHandle);
     if (isLegacy(stream)) return refused(cudaErrorStreamCaptureUnsupported);
     if (stream->capture != nullptr) return refused(cudaErrorIllegalState);
@@ -203,7 +311,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags) {
     const Lock lock(all().mutex);
-    if (failsNow("cudaGraphInstantiate")) return cudaErrorUnknown;
+    if (failsLocked("cudaGraphInstantiate")) return cudaErrorUnknown;
     if (flags != 0 || all().graphs.count(graph) == 0) return refused(cudaErrorInvalidValue);
     *executable = new CUgraphExec_st{graph->nodes};
     all().executables.insert(*executable);
@@ -211,7 +319,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t stream) {
     const Lock lock(all().mutex);
-    if (failsNow("cudaGraphUpload")) return cudaErrorUnknown;
+    if (failsLocked("cudaGraphUpload")) return cudaErrorUnknown;
     if (all().executables.count(executable) == 0) return refused(cudaErrorInvalidValue);
     return refusalOfWait(stream);
 }
@@ -219,7 +327,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
     std::vector<Work> nodes;
     {
         const Lock lock(all().mutex);
-        if (failsNow("cudaGraphLaunch")) return cudaErrorUnknown;
+        if (failsLocked("cudaGraphLaunch")) return cudaErrorUnknown;
         if (all().executables.count(executable) == 0) return refused(cudaErrorInvalidValue);
         nodes = executable->nodes;
     }
@@ -251,16 +359,24 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-    const Lock lock(all().mutex);
-    if (!isKnown(stream)) return refused(cudaErrorInvalidResourceHandle);
-    event->captured = !isLegacy(stream) && stream->capture != nullptr;
-    event->recorded = !event->captured;
-    event->time = std::chrono::steady_clock::now();
-    return isLegacy(stream) ? refusalOfLegacy() : cudaSuccess;
+    {
+        const Lock lock(all().mutex);
+        if (!isKnown(stream)) return refused(cudaErrorInvalidResourceHandle);
+        event->captured = !isLegacy(stream) && stream->capture != nullptr;
+        event->recorded = !event->captured;
+        event->stream = &streamOf(stream);
+        if (event->captured) return cudaSuccess;
+    }
+    return static_cast<cudaError_t>(pconv::cuda_stand_in::enqueue(stream, [event] {
+        event->time = std::chrono::steady_clock::now();
+        return 0;
+    }));
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event->captured) return refused(cudaErrorCapturedEvent);
-    return event->recorded ? cudaSuccess : refused(cudaErrorInvalidValue);
+    if (!event->recorded) return refused(cudaErrorInvalidValue);
+    if (pconv::cuda_stand_in::runsLate()) finishOne(*event->stream);
+    return cudaSuccess;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
     if (!begin->recorded || !end->recorded || !begin->timed || !end->timed)

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 
+struct CUctx_st;
 struct CUstream_st;
 
 namespace pconv::cuda_stand_in {
@@ -19,6 +20,27 @@ int refusalOfUnsafeCall();
 // For memory in stream order, which the backend must not ask of a stream that is being captured.
 int refusalOfMemory(CUstream_st* stream);
 
+// ---- Devices ----
+
+// That of the calling thread; makes its primary context where the thread has none of another.
+int currentDevice();
+// Whether a device has a primary context by now.
+bool hasContext(int device);
+void forgetContexts();
+// A context that is not the primary one, and how many the calling thread has pushed.
+CUctx_st* newContext(int device);
+size_t contextDepth();
+
+// ---- Late streams ----
+
+// Whether streams do their work no sooner than someone waits for it: PCONV_FAKE_LATE is 1.
+bool runsLate();
+// Does what a stream, or every stream, has still to do.
+void finish(CUstream_st* stream);
+void finishAll();
+// Ends the process, saying what was done, where a stream has still something to do.
+void expectIdle(const char* what);
+
 // Remembers a status for cudaGetLastError, and returns it.
 int remember(int status);
 template <typename Status>
@@ -27,8 +49,9 @@ Status refused(Status status) {
     return status;
 }
 
-// The next call of this name fails with cudaErrorUnknown.
+// The next call of this name fails, of the runtime with cudaErrorUnknown.
 void failNext(const char* call);
+bool failsNow(const char* call);
 // What a call that a capture forbids does to it.
 void endCaptures();
 // Graphs and streams that have not been destroyed.

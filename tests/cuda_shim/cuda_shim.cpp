@@ -67,6 +67,7 @@ struct Machine {
     uint64_t blocks = 0;
     std::array<uint64_t, 2> voted{};  // the last vote that a thread was for, of the even and the odd ones
     std::vector<uint64_t>* products = nullptr;
+    std::vector<std::string>* launches = nullptr;
 };
 
 Machine& machine() {
@@ -197,6 +198,16 @@ void setOrder(Order order, uint32_t seed) {
 
 void recordProducts(std::vector<uint64_t>* to) {
     machine().products = to;
+}
+
+void recordLaunches(std::vector<std::string>* to) {
+    machine().launches = to;
+}
+
+void noteLaunch(const char* call) {
+    if (machine().launches == nullptr) return;
+    const std::string text = call;
+    machine().launches->push_back(text.substr(0, text.find_first_of("<,")));
 }
 
 void countProduct() {

@@ -46,6 +46,11 @@ uint64_t blocksRun();
 // see what a kernel leaves out.
 void recordProducts(std::vector<uint64_t>* to);
 
+// From now on each launch appends the kernel's name, without template arguments; null: none is kept.
+void recordLaunches(std::vector<std::string>* to);
+// `call` is the text of the arguments of launch(), which begins with the kernel.
+void noteLaunch(const char* call);
+
 // ---- Called by running threads ----
 
 // Ends the launch with a Fault, which passes through the thread's frames.

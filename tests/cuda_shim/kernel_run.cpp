@@ -78,6 +78,9 @@ struct Tensor {
             // Gaps of 16 bytes leave channels-last tensors as they can be read in place.
             stride = stride * dims[d] + (i < 4 ? gap : 0);
         }
+        // As the core hands tensors over: a dimension of one element is never stepped over.
+        for (int d = 0; d < 5; ++d)
+            if (dims[d] == 1) strides[d] = 1;
         memory = std::make_unique<Memory>(static_cast<size_t>(stride) * sizeOf(type));
     }
     View view() const {

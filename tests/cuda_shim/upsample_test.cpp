@@ -38,7 +38,7 @@ class UpsampleKernels : public testing::Test {
     }
 
     void check(const Sizes& dims, const Dims3& factor, int64_t bytes, bool from_last, bool to_last,
-               int64_t between) {
+               int64_t between, int64_t most_dense = int64_t{1} << 30) {
         const Sizes outputs{dims[0], dims[1], dims[2] * factor[0], dims[3] * factor[1], dims[4] * factor[2]};
         Memory from;
         Memory to;
@@ -68,7 +68,7 @@ class UpsampleKernels : public testing::Test {
                             std::copy_n(source, bytes,
                                         expected.begin() + shift + at(to.view, {n, c, d, h, w}));
                         }
-        ASSERT_EQ(launchUpsample(u, nullptr), cudaSuccess);
+        ASSERT_EQ(launchUpsample(u, nullptr, most_dense), cudaSuccess);
         EXPECT_EQ(to.bytes, expected)
             << bytes << " bytes, " << dims[1] << " channels, width " << dims[4] << ", factor " << factor[2]
             << ", " << from_last << to_last << ", between " << between;
@@ -88,6 +88,14 @@ TEST_F(UpsampleKernels, RepeatElements) {
                     for (const bool to_last : {false, true})
                         for (const int64_t between : {0, 3, 32})
                             check(dims, factor, bytes, from_last, to_last, between);
+}
+
+// Lines of more elements than an int counts are cut; here already at 48.
+TEST_F(UpsampleKernels, CutLongLines) {
+    for (const Sizes& dims : {Sizes{1, 1, 1, 3, 200}, Sizes{2, 200, 1, 2, 3}})
+        for (const Dims3& factor : {Dims3{1, 2, 2}, Dims3{1, 3, 5}, Dims3{1, 1, 1}})
+            for (const int64_t bytes : {1, 2, 4})
+                for (const bool last : {false, true}) check(dims, factor, bytes, last, last, 0, 48);
 }
 
 }  // namespace

@@ -137,7 +137,7 @@ TEST_F(Forward, HostMemoryMustBeAlignedToItsElements) {
     OwnedBuffer odd;
     check(pconvImportHostBuffer(device_.get(), reinterpret_cast<char*>(memory.data()) + 1, 1440, odd.out()));
     small_.output.buffer = odd.get();
-    expectRefused("output lies in host memory that is not aligned to its elements of 4 bytes");
+    expectRefused("output lies in memory that is not aligned to its elements of 4 bytes");
     EXPECT_EQ(memory, std::vector<float>(361, -3.0F));
 }
 

@@ -111,6 +111,57 @@ TEST_F(OnCuda, MemoryOfTheHostIsUsedInPlace) {
     check(pconvImportHostBuffer(device.get(), memory.data(), memory.size(), buffer.out()));
 }
 
+TEST_F(OnCuda, MemoryOfTheHostIsSharedByAllWhoImportIt) {
+    const OwnedDevice device = openDevice("cuda");
+    std::vector<uint8_t> memory(1 << 16);
+    OwnedBuffer whole;
+    OwnedBuffer again;
+    OwnedBuffer part;
+    check(pconvImportHostBuffer(device.get(), memory.data(), memory.size(), whole.out()));
+    check(pconvImportHostBuffer(device.get(), memory.data(), memory.size(), again.out()));
+    check(pconvImportHostBuffer(device.get(), memory.data() + 4096, 4096, part.out()));
+    whole.reset();
+    const std::vector<uint8_t> bytes = randomBytes(100);
+    check(pconvWriteBuffer(again.get(), 50, bytes.data(), bytes.size()));
+    again.reset();
+    check(pconvWriteBuffer(part.get(), 0, bytes.data(), bytes.size()));
+    check(pconvWait(device.get()));
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), memory.begin() + 50));
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), memory.begin() + 4096));
+    part.reset();
+    check(pconvImportHostBuffer(device.get(), memory.data(), memory.size(), whole.out()));
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+TEST_F(OnCuda, TensorsInTheHostsDeviceMemoryAreAlignedToTheirElements) {
+    const HostStream stream;
+    const OwnedDevice device = adopt(stream.get());
+    const HostMemory input(241 * sizeof(float));
+    SmallConv conv(device.get());
+    conv.prepare();
+    OwnedBuffer odd;
+    check(pconvImportNativeBuffer(device.get(), input.handle() + 2, 0, 240 * sizeof(float), odd.out()));
+    conv.input.buffer = odd.get();
+    EXPECT_INVALID(pconvForwardPartialConv(conv.conv.get(), conv.update.get(), &conv.input, &conv.output),
+                   "input lies in memory that is not aligned to its elements of 4 bytes");
+}
+
+TEST_F(OnCuda, NothingIsAllocatedInACaptureOfTheHosts) {
+    const HostStream stream;
+    const OwnedDevice device = adopt(stream.get());
+    SmallConv conv(device.get());
+    conv.prepare();
+    check(conv.forward());
+    checkCuda(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeRelaxed));
+    PconvBuffer buffer = nullptr;
+    EXPECT_FAULT(pconvCreateBuffer(device.get(), 4096, &buffer), PCONV_ERROR_UNSUPPORTED,
+                 "no memory can be allocated while the host captures the adopted stream");
+    check(conv.forward());
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaSuccess);
+    checkCuda(cudaGraphDestroy(graph));
+}
+
 TEST_F(OnCuda, AllMemoryIsAccountedForAndLimited) {
     struct Account {
         int64_t bytes = 0;

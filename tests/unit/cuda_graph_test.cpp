@@ -113,6 +113,7 @@ std::vector<CudnnConv> allGraphs() {
         for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight}) {
             graphs.push_back(makeConv(pass, DataType::f32, sizes));
             graphs.back().exact = true;
+            graphs.back().layout = Layout::contiguous;
         }
     return graphs;
 }
@@ -183,6 +184,30 @@ TEST_P(CudnnChip, DeclinesAGraphThatDoesNotFuse) {
     conv.fused = true;
     const CudnnGraph graph(conv, target);
     EXPECT_TRUE(listCandidates(conv, graph, target).empty());
+}
+
+// Channels-last, the first plan of exact f32 has a workspace of the size of all tensors, to transpose them
+// in.
+TEST_P(CudnnChip, ExactF32IsConvolvedWithoutTransposes) {
+    const CudnnTarget target(propertiesOf(GetParam()));
+    for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight}) {
+        CudnnConv conv = makeConv(pass, DataType::f32, kPlain2d);
+        conv.batch = 16;
+        conv.window.input = conv.window.output = {1, 128, 128};
+        conv.exact = true;
+        conv.layout = Layout::contiguous;
+        const CudnnGraph graph(conv, target);
+        std::unique_ptr<CudnnPlan> plan;
+        for (const CudnnCandidate& candidate : listCandidates(conv, graph, target)) {
+            cudnnStatus_t status{};
+            std::string reason;
+            plan = buildPlan(candidate, target, status, reason);
+            if (plan != nullptr) break;
+        }
+        ASSERT_NE(plan, nullptr) << conv.key();
+        EXPECT_LT(plan->workspaceBytes(), size_t{8} << 20) << conv.key();
+        RecordProperty(conv.key().substr(0, conv.key().find(' ')), std::to_string(plan->workspaceBytes()));
+    }
 }
 
 TEST_P(CudnnChip, PlansSurviveTheDiskAndDamagedOnesAreRefused) {

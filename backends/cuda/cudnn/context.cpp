@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxWorkspace = size_t{512} << 20;
 constexpr size_t kTimedPlans = 4;
+constexpr size_t kAnswers = 64;  // a network's graphs; a plan holds compiled code
 constexpr int kTimedRuns = 10;
 
 bool timingAsked() {
@@ -19,25 +20,13 @@ bool timingAsked() {
     return text != nullptr && std::string(text) == "1";
 }
 
-// Memory in stream order for as long as candidates are timed.
-class Scratch {
-  public:
-    Scratch(size_t bytes, cudaStream_t stream) : stream_(stream) {
-        check(cudaMallocAsync(&data_, std::max<size_t>(bytes, 1), stream), "allocating device memory");
-        const cudaError_t status = cudaMemsetAsync(data_, 0, bytes, stream);
-        if (status == cudaSuccess) return;
-        cudaFreeAsync(data_, stream);
-        check(status, "clearing device memory");
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    ~Scratch() { cudaFreeAsync(data_, stream_); }
-    void* data() const { return data_; }
-
-  private:
-    cudaStream_t stream_;
-    void* data_ = nullptr;
-};
+// Zeros, for as long as candidates are timed.
+std::unique_ptr<OwnedCudaBuffer> makeScratch(const std::shared_ptr<Stream>& stream, Host& host,
+                                             size_t bytes) {
+    auto scratch = std::make_unique<OwnedCudaBuffer>(stream, host, std::max<size_t>(bytes, 1));
+    check(cudaMemsetAsync(scratch->data(), 0, bytes, stream->queue()), "clearing device memory");
+    return scratch;
+}
 
 }  // namespace
 
@@ -48,7 +37,7 @@ std::string cudnnEnvironment(const DeviceInfo& device) {
            PCONV_BUILD_VERSION;
 }
 
-CudnnContext::CudnnContext(const DeviceInfo& device, const Host& host, std::shared_ptr<Stream> stream)
+CudnnContext::CudnnContext(const DeviceInfo& device, Host& host, std::shared_ptr<Stream> stream)
     : host_(host),
       stream_(std::move(stream)),
       handles_stream_(stream_->queue()),
@@ -68,9 +57,25 @@ CudnnContext::~CudnnContext() {
 }
 
 std::shared_ptr<const CudnnPlan> CudnnContext::plan(const CudnnConv& conv) {
-    auto& plan = plans_[conv.key()];
-    if (plan == nullptr) plan = findPlan(conv);
-    return plan;
+    const std::string key = conv.key();
+    const auto found = std::find_if(answers_.begin(), answers_.end(),
+                                    [&](const Answer& answer) { return answer.key == key; });
+    if (found != answers_.end()) {
+        answers_.splice(answers_.begin(), answers_, found);
+    } else {
+        Answer answer{key, nullptr, ""};
+        try {
+            answer.plan = findPlan(conv);
+        } catch (const Error& error) {
+            if (error.status() != PCONV_ERROR_UNSUPPORTED) throw;
+            answer.reason = error.what();
+        }
+        answers_.push_front(std::move(answer));
+        if (answers_.size() > kAnswers) answers_.pop_back();
+    }
+    const Answer& answer = answers_.front();
+    if (answer.plan == nullptr) fail(PCONV_ERROR_UNSUPPORTED, answer.reason);
+    return answer.plan;
 }
 
 std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) {
@@ -89,7 +94,13 @@ std::unique_ptr<CudnnPlan> CudnnContext::findPlan(const CudnnConv& conv) {
                 host_.message("cuDNN plan " + std::to_string(i) + (i == best ? " (chosen): " : ": ") +
                               std::to_string(times[i]) + " ms for " + key);
     }
-    cache_.write(key, plans[best]->json());
+    std::string text;
+    try {
+        text = plans[best]->json();
+    } catch (const Error&) {
+        // An engine that cannot be written down serves this process all the same.
+    }
+    if (!text.empty()) cache_.write(key, text);
     return std::move(plans[best]);
 }
 
@@ -136,17 +147,17 @@ void CudnnContext::execute(const CudnnPlan& plan, const CudnnTensors& tensors, v
 }
 
 double CudnnContext::milliseconds(const CudnnConv& conv, const CudnnPlan& plan) {
-    std::vector<std::unique_ptr<Scratch>> memory;
+    std::vector<std::unique_ptr<OwnedCudaBuffer>> memory;
     CudnnTensors tensors;
     for (const auto& [id, bytes] : conv.tensorBytes()) {
-        memory.push_back(std::make_unique<Scratch>(bytes, stream_->queue()));
+        memory.push_back(makeScratch(stream_, host_, bytes));
         tensors.emplace_back(id, memory.back()->data());
     }
-    const Scratch workspace(plan.workspaceBytes(), stream_->queue());
+    const auto workspace = makeScratch(stream_, host_, plan.workspaceBytes());
     EventPair events;
     for (int i = 0; i <= kTimedRuns; ++i) {
         if (i == 1) events.begin(stream_->queue());
-        execute(plan, tensors, workspace.data());
+        execute(plan, tensors, workspace->data());
     }
     events.end(stream_->queue());
     return events.seconds() * 1e3 / kTimedRuns;

@@ -48,6 +48,7 @@ std::string CudnnConv::key() const {
     text +=
         " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
+    if (layout == Layout::contiguous) text += " contiguous";
     if (wide_output) text += " wide";
     if (fused) text += std::string(plain ? " plain" : " fused") + (has_bias ? " bias" : "");
     if (fused && activation == Activation::relu) text += " relu";
@@ -76,21 +77,22 @@ std::vector<std::pair<int64_t, size_t>> CudnnConv::tensorBytes() const {
     return sizes;
 }
 
-// Dense with the channels innermost; `rows` is the batch, or the output channels of a weight.
+// Dense in the graph's layout; `rows` is the batch, or the output channels of a weight.
 const CudnnDescriptor& CudnnGraph::tensor(int64_t id, DataType type, int64_t rows, int64_t channels,
                                           const Dims3& size, bool is_virtual) {
     const int spatial = conv_.spatialDims();
     std::vector<int64_t> dims{rows, channels};
     const std::vector<int64_t> inner = tail(size, spatial);
     dims.insert(dims.end(), inner.begin(), inner.end());
+    const bool channels_last = conv_.layout == Layout::channels_last;
     std::vector<int64_t> strides(dims.size());
-    int64_t stride = channels;
+    int64_t stride = channels_last ? channels : 1;
     for (size_t d = dims.size(); d-- > 2;) {
         strides[d] = stride;
         stride *= dims[d];
     }
-    strides[1] = 1;
-    strides[0] = stride;
+    strides[1] = channels_last ? 1 : stride;
+    strides[0] = channels_last ? stride : stride * channels;
     CudnnDescriptor& descriptor = tensors_.emplace_back(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
     descriptor.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, cudnnType(type))
         .set(CUDNN_ATTR_TENSOR_DIMENSIONS, dims)

@@ -13,14 +13,15 @@ namespace pconv::cuda {
 
 enum class ConvPass { forward, grad_input, grad_weight };
 
-// All that distinguishes one graph from another. Activations are channels-last and dense, as are weights, in
-// the order of PyTorch's channels_last; the ratio and the updated mask are f32 planes [N, 1, O...].
+// All that distinguishes one graph from another. Activations are dense in one layout, as are weights, in the
+// order of PyTorch's channels_last or contiguous; the ratio and the updated mask are f32 planes [N, 1, O...].
 struct CudnnConv {
     ConvPass pass = ConvPass::forward;
     int64_t batch = 1, in_channels = 1, out_channels = 1, groups = 1;
     Window window;
     DataType data_type = DataType::f32;
     bool exact = false;  // f32: no engine that rounds its inputs or transforms them
+    Layout layout = Layout::channels_last;
     // Forward: (x * w) * ratio, then with a bias (+ bias) * updated mask, then the activation.
     // Gradient of the input: times the mask, [N, 1, S...] in f32.
     bool fused = false;

@@ -71,14 +71,11 @@ CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
 }
 
 CudaDevice::~CudaDevice() {
-    try {
-        const CurrentDevice current(index_);
-        cudaStreamSynchronize(stream_->queue());
-        cudnn_.reset();
-        pinned_.reset();
-    } catch (const std::exception&) {
-        // A device that is lost has nothing left to release.
-    }
+    const CurrentDevice current(index_, std::nothrow);
+    if (!current.made()) return;  // a device that is lost has nothing left to release
+    cudaStreamSynchronize(stream_->queue());
+    cudnn_.reset();
+    pinned_.reset();
 }
 
 std::vector<const Implementation*> CudaDevice::preferredFor(const PartialConvDesc& desc) const {

@@ -1,21 +1,10 @@
 #include "cuda/device/memory.h"
 
 #include <algorithm>
+#include <mutex>
 #include <string>
 
 namespace pconv::cuda {
-
-CurrentDevice::CurrentDevice(int index) {
-    check(cudaGetDevice(&before_), "cudaGetDevice");
-    if (before_ == index)
-        before_ = -1;
-    else
-        check(cudaSetDevice(index), "cudaSetDevice");
-}
-
-CurrentDevice::~CurrentDevice() {
-    if (before_ >= 0) cudaSetDevice(before_);
-}
 
 // ---- Stream ---------------------------------------------------------------------------------------------
 
@@ -54,14 +43,12 @@ void Stream::makePool() {
 }
 
 Stream::~Stream() {
-    int before = -1;
-    if (cudaGetDevice(&before) == cudaSuccess && cudaSetDevice(device_) == cudaSuccess) {
-        cudaStreamSynchronize(stream_);
-        if (capture_ != nullptr) cudaStreamDestroy(capture_);
-        if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
-        if (owned_) cudaStreamDestroy(stream_);
-        cudaSetDevice(before);
-    }
+    const CurrentDevice current(device_, std::nothrow);
+    if (!current.made()) return;  // a device that is lost has nothing left to release
+    cudaStreamSynchronize(stream_);
+    if (capture_ != nullptr) cudaStreamDestroy(capture_);
+    if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
+    if (owned_) cudaStreamDestroy(stream_);
 }
 
 void Stream::wait() {
@@ -71,6 +58,14 @@ void Stream::wait() {
 
 void Stream::refuseInCapture(const char* what) const {
     if (capturing_) fail(PCONV_ERROR_UNSUPPORTED, std::string(what) + " cannot be recorded");
+}
+
+void Stream::refuseInHostsCapture(const char* what) const {
+    if (owned_) return;
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream_, &status), "cudaStreamIsCapturing");
+    if (status != cudaStreamCaptureStatusNone)
+        fail(PCONV_ERROR_UNSUPPORTED, std::string(what) + " while the host captures the adopted stream");
 }
 
 void Stream::beginCapture() {
@@ -102,10 +97,11 @@ void Stream::cancelCapture() noexcept {
 
 OwnedCudaBuffer::OwnedCudaBuffer(std::shared_ptr<Stream> stream, Host& host, size_t bytes)
     : CudaBuffer(nullptr, bytes), stream_(std::move(stream)), host_(host) {
+    const CurrentDevice current(stream_->device());
+    stream_->refuseInHostsCapture("no memory can be allocated");
     host_.allocated(bytes);
     cudaError_t status = cudaSuccess;
     try {
-        const CurrentDevice current(stream_->device());
         status = stream_->pool() != nullptr
                      ? cudaMallocFromPoolAsync(&data_, bytes, stream_->pool(), stream_->queue())
                      : cudaMalloc(&data_, bytes);
@@ -123,39 +119,73 @@ OwnedCudaBuffer::OwnedCudaBuffer(std::shared_ptr<Stream> stream, Host& host, siz
 }
 
 OwnedCudaBuffer::~OwnedCudaBuffer() {
-    if (stream_->pool() != nullptr)
-        cudaFreeAsync(data_, stream_->queue());
-    else
-        cudaFree(data_);  // waits for the device
+    // The legacy stream is that of the current device.
+    if (const CurrentDevice current(stream_->device(), std::nothrow); current.made()) {
+        if (stream_->pool() != nullptr)
+            cudaFreeAsync(data_, stream_->queue());
+        else
+            cudaFree(data_);  // waits for the device
+    }
     host_.released(size());
 }
+
+namespace {
+
+// Memory of the host's that the runtime has pinned for us; who imports it again shares it.
+class Registration {
+  public:
+    Registration(char* begin, size_t bytes) : begin_(begin), end_(begin + bytes) {
+        const cudaError_t status =
+            cudaHostRegister(begin, bytes, cudaHostRegisterMapped | cudaHostRegisterPortable);
+        if (status == cudaSuccess) return;
+        cudaGetLastError();
+        fail(status == cudaErrorMemoryAllocation ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_UNSUPPORTED,
+             "this device cannot use this host memory in place: " + cudaText(status));
+    }
+    Registration(const Registration&) = delete;
+    Registration& operator=(const Registration&) = delete;
+    ~Registration() { cudaHostUnregister(begin_); }
+    bool holds(const char* begin, size_t bytes) const { return begin >= begin_ && begin + bytes <= end_; }
+
+    // That which holds the range; null where none does and the runtime says that someone else has pinned it.
+    static std::shared_ptr<const Registration> of(char* begin, size_t bytes) {
+        static std::mutex mutex;
+        // Never destroyed: devices may be closed while the process ends.
+        static auto& all = *new std::vector<std::weak_ptr<const Registration>>;
+        const std::lock_guard<std::mutex> lock(mutex);
+        all.erase(std::remove_if(all.begin(), all.end(), [](const auto& one) { return one.expired(); }),
+                  all.end());
+        for (const auto& one : all)
+            if (auto shared = one.lock(); shared != nullptr && shared->holds(begin, bytes)) return shared;
+        cudaPointerAttributes attributes{};
+        check(cudaPointerGetAttributes(&attributes, begin), "cudaPointerGetAttributes");
+        if (attributes.type != cudaMemoryTypeUnregistered) return nullptr;
+        auto made = std::make_shared<const Registration>(begin, bytes);
+        all.push_back(made);
+        return made;
+    }
+
+  private:
+    char* begin_;
+    char* end_;
+};
+
+}  // namespace
 
 HostCudaBuffer::HostCudaBuffer(std::shared_ptr<Stream> stream, void* memory, size_t bytes)
     : CudaBuffer(nullptr, bytes), stream_(std::move(stream)), memory_(memory) {
     const CurrentDevice current(stream_->device());
-    cudaPointerAttributes attributes{};
-    check(cudaPointerGetAttributes(&attributes, memory), "cudaPointerGetAttributes");
-    // Memory that the host has pinned itself can be used as it is.
-    if (attributes.type == cudaMemoryTypeUnregistered) {
-        const cudaError_t status =
-            cudaHostRegister(memory, bytes, cudaHostRegisterMapped | cudaHostRegisterPortable);
-        if (status != cudaSuccess) {
-            cudaGetLastError();
-            fail(status == cudaErrorMemoryAllocation ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_UNSUPPORTED,
-                 "this device cannot use this host memory in place: " + cudaText(status));
-        }
-        registered_ = true;
-    }
+    registration_ = Registration::of(static_cast<char*>(memory), bytes);
     const cudaError_t status = cudaHostGetDevicePointer(&data_, memory, 0);
     if (status == cudaSuccess) return;
     cudaGetLastError();
-    if (registered_) cudaHostUnregister(memory);
     fail(PCONV_ERROR_UNSUPPORTED, "this device cannot use this host memory in place: " + cudaText(status));
 }
 
 HostCudaBuffer::~HostCudaBuffer() {
-    cudaStreamSynchronize(stream_->queue());
-    if (registered_) cudaHostUnregister(memory_);
+    const CurrentDevice current(stream_->device(), std::nothrow);
+    if (current.made()) cudaStreamSynchronize(stream_->queue());
+    registration_.reset();
 }
 
 std::shared_ptr<CudaBuffer> importPointer(int device, uint64_t handle, size_t offset, size_t bytes) {

@@ -6,22 +6,10 @@
 #include <vector>
 
 #include "backend.h"
+#include "cuda/device/current.h"
 #include "cuda/device/status.h"
 
 namespace pconv::cuda {
-
-// Makes a device current as long as it lives, and the one before again after that: a host that shares its
-// threads with us finds them as it left them.
-class CurrentDevice {
-  public:
-    explicit CurrentDevice(int index);
-    CurrentDevice(const CurrentDevice&) = delete;
-    CurrentDevice& operator=(const CurrentDevice&) = delete;
-    ~CurrentDevice();
-
-  private:
-    int before_ = -1;
-};
 
 // The one stream of a device, its own or the host's, and the pool that its memory comes from.
 class Stream {
@@ -39,6 +27,8 @@ class Stream {
     cudaStream_t handle() const { return capturing_ ? capture_ : stream_; }
     cudaMemPool_t pool() const { return pool_; }  // null where the device has none
     void wait();
+    // Throws where the host is capturing this stream, in which `what` cannot be had.
+    void refuseInHostsCapture(const char* what) const;
 
     // From here on work is captured, on a stream of our own, as the host's may be the legacy one, which
     // cannot.
@@ -63,6 +53,7 @@ class CudaBuffer : public Buffer {
     CudaBuffer(void* data, size_t bytes) : Buffer(bytes), data_(data) {}
     // As the device sees it.
     char* data() const { return static_cast<char*>(data_); }
+    uintptr_t address() override { return reinterpret_cast<uintptr_t>(data_); }
 
   protected:
     void* data_;
@@ -89,7 +80,7 @@ class HostCudaBuffer final : public CudaBuffer {
   private:
     std::shared_ptr<Stream> stream_;
     void* memory_;
-    bool registered_ = false;
+    std::shared_ptr<const void> registration_;  // null for memory that the host has pinned
 };
 
 // Device memory of the host's.

@@ -24,10 +24,8 @@ CudaRecording::CudaRecording(std::shared_ptr<Stream> stream, const std::function
 }
 
 CudaRecording::~CudaRecording() {
-    int before = -1;
-    if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(stream_->device()) != cudaSuccess) return;
-    cudaGraphExecDestroy(graph_);
-    cudaSetDevice(before);
+    if (const CurrentDevice current(stream_->device(), std::nothrow); current.made())
+        cudaGraphExecDestroy(graph_);
 }
 
 void CudaRecording::submit() {

@@ -41,6 +41,19 @@ static_assert(2 * (sizeof(IgemmStorage<4>::Stage) * igemmStages(4) + kUsualTapBy
                       kMultiprocessorBytes,
               "two blocks share a multiprocessor");
 
+// What a block may have of sm_86, and how many words of taps a row of it may then have.
+constexpr size_t kBlockBytes = 99 * 1024;
+constexpr size_t kMaxTapWords =
+    (kBlockBytes - sizeof(IgemmStorage<4>::Stage) * igemmStages(4)) / (kBlockRows * sizeof(uint32_t));
+static_assert(sizeof(IgemmStorage<2>::Stage) * igemmStages(2) <=
+                      sizeof(IgemmStorage<4>::Stage) * igemmStages(4) &&
+                  kMaxTapWords >= kMaxTaps / kTapsInWord,
+              "one plane always fits");
+
+size_t tapWords(const ConvShape& s) {
+    return static_cast<size_t>(ceilDivide(volumeOf(s.kernel), kTapsInWord));
+}
+
 // The sums of all slices in their order, and the epilogue: one thread an output element.
 template <typename T>
 __global__ void finishSlices(IgemmParameters p, int slices, int rows, int channels) {
@@ -181,11 +194,14 @@ cudaError_t igemmSource(const ConvProblem& problem, const View& input, void* wor
     source.view = input;
     bool in_place = input.strides[1] == 1 && in % vector == 0 &&
                     reinterpret_cast<uintptr_t>(input.data) % kVectorBytes == 0;
-    for (const int d : {0, 2, 3, 4}) in_place = in_place && input.strides[d] % vector == 0;
+    const int sizes[5] = {s.batch, in, s.input[0], s.input[1], s.input[2]};
+    for (const int d : {0, 2, 3, 4})  // what is never stepped over may have any stride
+        in_place = in_place && (sizes[d] == 1 || input.strides[d] % vector == 0);
     if (source.mask.present()) {
         const PackedMask& mask = source.mask.mask;
         in_place = in_place && mask.type == MaskType::binary && mask.channels_per_plane_chunk % vector == 0 &&
-                   mask.plane_count <= kMaxMaskPlanes;
+                   mask.plane_count <= kMaxMaskPlanes &&
+                   tapWords(s) * static_cast<size_t>(mask.plane_count) <= kMaxTapWords;
     }
     if (in_place) return cudaSuccess;
     const int64_t pixel = static_cast<int64_t>(s.groups) * igemmPadded(in, problem.type);

@@ -43,8 +43,8 @@ __device__ Elements<T, elements> loadElements(const Grid& g, const T* from, int 
         Several several;
 #pragma unroll
         for (int k = 0; k < elements; ++k) {
-            const int at = vector * elements + k;
-            several.values[k] = from[at / (factor == 0 ? g.dense_factor : factor) * g.from_dense];
+            const int at = (vector * elements + k) / (factor == 0 ? g.dense_factor : factor);
+            several.values[k] = from[at * g.from_dense];
         }
         return several;
     }
@@ -84,7 +84,7 @@ bool isAligned(const View& view, const int64_t* dims, int dense, int64_t dense_s
 }
 
 template <typename T>
-cudaError_t launchElements(const Upsampling& u, cudaStream_t stream) {
+cudaError_t launchElements(const Upsampling& u, cudaStream_t stream, int64_t most_dense) {
     constexpr int kSeveral = 16 / static_cast<int>(sizeof(T));
     const int64_t factor[5] = {1, 1, u.factor[0], u.factor[1], u.factor[2]};
     int64_t outputs[5];
@@ -99,7 +99,6 @@ cudaError_t launchElements(const Upsampling& u, cudaStream_t stream) {
     const int elements = copies || doubles ? kSeveral : 1;
 
     Grid g{};
-    g.vectors = static_cast<int>(outputs[dense] / elements);
     g.rows = 1;
     g.from_dense = u.source.strides[dense];
     g.to_dense = u.destination.strides[dense];
@@ -123,29 +122,37 @@ cudaError_t launchElements(const Upsampling& u, cudaStream_t stream) {
         g.to_row[row] = step;
         ++row;
     }
-    // A launch takes as much of the second axis as 32 bits count.
-    const int64_t step = std::max<int64_t>(1, INT32_MAX / g.vectors);
-    for (int64_t begin = 0; begin < u.dims[second]; begin += step) {
-        g.columns = g.vectors * static_cast<int>(std::min(step, u.dims[second] - begin));
-        g.source = static_cast<const T*>(u.source.data) + begin * g.from_second;
-        g.destination = static_cast<T*>(u.destination.data) + begin * g.to_second;
-        const dim3 blocks(static_cast<unsigned>(ceilDivide<int64_t>(g.columns, kThreads)),
-                          static_cast<unsigned>(std::min(g.rows, kMostRows)));
-        const cudaError_t status = copies ? launch(upsample<T, kSeveral, 1>, blocks, kThreads, 0, stream, g)
-                                   : doubles
-                                       ? launch(upsample<T, kSeveral, 2>, blocks, kThreads, 0, stream, g)
-                                       : launch(upsample<T, 1, 0>, blocks, kThreads, 0, stream, g);
-        if (status != cudaSuccess) return status;
+    // A launch takes as much of the dense axis, in whole sources and vectors, and of the second axis as 32
+    // bits count.
+    const int64_t unit = factor[dense] * elements;
+    const int64_t dense_step = std::max(unit, most_dense / unit * unit);
+    for (int64_t first = 0; first < outputs[dense]; first += dense_step) {
+        g.vectors = static_cast<int>(std::min(dense_step, outputs[dense] - first) / elements);
+        const T* source = static_cast<const T*>(u.source.data) + first / factor[dense] * g.from_dense;
+        T* destination = static_cast<T*>(u.destination.data) + first * g.to_dense;
+        const int64_t step = std::max<int64_t>(1, INT32_MAX / g.vectors);
+        for (int64_t begin = 0; begin < u.dims[second]; begin += step) {
+            g.columns = g.vectors * static_cast<int>(std::min(step, u.dims[second] - begin));
+            g.source = source + begin * g.from_second;
+            g.destination = destination + begin * g.to_second;
+            const dim3 blocks(static_cast<unsigned>(ceilDivide<int64_t>(g.columns, kThreads)),
+                              static_cast<unsigned>(std::min(g.rows, kMostRows)));
+            const cudaError_t status =
+                copies    ? launch(upsample<T, kSeveral, 1>, blocks, kThreads, 0, stream, g)
+                : doubles ? launch(upsample<T, kSeveral, 2>, blocks, kThreads, 0, stream, g)
+                          : launch(upsample<T, 1, 0>, blocks, kThreads, 0, stream, g);
+            if (status != cudaSuccess) return status;
+        }
     }
     return cudaSuccess;
 }
 
 }  // namespace
 
-cudaError_t launchUpsample(const Upsampling& upsampling, cudaStream_t stream) {
-    if (upsampling.element_bytes == 1) return launchElements<uint8_t>(upsampling, stream);
-    if (upsampling.element_bytes == 2) return launchElements<uint16_t>(upsampling, stream);
-    return launchElements<uint32_t>(upsampling, stream);
+cudaError_t launchUpsample(const Upsampling& upsampling, cudaStream_t stream, int64_t most_dense) {
+    if (upsampling.element_bytes == 1) return launchElements<uint8_t>(upsampling, stream, most_dense);
+    if (upsampling.element_bytes == 2) return launchElements<uint16_t>(upsampling, stream, most_dense);
+    return launchElements<uint32_t>(upsampling, stream, most_dense);
 }
 
 }  // namespace pconv::cuda

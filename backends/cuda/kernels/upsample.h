@@ -12,6 +12,8 @@ struct Upsampling {
     int64_t factor[3];
     View source, destination;
 };
-cudaError_t launchUpsample(const Upsampling& upsampling, cudaStream_t stream);
+// One launch takes `most_dense` elements of the dense axis at most, which a kernel's integers can count.
+cudaError_t launchUpsample(const Upsampling& upsampling, cudaStream_t stream,
+                           int64_t most_dense = int64_t{1} << 30);
 
 }  // namespace pconv::cuda

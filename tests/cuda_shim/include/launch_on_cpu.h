@@ -13,8 +13,9 @@
 namespace pconv::cuda {
 
 template <typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared_bytes,
-                   [[maybe_unused]] cudaStream_t stream, Arguments&&... arguments) {
+cudaError_t launchOnCpu(const char* text, void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                        size_t shared_bytes, [[maybe_unused]] cudaStream_t stream, Arguments&&... arguments) {
+    cuda_shim::noteLaunch(text);
     struct Call {
         void (*kernel)(Parameters...);
         std::tuple<Parameters...> parameters;
@@ -39,3 +40,6 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, unsigned threads, s
 }
 
 }  // namespace pconv::cuda
+
+// A macro, as only that knows the kernel's name; the arguments may have commas between angle brackets.
+#define launch(...) launchOnCpu(#__VA_ARGS__, __VA_ARGS__)
