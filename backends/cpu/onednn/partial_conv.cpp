@@ -20,6 +20,7 @@ constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
 constexpr int64_t kLeastChannelsForWinograd = 32;
 // The widest block of channels that oneDNN has.
 constexpr int64_t kChannelGrain = 16;
+constexpr int64_t kManyChannels = 128;
 
 size_t aligned(size_t bytes) {
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -60,6 +61,15 @@ int64_t OneDnnPartialConv::channelGrain() const {
     return desc_.groups > 1 ? 0 : kChannelGrain;
 }
 
+// Its older kernels for AVX2, those that are no batches of matrix products, take up to twice as long with
+// channels-last tensors of many channels, and with strides, as with blocks, copies included.
+bool OneDnnPartialConv::keepsPaceChannelsLast(const Primitive& primitive) const {
+    const std::string name = primitive.desc.impl_info_str();
+    if (name.find("avx2") == std::string::npos || name.find("brg") != std::string::npos) return true;
+    const Dims3& stride = desc_.window.stride;
+    return inChannels() < kManyChannels && stride[0] * stride[1] * stride[2] == 1;
+}
+
 void OneDnnPartialConv::plan() {
     Work work{};
     work.threads = device_.threads();
@@ -87,7 +97,7 @@ void OneDnnPartialConv::plan() {
         // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
         chosen = choosePrimitive(engine_, plainConv(largest()), false, ScratchLayout::channels_last,
                                  ScratchLayout::channels_last);
-        if (chosen && !chosen->specialized) chosen.reset();
+        if (chosen && !(chosen->specialized && keepsPaceChannelsLast(*chosen))) chosen.reset();
     }
     if (!chosen) {
         chosen = choosePrimitive(engine_, plainConv(largest()), false);

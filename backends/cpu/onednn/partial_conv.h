@@ -84,6 +84,7 @@ class OneDnnPartialConv final : public PartialConv {
     size_t packingFor(const Box& box, const Primitive& primitive);
     void allocatePackings();
     int64_t channelGrain() const;
+    bool keepsPaceChannelsLast(const Primitive& primitive) const;
     void makeWorkers();
     ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
     std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;

@@ -160,36 +160,46 @@ PCONV_INLINE Scale scaleOfPixel(const StoreRun& run, int64_t channel, int64_t pi
     return scale;
 }
 
-// One pixel from its place in every block, its channels together.
+// One pixel's channels of the block that begins with channel `first`.
 template <bool fractional, Activation activation, bool same_scale>
-PCONV_INLINE void storePixel(const StoreRun& run, int64_t pixel) {
+PCONV_INLINE void storePixel(const StoreRun& run, int64_t first, const float* block, int64_t pixel,
+                             Scale scale) {
     constexpr float kNoBias[kLanes]{};
-    Scale scale = scaleOfPixel<fractional>(run, 0, pixel);
-    const float* from = run.scratch + pixel * run.block;
-    for (int64_t first = 0; first < run.channels; first += run.block) {
-        const int64_t count = least(run.block, run.channels - first);
-        for (int64_t c = 0; c < count;) {
-            int64_t width = least(kLanes, count - c);
-            if constexpr (!same_scale) {
-                scale = scaleOfPixel<fractional>(run, first + c, pixel);
-                width = least(width, run.group_channels - (first + c) % run.group_channels);
-            }
-            const float* bias = run.bias == nullptr ? kNoBias : run.bias + first + c;
-            float* to = run.output + pixel * run.pixel_stride + first + c;
-            if (width == kLanes) {
-                store(to, finished<fractional, activation>(load(from + c), run, scale, load(bias)));
-            } else if (width >= kHalf) {
-                width = kHalf;
-                storeHalf(to,
-                          finished<fractional, activation>(loadHalf(from + c), run, scale, loadHalf(bias)));
-            } else {
-                const Vec sum = loadPart(from + c, width);
-                storePart(to, finished<fractional, activation>(sum, run, scale, loadPart(bias, width)),
-                          width);
-            }
-            c += width;
+    const float* from = block + pixel * run.block;
+    const int64_t count = least(run.block, run.channels - first);
+    for (int64_t c = 0; c < count;) {
+        int64_t width = least(kLanes, count - c);
+        if constexpr (!same_scale) {
+            scale = scaleOfPixel<fractional>(run, first + c, pixel);
+            width = least(width, run.group_channels - (first + c) % run.group_channels);
         }
-        from += run.block_stride;
+        const float* bias = run.bias == nullptr ? kNoBias : run.bias + first + c;
+        float* to = run.output + pixel * run.pixel_stride + first + c;
+        if (width == kLanes) {
+            store(to, finished<fractional, activation>(load(from + c), run, scale, load(bias)));
+        } else if (width >= kHalf) {
+            width = kHalf;
+            storeHalf(to, finished<fractional, activation>(loadHalf(from + c), run, scale, loadHalf(bias)));
+        } else {
+            const Vec sum = loadPart(from + c, width);
+            storePart(to, finished<fractional, activation>(sum, run, scale, loadPart(bias, width)), width);
+        }
+        c += width;
+    }
+}
+
+// A few pixels at a time, block by block: the blocks of one lie at distances that meet in few of the first
+// cache's sets.
+template <bool fractional, Activation activation, bool same_scale>
+PCONV_INLINE void storePixels(const StoreRun& run) {
+    for (int64_t first = 0; first < run.pixels; first += kLanes) {
+        const int64_t pixels = least(kLanes, run.pixels - first);
+        Scale scales[kLanes];
+        for (int64_t i = 0; i < pixels; ++i) scales[i] = scaleOfPixel<fractional>(run, 0, first + i);
+        const float* block = run.scratch;
+        for (int64_t c = 0; c < run.channels; c += run.block, block += run.block_stride)
+            for (int64_t i = 0; i < pixels; ++i)
+                storePixel<fractional, activation, same_scale>(run, c, block, first + i, scales[i]);
     }
 }
 
@@ -198,9 +208,9 @@ void storeInterleaved(const StoreRun& shared) {
     const StoreRun run = shared;  // which no store of a pixel can change
     const bool same_scale = run.group_channels >= run.channels;
     if (same_scale)
-        for (int64_t p = 0; p < run.pixels; ++p) storePixel<fractional, activation, true>(run, p);
+        storePixels<fractional, activation, true>(run);
     else
-        for (int64_t p = 0; p < run.pixels; ++p) storePixel<fractional, activation, false>(run, p);
+        storePixels<fractional, activation, false>(run);
 }
 
 template <bool fractional, Activation activation>

@@ -167,26 +167,24 @@ void loadPlanar(const LoadRun& run) {
     }
 }
 
-// One pixel, its channels together, into its place in every block.
+// One pixel's channels of the block that begins with channel `first`.
 template <MaskType type>
-PCONV_INLINE void loadPixel(const LoadRun& run, int64_t pixel, const Keep& keep) {
-    const float* from = run.source + pixel * run.pixel_stride;
-    float* to = run.scratch + pixel * run.block;
-    for (int64_t first = 0; first < run.channels; first += run.block) {
-        const int64_t count = least(run.block, run.channels - first);
-        int64_t c = 0;
-        for (; c + kLanes <= count; c += kLanes) store(to + c, masked<type>(load(from + first + c), keep));
-        if (c + kHalf <= count) {
-            storeHalf(to + c, masked<type>(loadHalf(from + first + c), keep));
-            c += kHalf;
-        }
-        if (c < count) {
-            storePart(to + c, masked<type>(loadPart(from + first + c, count - c), keep), count - c);
-            c = count;
-        }
-        for (; c < run.block; ++c) to[c] = 0;
-        to += run.block_stride;
+PCONV_INLINE void loadPixel(const LoadRun& run, int64_t first, float* block, int64_t pixel,
+                            const Keep& keep) {
+    const float* from = run.source + pixel * run.pixel_stride + first;
+    float* to = block + pixel * run.block;
+    const int64_t count = least(run.block, run.channels - first);
+    int64_t c = 0;
+    for (; c + kLanes <= count; c += kLanes) store(to + c, masked<type>(load(from + c), keep));
+    if (c + kHalf <= count) {
+        storeHalf(to + c, masked<type>(loadHalf(from + c), keep));
+        c += kHalf;
     }
+    if (c < count) {
+        storePart(to + c, masked<type>(loadPart(from + c, count - c), keep), count - c);
+        c = count;
+    }
+    for (; c < run.block; ++c) to[c] = 0;
 }
 
 // Channels-last to channels-last or blocked, one mask plane.
@@ -196,12 +194,16 @@ void loadInterleaved(const LoadRun& shared) {
     for (int64_t first = 0; first < run.pixels; first += kLanes) {
         const int64_t count = least(kLanes, run.pixels - first);
         const Keep keep = keepOf<type>(run, 0, first, count);
+        Keep of_pixel[kLanes]{};
         for (int64_t i = 0; i < count; ++i) {
-            Keep of_pixel{};
-            if constexpr (type != MaskType::none) of_pixel.bits = of_pixel.bits + keep.bits[i];
-            if constexpr (type == MaskType::fractional) of_pixel.factor = of_pixel.factor + keep.factor[i];
-            loadPixel<type>(run, first + i, of_pixel);
+            if constexpr (type != MaskType::none) of_pixel[i].bits = of_pixel[i].bits + keep.bits[i];
+            if constexpr (type == MaskType::fractional)
+                of_pixel[i].factor = of_pixel[i].factor + keep.factor[i];
         }
+        // Block by block: those of one pixel lie at distances that meet in few of the first cache's sets.
+        float* block = run.scratch;
+        for (int64_t c = 0; c < run.channels; c += run.block, block += run.block_stride)
+            for (int64_t i = 0; i < count; ++i) loadPixel<type>(run, c, block, first + i, of_pixel[i]);
     }
 }
 
