@@ -302,6 +302,9 @@ void OneDnnBackward::addShared(const Wave& wave) {
     for (size_t d = plan_.cut + 1; d < 3; ++d) inner *= box[d];
     const int64_t count =
         scratchSize(layout, inChannels(), last.box.batch_size * volume(box)) / inner / box[plan_.cut];
+    // Each piece has a place of its own among what is kept, however much of it a part shares.
+    int64_t most_shared = 0;
+    for (const BackwardPart& part : plan_.parts) most_shared = std::max(most_shared, part.shared);
     parallelFor(device_.threads(), plan_.slices * count, [&](int /*thread*/, int64_t i) {
         const int64_t slice = i / count;
         float* kept = shared_ + static_cast<size_t>(slice) * alignedSize(plan_.sizes.shared) / sizeof(float);
@@ -309,7 +312,7 @@ void OneDnnBackward::addShared(const Wave& wave) {
             return inputOf({part, slice}) +
                    i % count * inner * partOf(wave, part).box.spans[plan_.cut].input_size;
         };
-        const auto keptPiece = [&](int64_t shared) { return kept + i % count * inner * shared; };
+        float* const kept_piece = kept + i % count * inner * most_shared;
         const auto endOf = [&](int64_t part) {
             const BackwardPart& p = partOf(wave, part);
             return pieceOf(part) + (p.box.spans[plan_.cut].input_size - p.shared) * inner;
@@ -317,11 +320,11 @@ void OneDnnBackward::addShared(const Wave& wave) {
         for (int64_t part = 0; part < static_cast<int64_t>(wave.count); ++part) {
             if (wave.first == 0 && part == 0) continue;
             const int64_t shared = plan_.parts[wave.first + static_cast<size_t>(part) - 1].shared;
-            const float* from = part > 0 ? endOf(part - 1) : keptPiece(shared);
+            const float* from = part > 0 ? endOf(part - 1) : kept_piece;
             float* to = pieceOf(part);
             for (int64_t j = 0; j < shared * inner; ++j) to[j] += from[j];
         }
-        std::copy_n(endOf(static_cast<int64_t>(wave.count) - 1), last.shared * inner, keptPiece(last.shared));
+        std::copy_n(endOf(static_cast<int64_t>(wave.count) - 1), last.shared * inner, kept_piece);
     });
 }
 
