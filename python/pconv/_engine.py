@@ -19,13 +19,16 @@ FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 NONE, BINARY, FRACTIONAL = range(3)
 _PLANS_KEPT = 256
 _SPARE_SIDES = 2
+_SMALL = 1 << 18  # products of a convolution
 
 _forward, _backward = lib.pconvPythonForward, lib.pconvPythonBackward
 
 
-def device_of(x: torch.Tensor) -> _devices.Handle:
+def device_of(x: torch.Tensor, weight: torch.Tensor) -> _devices.Handle:
     if x.is_cpu:
-        return _devices.cpu(torch.get_num_threads())
+        # To wake other threads takes longer than such work.
+        small = x.numel() * weight.numel() < _SMALL * x.shape[1]
+        return _devices.cpu(1 if small else torch.get_num_threads())
     return _devices.cuda(x.device.index, torch.cuda.current_stream(x.device).cuda_stream)
 
 
@@ -315,7 +318,7 @@ class Call:
 
 def call_of(x, last: bool, weight, mask, settings: Settings, kept: bool = True) -> Call:
     """`kept`: the mask is known by identity and version counter. Compiled code writes without counting."""
-    device = device_of(x)
+    device = device_of(x, weight)
     return Call(settings, side_of(device, settings, x.shape, weight, mask, kept), device, last)
 
 

@@ -123,13 +123,15 @@ def test_mask_sides_are_shared_while_the_mask_stands():
 
 def test_threads_of_the_host():
     layer, x, mask = layer_and_inputs()
+    x, mask = x.repeat(4, 1, 2, 2), mask.repeat(4, 1, 2, 2)
     before = torch.get_num_threads()
     try:
         results = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
             results.append(layer(x, mask).detach())
-            assert _engine.device_of(x) is _engine._devices.cpu(threads)
+            assert _engine.device_of(x, layer.weight) is _engine._devices.cpu(threads)
+            assert _engine.device_of(x[:1, :, :4, :4], layer.weight) is _engine._devices.cpu(1), "too small to share"
         assert_close(results[1], results[0].double(), "with another number of threads")
     finally:
         torch.set_num_threads(before)
