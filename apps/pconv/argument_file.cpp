@@ -12,6 +12,10 @@ bool isDash(const std::string& argument) {
     return argument == "-";
 }
 
+bool isStandardInput(const std::string& argument) {
+    return isDash(argument) || platform::descriptorOf(argument) == 0;
+}
+
 std::string nameOfInput(const std::string& argument) {
     return isDash(argument) ? "the standard input" : inQuotes(argument);
 }

@@ -14,6 +14,9 @@ namespace pconv::app {
 /// "-".
 bool isDash(const std::string& argument);
 
+/// "-", or a path to the same descriptor.
+bool isStandardInput(const std::string& argument);
+
 /// In quotes, or "the standard input".
 std::string nameOfInput(const std::string& argument);
 /// In quotes, or "the standard output".

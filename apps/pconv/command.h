@@ -17,7 +17,7 @@ enum ExitCode {
     kExitDevice = 3,    ///< the device is absent, or cannot do it
 };
 
-/// A fault that ends the command, in one line.
+/// A fault that ends the command, in one line; an empty one where all has been said.
 class CommandError : public std::runtime_error {
   public:
     CommandError(ExitCode code, const std::string& line) : std::runtime_error(line), code_(code) {}
@@ -26,6 +26,16 @@ class CommandError : public std::runtime_error {
   private:
     ExitCode code_;
 };
+
+/// The exit code and the line for the exception that is being handled.
+struct CommandFault {
+    ExitCode code;
+    std::string line;
+};
+CommandFault currentFault();
+
+/// Writes one line for the user to stderr.
+void tell(std::string line);
 
 /// What the command line asked for; set while it is parsed, run afterwards.
 using Action = std::function<void()>;

@@ -1,7 +1,8 @@
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,24 +10,22 @@
 
 #include "argument_file.h"
 #include "command.h"
-#include "fill.h"
-#include "hole.h"
-#include "image/io.h"
-#include "image/opacity.h"
+#include "picture_list.h"
 #include "progress_bar.h"
 
 namespace pconv::app {
 namespace {
 
-constexpr const char* kAbout = "Fill the holes of a picture from what is around them.";
+constexpr const char* kAbout = "Fill the holes of pictures from what is around them.";
 
 constexpr const char* kMore = R"(
 The fill is smooth: right for scratches, dust, wires, dates stamped into a corner and previews; it continues
 edges and gradients, but does not invent texture.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
-MASK is no hole. MASK is a PNG or JPEG picture of the same size as IMAGE; a PNG is better, since JPEG blurs
-edges. Without a mask the fully transparent pixels of IMAGE are the hole, and become opaque.
+MASK is no hole. With --hole transparent, as picture-editing services have it, that alone is the hole. MASK is a
+picture of the same size as IMAGE; a PNG is better than a JPEG, which blurs edges. Without a mask the alpha of IMAGE
+says how much of each pixel is known: what is transparent is filled, and becomes opaque.
 
 PNG: gray or RGB, with or without alpha, up to 16 bits a sample. Pixels outside the hole come back bit for bit,
 with bit depth, colour type, ICC profile, resolution, gamma, Exif and text. A palette is written as the RGB or
@@ -35,20 +34,35 @@ JPEG: gray or RGB. From JPEG to JPEG the 8x8 or 16x16 blocks that do not touch t
 with profile, resolution, Exif and comments; the others are compressed anew as the file was. Any other picture is
 written to JPEG at quality 95, without alpha: bit for bit needs PNG.
 
-OUT appears only when it is whole; Ctrl-C leaves nothing behind.
+Of IMAGE, MASK and OUT each may be - for the standard input or output, a pipe or a descriptor. What a file is,
+its content tells; how OUT is written, its name, or else --format, or else IMAGE.
+
+OUT appears only when it is whole; Ctrl-C leaves nothing behind. A file written over keeps its owner, permissions
+(but for set-user-ID) and attributes. Where it has other names (hard links), its folder is not to be written to, or
+its owner cannot be kept, it is written in place, once all is there to be written.
+
+Several pictures go into the folder of --output-dir, which is made where it is not there, under their own names. An
+IMAGE that is a folder stands for all pictures in it, not those in folders within. --mask-dir has a mask for each,
+called as the picture is but for the ending; --mask is for all. What is wrong with one picture is a line, the others
+are done, and the exit code is not 0: that of the fault, or 1 where several pictures have faults that differ.
 
 Examples:
   pconv inpaint scan.png --mask scratches.png -o clean.png
   pconv inpaint photo.jpg --mask wires.png -o photo_clean.jpg
   pconv inpaint drawing.png --mask keep.png --hole black -o filled.png
   pconv inpaint cutout.png -o whole.png
+  pconv inpaint a.jpg b.png --mask-dir masks --output-dir filled
+  pconv inpaint scans --mask dust.png --output-dir filled
+  cat photo.jpg | pconv inpaint - --mask wires.png --format png -o - > clean.png
   PCONV_DEVICE=vulkan pconv inpaint cutout.png -o whole.png)";
 
+const std::map<std::string, HoleMark> kHoleMarks = {
+    {"white", HoleMark::white}, {"black", HoleMark::black}, {"transparent", HoleMark::transparent}};
+
 struct Options {
-    std::string image;
-    std::string mask;
-    std::string output;
+    PicturePlaces places;
     std::string hole = "white";
+    std::string format;
     std::string device;
     std::int64_t most_pixels = std::int64_t{1} << 27;
 };
@@ -60,64 +74,77 @@ std::string deviceOf(const Options& options) {
     return wanted != nullptr && *wanted != '\0' ? wanted : "cpu";
 }
 
-void note(const std::string& text) {
-    std::fprintf(stderr, "pconv: note: %s\n", text.c_str());
+FillSettings settingsOf(const Options& options) {
+    FillSettings settings;
+    settings.hole = kHoleMarks.at(options.hole);
+    settings.most_pixels = static_cast<std::uint64_t>(options.most_pixels);
+    if (!options.format.empty()) settings.format = formatNamed(options.format);
+    return settings;
 }
 
-Bytes findHole(const Options& options, const Image& image) {
-    if (options.mask.empty()) {
-        if (canBeTransparent(image)) return softHole(image);
-        throw CommandError(
-            kExitBadInput,
-            inQuotes(options.image) + " has no transparent pixels to fill; expected those, or --mask");
+/// How much of the work each picture is: by the bytes of its file, for nothing else is known before.
+std::vector<double> sharesOf(const std::vector<PlannedPicture>& pictures) {
+    std::vector<double> shares;
+    double sum = 0;
+    for (const PlannedPicture& picture : pictures) {
+        std::error_code error;
+        const std::uintmax_t bytes = std::filesystem::file_size(picture.job.image, error);
+        shares.push_back(error ? 1.0 : static_cast<double>(bytes) + 1.0);
+        sum += shares.back();
     }
-    const Image mask = readImage(options.mask, static_cast<std::uint64_t>(options.most_pixels));
-    try {
-        Notes notes;
-        Bytes hole =
-            holeOfMask(mask, image, options.hole == "white" ? HoleMark::white : HoleMark::black, notes);
-        for (const std::string& text : notes) note("the mask " + inQuotes(options.mask) + ": " + text);
-        return hole;
-    } catch (const FileError& error) {
-        throw FileError("the mask " + inQuotes(options.mask) + ": " + error.what());
-    }
+    for (double& share : shares) share /= sum;
+    return shares;
 }
 
-int onProgress(void* user, double done) {
-    static_cast<ProgressBar*>(user)->update(done);
-    return 0;
+void inpaintAll(const std::vector<PlannedPicture>& pictures, const FillSettings& settings,
+                const Device& device) {
+    // One mask is for all, and read once: it may be the standard input.
+    std::optional<Image> mask;
+    const auto is_other = [&](const PlannedPicture& p) { return p.job.mask != pictures.front().job.mask; };
+    if (!pictures.front().job.mask.empty() && std::none_of(pictures.begin(), pictures.end(), is_other))
+        mask = readPicture(pictures.front().job.mask, settings.most_pixels);
+    const std::vector<double> shares = sharesOf(pictures);
+    ProgressBar bar("filling");
+    const auto say = [&](const std::string& line) {
+        bar.wipe();
+        tell(line);
+    };
+    std::optional<ExitCode> code;
+    double done = 0;
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+        const PictureJob& job = pictures[i].job;
+        try {
+            if (!pictures[i].fault.empty()) throw CommandError(kExitBadInput, pictures[i].fault);
+            fillPicture(
+                job, settings, mask ? &*mask : nullptr, device,
+                [&](double of_this) { bar.update(done + shares[i] * of_this); },
+                [&](const std::string& text) { say("note: " + text); });
+        } catch (...) {
+            const CommandFault fault = currentFault();
+            const bool is_named = fault.line.find(inQuotes(job.image)) != std::string::npos ||
+                                  fault.line.find(inQuotes(job.output)) != std::string::npos;
+            say(is_named ? fault.line : inQuotes(job.image) + ": " + fault.line);
+            code = !code || *code == fault.code ? fault.code : kExitFailure;
+        }
+        done += shares[i];
+        bar.update(done);
+    }
+    if (code) throw CommandError(*code, "");
 }
 
 void inpaint(const Options& options) {
-    const ImageFormat format = formatOfName(options.output);
-    const std::unique_ptr<AtomicFile> output = openOutput(options.output);
+    const FillSettings settings = settingsOf(options);
     const Device device(deviceOf(options));
-    Image image = readImage(options.image, static_cast<std::uint64_t>(options.most_pixels));
-    for (const std::string& text : image.notes) note(inQuotes(options.image) + ": " + text);
-    checkCanHold(image, format);
-    const Bytes hole = findHole(options, image);
-    const auto is_hole = [](std::uint8_t value) { return value != 0; };
-    if (std::none_of(hole.begin(), hole.end(), is_hole))
-        note("there is no hole to fill; the picture is kept as it is");
-    if (std::all_of(hole.begin(), hole.end(), [](std::uint8_t value) { return value == 255; }))
-        note("all of the picture is hole; it becomes gray");
-    {
-        ProgressBar bar("filling");
-        fillHole(image, hole, options.mask.empty(), device, onProgress, &bar);
-    }
-    // All that had the transparent colour is filled: nothing is transparent any more.
-    if (options.mask.empty()) image.has_transparent_colour = false;
-    try {
-        Notes notes;
-        const Bytes bytes = encodeImage(image, hole, format, notes);
-        for (const std::string& text : notes) note(inQuotes(options.output) + ": " + text);
-        output->write(bytes.data(), bytes.size());
-        output->commit();
-    } catch (const WriteError&) {
-        throw;
-    } catch (const FileError& error) {
-        throw WriteError("cannot write " + inQuotes(options.output) + ": " + error.what());
-    }
+    const std::vector<PlannedPicture> pictures = planPictures(options.places, settings);
+    if (!isForOne(options.places)) return inpaintAll(pictures, settings, device);
+    if (!pictures.front().fault.empty()) throw CommandError(kExitBadInput, pictures.front().fault);
+    ProgressBar bar("filling");
+    fillPicture(
+        pictures.front().job, settings, nullptr, device, [&](double done) { bar.update(done); },
+        [&](const std::string& text) {
+            bar.wipe();
+            tell("note: " + text);
+        });
 }
 
 }  // namespace
@@ -126,14 +153,26 @@ void addInpaintCommand(CLI::App& app, Action& action) {
     CLI::App* command = app.add_subcommand("inpaint", kAbout);
     command->footer(kMore);
     auto options = std::make_shared<Options>();
-    command->add_option("IMAGE", options->image, "The picture, PNG or JPEG")->required()->option_text("");
-    command->add_option("-o,--output", options->output, "The picture to write: .png, .jpg or .jpeg")
+    PicturePlaces& places = options->places;
+    command
+        ->add_option("IMAGE", places.images,
+                     "The picture, PNG or JPEG; several, or a folder, with --output-dir")
         ->required()
+        ->option_text("");
+    command->add_option("-o,--output", places.output, "The picture to write: .png, .jpg or .jpeg")
         ->option_text("OUT");
-    command->add_option("-m,--mask", options->mask, "A picture of the hole")->option_text("MASK");
-    command->add_option("--hole", options->hole, "What is hole in MASK: white (the default) or black")
+    command->add_option("--output-dir", places.output_folder, "The folder for several pictures")
+        ->option_text("FOLDER");
+    command->add_option("-m,--mask", places.mask, "A picture of the hole")->option_text("MASK");
+    command->add_option("--mask-dir", places.mask_folder, "A folder with a mask for each picture")
+        ->option_text("FOLDER");
+    command
+        ->add_option("--hole", options->hole,
+                     "What is hole in MASK: white (the default), black or transparent")
         ->option_text("COLOUR")
-        ->check(CLI::IsMember({"white", "black"}));
+        ->check(CLI::IsMember({"white", "black", "transparent"}));
+    command->add_option("--format", options->format, "png or jpeg, where the name of OUT does not say it")
+        ->option_text("FORMAT");
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")
         ->option_text("COUNT")

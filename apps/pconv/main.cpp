@@ -51,9 +51,8 @@ std::string versionText() {
     return "pconv " + std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
 }
 
-int fail(ExitCode code, std::string line) {
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    std::fprintf(stderr, "pconv: %s\n", line.c_str());
+int fail(ExitCode code, const std::string& line) {
+    if (!line.empty()) tell(line);
     return code;
 }
 
@@ -116,22 +115,36 @@ int runCommand(int argc, char** argv) {
 int run(int argc, char** argv) {
     try {
         return runCommand(argc, argv);
-    } catch (const CommandError& error) {
-        return fail(error.code(), error.what());
-    } catch (const Error& error) {
-        return fail(exitCodeOf(error.status()), error.what());
-    } catch (const WriteError& error) {
-        return fail(kExitFailure, error.what());
-    } catch (const FileError& error) {
-        return fail(kExitBadInput, error.what());
-    } catch (const std::bad_alloc&) {
-        return fail(kExitFailure, "not enough memory");
-    } catch (const std::exception& error) {
-        return fail(kExitFailure, error.what());
+    } catch (...) {
+        const CommandFault fault = currentFault();
+        return fail(fault.code, fault.line);
     }
 }
 
 }  // namespace
+
+CommandFault currentFault() {
+    try {
+        throw;
+    } catch (const CommandError& error) {
+        return {error.code(), error.what()};
+    } catch (const Error& error) {
+        return {exitCodeOf(error.status()), error.what()};
+    } catch (const WriteError& error) {
+        return {kExitFailure, error.what()};
+    } catch (const FileError& error) {
+        return {kExitBadInput, error.what()};
+    } catch (const std::bad_alloc&) {
+        return {kExitFailure, "not enough memory"};
+    } catch (const std::exception& error) {
+        return {kExitFailure, error.what()};
+    }
+}
+
+void tell(std::string line) {
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    std::fprintf(stderr, "pconv: %s\n", line.c_str());
+}
 
 void print(const std::string& text, std::FILE* stream) {
     if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() || std::fflush(stream) != 0) {

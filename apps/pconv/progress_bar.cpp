@@ -19,9 +19,14 @@ ProgressBar::ProgressBar(const char* what)
     : what_(what), wanted_(stderrIsTerminal()), start_(Clock::now()), last_(start_) {}
 
 ProgressBar::~ProgressBar() {
+    wipe();
+}
+
+void ProgressBar::wipe() {
     if (!shown_) return;
     std::fputs("\r\x1b[K", stderr);
     std::fflush(stderr);
+    shown_ = false;
     noteProgressBar(false);
 }
 

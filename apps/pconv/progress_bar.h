@@ -13,6 +13,9 @@ class ProgressBar {
     ProgressBar(const ProgressBar&) = delete;
     ProgressBar& operator=(const ProgressBar&) = delete;
 
+    /// Takes the bar away, for a line that is to stand; the next update draws it again.
+    void wipe();
+
     /// The fraction done, from 0 to 1.
     void update(double done);
 

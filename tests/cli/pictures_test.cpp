@@ -118,8 +118,9 @@ TEST_F(Pictures, AMaskOfLabelsIsAnErrorThatNamesItsBrightestValue) {
     EXPECT_NE(said.find("its brightest value is 100 of 255"), std::string::npos) << said;
     mask.samples.assign(mask.samples.size(), 0);
     save("mask.png", app::encodePng(mask));
-    EXPECT_EQ(fill(given("rgb.jpg"), path("mask.png"), "out.png"),
-              "pconv: note: there is no hole to fill; the picture is kept as it is\n");
+    EXPECT_EQ(
+        fill(given("rgb.jpg"), path("mask.png"), "out.png"),
+        "pconv: note: '" + given("rgb.jpg") + "': there is no hole to fill; the picture is kept as it is\n");
 }
 
 TEST_F(Pictures, WhatOtherReadersTakeIsTaken) {

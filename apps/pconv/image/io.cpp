@@ -75,6 +75,16 @@ ImageFormat formatOfName(const fs::path& path) {
     }
 }
 
+const char* endingOf(ImageFormat format) {
+    switch (format) {
+        case ImageFormat::png:
+            return ".png";
+        case ImageFormat::jpeg:
+            return ".jpg";
+    }
+    return "";
+}
+
 std::optional<ImageFormat> formatOfContent(const Bytes& bytes) {
     if (startsWith(bytes, kPngSignature)) return ImageFormat::png;
     if (startsWith(bytes, kJpegSignature)) return ImageFormat::jpeg;

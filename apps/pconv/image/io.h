@@ -15,6 +15,8 @@ ImageFormat formatOfName(const std::filesystem::path& path);
 /// The format called "png", "jpg" or "jpeg", whatever the case of its letters. Throws FileError for any
 /// other.
 ImageFormat formatNamed(const std::string& name);
+/// How names of that format end, such as ".png".
+const char* endingOf(ImageFormat format);
 /// The format of a file that begins with `bytes`, if it is one that can be read.
 std::optional<ImageFormat> formatOfContent(const Bytes& bytes);
 
