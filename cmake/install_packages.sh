@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that are missing here, and says which; asks for root only then.
 # Usage: cmake/install_packages.sh [EXTRA_PACKAGE...]
+#        cmake/install_packages.sh --list    which they are, without installing any
 # shellcheck disable=SC2086 # lists of words, to be split
 set -eu
 
@@ -8,6 +9,11 @@ set -eu
 packages="cmake ninja-build g++ pkg-config libdnnl-dev libvulkan-dev glslang-tools spirv-tools mesa-vulkan-drivers
     vulkan-validationlayers libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev $*"
 
+if [ "${1:-}" = --list ]; then
+    packages=${packages% --list}
+    echo $packages
+    exit 0
+fi
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     echo "packages: this is not a Debian system, so nothing is installed; needed are the equivalents of:" $packages
     exit 0
