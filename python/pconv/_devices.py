@@ -76,6 +76,7 @@ class Handle:
         handle = c_void_p()
         _library.check(open_(*arguments, byref(handle)))
         self.value = handle.value
+        self.is_cpu = arguments[0] == b"cpu"
         self._process = os.getpid()
 
     # What is needed is bound here: at the interpreter's end a module's names go before its objects.

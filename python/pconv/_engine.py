@@ -19,6 +19,7 @@ FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 NONE, BINARY, FRACTIONAL = range(3)
 _PLANS_KEPT = 256
 _SPARE_SIDES = 2
+_UNSUPPORTED = 2  # PCONV_ERROR_UNSUPPORTED
 _SMALL = 1 << 18  # products of a convolution
 
 _forward, _backward = lib.pconvPythonForward, lib.pconvPythonBackward
@@ -69,7 +70,11 @@ class Plan:
         self._device, self._process = device, os.getpid()
         numbers = _numbers(settings, shape, weight_shape, dtype, last, mask_type, has_bias, training)
         handle = c_void_p()
-        _library.check(lib.pconvPythonCreatePlan(device.value, numbers, settings.eps, None, byref(handle)))
+        status = lib.pconvPythonCreatePlan(device.value, numbers, settings.eps, None, byref(handle))
+        if status == _UNSUPPORTED and device.is_cpu:
+            # Some versions of oneDNN refuse odd shapes, such as gradients of one pixel, only when they are made.
+            status = lib.pconvPythonCreatePlan(device.value, numbers, settings.eps, b"cpu:reference", byref(handle))
+        _library.check(status)
         self.handle = handle.value
         size = settings.output_size(shape[2:], weight_shape[2:])
         self.output_shape = (shape[0], weight_shape[0], *size)

@@ -69,6 +69,8 @@ if _HAS_OPS:
 
     def _autocast_dtype(x: Tensor) -> torch.dtype | None:
         kind = x.device.type
+        if kind == "meta":  # which autocast does not know
+            return None
         return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 else:
 

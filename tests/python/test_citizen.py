@@ -160,7 +160,7 @@ def test_calls_from_many_threads():
     assert not wrong, "one shape, one plan, but everyone's own weights"
 
 
-def run_alone(code, timeout=120):
+def run_alone(code, timeout=500):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=timeout)
 
@@ -242,7 +242,7 @@ def test_two_processes_of_ddp_have_the_gradients_of_one():
             file.write(code)
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), GLOO_SOCKET_IFNAME="lo")
         answer = subprocess.run(
-            [sys.executable, script, os.path.join(folder, "meet")], capture_output=True, text=True, env=environment, timeout=200
+            [sys.executable, script, os.path.join(folder, "meet")], capture_output=True, text=True, env=environment, timeout=500
         )
     assert answer.stdout == "equal\n", answer.stdout + answer.stderr
 

@@ -129,9 +129,9 @@ def test_interrupt_cancels():
     time.sleep(0.3)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[0]
+    rest = process.communicate(timeout=400)[0]
     assert process.returncode == 3 and rest == "interrupted False\n"
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120
 
 
 def test_devices():
