@@ -35,6 +35,16 @@
 #define SPEC_BYTES 3
 #define SPEC_FACTOR 4
 
+// The passes of networks
+#define SPEC_CHANNELS_INSIDE 3  // 1: channels lie beside each other in the output, and vary fastest
+#define SPEC_ACTIVATION 4
+#define SPEC_POOL 4           // one of the POOL_ values
+#define SPEC_ALIGN_CORNERS 4  // 1: the corners of input and output lie on each other
+
+#define POOL_MAX 0
+#define POOL_AVERAGE 1
+#define POOL_AVERAGE_INSIDE 2  // only elements inside the input count
+
 #define MASK_NONE 0        // nothing to mask: only the input's border counts
 #define MASK_BITS 1        // bit planes
 #define MASK_FRACTIONAL 2  // f32 planes

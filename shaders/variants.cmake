@@ -26,7 +26,10 @@ foreach(line
     "give_gradient        give_gradient.comp        2  no"
     "masked_sums          masked_sums.comp          5  no"
     "norm_apply           norm_apply.comp           5  no"
-    "spatial_mean         spatial_mean.comp         3  no")
+    "spatial_mean         spatial_mean.comp         3  no"
+    "pointwise            pointwise.comp            5  no"
+    "pool                 pool.comp                 2  no"
+    "interpolate          interpolate.comp          2  no")
   foreach(type f32 f16 bf16)
     string(TOUPPER "STORAGE_${type}" define)
     string(REGEX REPLACE "^([a-z_]+) (.*)" "\\1_${type} \\2 ${define}" variant "${line}")
@@ -34,5 +37,5 @@ foreach(line
   endforeach()
 endforeach()
 set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
-  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl sum.glsl walk.glsl
+  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl pass_outputs.glsl sum.glsl walk.glsl
   workgroup_sum.glsl flat_grid.glsl)

@@ -23,7 +23,7 @@ namespace pconv {
 enum class DataType { f32, f16, bf16, u8, bits };
 enum class Layout { contiguous, channels_last };
 enum class Normalization { window_ratio, mask_sum, weight_magnitude };
-enum class Activation { none, relu, leaky_relu, gelu };
+enum class Activation { none, relu, leaky_relu, gelu, sigmoid };  // sigmoid: of passes alone
 enum class MaskType { none, binary, fractional };
 
 // Of an element, or of the word that 32 bits of a row share.
@@ -248,6 +248,28 @@ class MaskedSpatialMean {
                          const TensorRef& output, const TensorRef& output_mask) = 0;
 };
 
+// What networks do between convolutions: one pass over tensors of one type, computed in f32.
+enum class PassKind {
+    pointwise,     // y = activation(x * scale[c] + shift[c] + added), each where it is given
+    max_pool,      // the largest element of the window that lies in the input
+    average_pool,  // the sum of those over the kernel's volume, or over their number
+    interpolate    // linear, between the centres of elements, or with the corners on the corners
+};
+struct PassDesc {
+    PassKind kind = PassKind::pointwise;
+    int64_t batch = 1, channels = 1;
+    Window window;  // input and output; of pools also kernel, stride and padding, no window outside the input
+    Activation activation = Activation::none;  // of pointwise
+    float negative_slope = 0.01F;
+    bool inside_only = false;  // average_pool: the number of elements inside the input divides
+    bool align_corners = false;
+};
+// No buffer: not given. The vectors are f32 [C]. `output` may be `input` or `added` where the pass is
+// pointwise.
+struct PassOperands {
+    TensorRef input, added, scale, shift, output;
+};
+
 // Work kept to be submitted any number of times.
 class Recording {
   public:
@@ -334,6 +356,10 @@ class Device {
     virtual void upsample(const TensorRef& /*source*/, const TensorRef& /*destination*/,
                           const std::array<int64_t, 5>& /*dims*/, const Dims3& /*factor*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device does not upsample");
+    }
+    // Enqueues views of any strides, of f32, f16 or bf16.
+    virtual void pass(const PassDesc& /*desc*/, const PassOperands& /*operands*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device has no passes between convolutions");
     }
     // The layout in which its convolutions run fastest one after another.
     virtual Layout preferredLayout() const { return Layout::contiguous; }

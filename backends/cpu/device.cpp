@@ -6,6 +6,7 @@
 #include <new>
 
 #include "cpu/masked_norm.h"
+#include "cpu/network/network.h"
 #include "platform/cpu_info.h"
 #include "platform/process.h"
 
@@ -79,6 +80,19 @@ std::unique_ptr<MaskedBatchNorm> CpuDevice::makeMaskedBatchNorm(const MaskedNorm
 
 std::unique_ptr<MaskedSpatialMean> CpuDevice::makeMaskedSpatialMean(const MaskedNormDesc& desc) {
     return cpu::makeMaskedSpatialMean(desc, threads_);
+}
+
+void CpuDevice::pass(const PassDesc& desc, const PassOperands& operands) {
+    switch (desc.kind) {
+        case PassKind::pointwise:
+            return pointwise(*this, desc, operands);
+        case PassKind::max_pool:
+            return maxPool(*this, desc, operands);
+        case PassKind::average_pool:
+            return averagePool(*this, desc, operands);
+        case PassKind::interpolate:
+            return interpolate(*this, desc, operands);
+    }
 }
 
 PlaneIndex planeOfChannel(const MaskForm& form, bool multi_channel, int64_t channel) {

@@ -2,48 +2,14 @@
 // factors, and nothing written beside the destination.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <limits>
-#include <map>
-#include <numeric>
 #include <random>
 
-#include "backend.h"
-#include "platform/dynamic_library.h"
+#include "support/seam.h"
 
 namespace pconv {
 namespace {
 
-using Dims = std::array<int64_t, 5>;
-
-class FreeHost final : public Host {
-  public:
-    void allocated(size_t /*bytes*/) override {}
-    void released(size_t /*bytes*/) noexcept override {}
-    int verbosity() const override { return 0; }
-    void message(const std::string& /*line*/) const override {}
-    int threads() const override { return 0; }
-};
-
-const BackendModule* openModule(const std::string& name) {
-    platform::DynamicLibrary library;
-    std::string reason;
-    if (!library.open(platform::libraryFileName("pconv_" + name), reason)) return nullptr;
-    auto* function =
-        reinterpret_cast<const BackendModule* (*)()>(library.symbol(("pconvBackend_" + name).c_str()));
-    library.keepLoaded();
-    return function == nullptr ? nullptr : function();
-}
-
-Dims strides(const Dims& dims, bool channels_last) {
-    const auto [n, c, d, h, w] = dims;
-    if (channels_last) return {c * d * h * w, 1, h * w * c, w * c, c};
-    return {c * d * h * w, d * h * w, h * w, w, 1};
-}
-
-int64_t elements(const Dims& dims) {
-    return std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
-}
+using namespace test;
 
 struct Setting {
     Dims dims;
@@ -60,19 +26,9 @@ const Setting kSettings[] = {
 class Upsample : public ::testing::TestWithParam<std::string> {
   protected:
     void SetUp() override {
-        const BackendModule* module = openModule(GetParam());
-        if (module == nullptr) GTEST_SKIP() << "not built";
-        std::vector<DeviceInfo> devices;
         std::string reason;
-        module->enumerate(devices, reason);
-        const char* required = std::getenv("PCONV_REQUIRE_DEVICES");
-        if (devices.empty()) {
-            if (required != nullptr && std::string(required).find(GetParam()) != std::string::npos)
-                FAIL() << reason;
-            if (GetParam() == "cuda" && std::getenv("PCONV_REQUIRE_CUDA") != nullptr) FAIL() << reason;
-            GTEST_SKIP() << reason;
-        }
-        device_ = module->open(0, host_);
+        device_ = openFirstDevice(GetParam(), host_, reason);
+        if (!device_) GTEST_SKIP() << reason;
     }
 
     // A view of a memory of `whole` elements before, around and after, filled with random bytes.

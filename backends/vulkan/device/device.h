@@ -29,6 +29,7 @@ class VulkanDevice final : public Device {
                     const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
+    void pass(const PassDesc& desc, const PassOperands& operands) override;
     std::unique_ptr<Recording> record(std::function<void()> enqueue) override;
     std::unique_ptr<Timer> makeTimer() override;
     std::unique_ptr<MaskedBatchNorm> makeMaskedBatchNorm(const MaskedNormDesc& desc) override;
