@@ -416,7 +416,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-6 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-7 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

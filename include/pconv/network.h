@@ -24,11 +24,46 @@
 extern "C" {
 #endif
 
+/*
+ * What a layer computes, and what becomes of its input's mask. "Valid" below: where a mask is not 0.
+ *
+ *   PARTIAL_CONV     a partial or masked convolution, by conv; its updated mask
+ *   UPSAMPLE         by `factor`, nearest or linear; masks are repeated either way
+ *   CONCAT           the channels of its inputs, one after another; the masks likewise
+ *   CONV             a convolution that knows no mask: all of its output is valid
+ *   TRANSPOSED_CONV  the gradient of a convolution (torch.nn.ConvTranspose), likewise
+ *   LINEAR           of all elements of an image, in the order C, S...: [N, out_channels, 1...], likewise
+ *   ADD              the sum of its inputs and then conv.activation; valid where one of them is. Inputs with
+ * different masks must have one plane each, and 0 in their holes, as partial convolutions leave them MAX_POOL
+ * over conv's kernel, stride and padding (a kernel of 0: the whole dimension); valid where one element of the
+ * window is. In a masked input holes must be 0, and are seen as that AVERAGE_POOL     likewise; in a masked
+ * input the average of what is valid, 0 where nothing is BATCH_NORM       inference batch normalization of
+ * its own, then conv.activation; what lies in holes counts as 0. Behind a convolution `batch_norm` costs
+ * nothing SCALE            x * scale[c] + shift[c], then conv.activation; the mask stays SIGMOID          1 /
+ * (1 + exp(-x)); the mask stays CROP             from `begin`, to the size of `second_input`; the mask
+ * likewise
+ */
 typedef enum PconvLayerType {
     PCONV_LAYER_TYPE_PARTIAL_CONV = 0,
-    PCONV_LAYER_TYPE_UPSAMPLE = 1, /* nearest: every element, and the mask's, is repeated `factor` times */
-    PCONV_LAYER_TYPE_CONCAT = 2    /* the channels of `input`, then those of `second_input`; masks likewise */
+    PCONV_LAYER_TYPE_UPSAMPLE = 1,
+    PCONV_LAYER_TYPE_CONCAT = 2,
+    PCONV_LAYER_TYPE_CONV = 3,
+    PCONV_LAYER_TYPE_TRANSPOSED_CONV = 4,
+    PCONV_LAYER_TYPE_LINEAR = 5,
+    PCONV_LAYER_TYPE_ADD = 6,
+    PCONV_LAYER_TYPE_MAX_POOL = 7,
+    PCONV_LAYER_TYPE_AVERAGE_POOL = 8,
+    PCONV_LAYER_TYPE_BATCH_NORM = 9,
+    PCONV_LAYER_TYPE_SCALE = 10,
+    PCONV_LAYER_TYPE_SIGMOID = 11,
+    PCONV_LAYER_TYPE_CROP = 12
 } PconvLayerType;
+
+typedef enum PconvInterpolation {
+    PCONV_INTERPOLATION_NEAREST = 0,
+    PCONV_INTERPOLATION_LINEAR = 1,              /* bilinear in two dimensions, align_corners=False */
+    PCONV_INTERPOLATION_LINEAR_ALIGN_CORNERS = 2 /* align_corners=True */
+} PconvInterpolation;
 
 #define PCONV_NETWORK_INPUT (-1)  /* the network's own input */
 #define PCONV_LAYER_PREVIOUS (-2) /* the layer before this one; the network's input for the first */
@@ -40,12 +75,12 @@ typedef enum PconvLayerType {
 typedef struct PconvLayer {
     size_t struct_size;
     PconvLayerType type;
-    const char* name;     /* of its weights in files, NAME.weight and NAME.bias; may be NULL if set by hand */
-    int32_t input;        /* an earlier layer's index, or one of the two above */
-    int32_t second_input; /* of PCONV_LAYER_TYPE_CONCAT; likewise */
+    const char* name; /* of its weights in files, NAME.weight, NAME.bias ...; may be NULL if set by hand */
+    int32_t input;    /* an earlier layer's index, or one of the two above */
+    int32_t second_input;                   /* of CONCAT, ADD and CROP; likewise */
     int64_t factor[PCONV_MAX_SPATIAL_DIMS]; /* of PCONV_LAYER_TYPE_UPSAMPLE */
     /*
-     * Of PCONV_LAYER_TYPE_PARTIAL_CONV: out_channels, groups, kernel, stride, padding, dilation, mask mode
+     * Of convolutions: out_channels, groups, kernel, stride, padding, dilation; of partial ones mask mode
      * and window, normalization, eps, activation, has_bias, implementation. mask_type
      * PCONV_MASK_TYPE_NONE makes the layer ignore its input's mask (with
      * PCONV_NORMALIZATION_WEIGHT_MAGNITUDE: a plain convolution), anything else follow it. Batch, input
@@ -58,7 +93,17 @@ typedef struct PconvLayer {
      * are 0 before the activation and not the normalization of 0: layers that follow mask them either way.
      */
     const char* batch_norm;
-    double batch_norm_eps;
+    double batch_norm_eps;      /* of BATCH_NORM too */
+    const int32_t* more_inputs; /* of CONCAT and ADD, after second_input; read at creation only */
+    int32_t more_input_count;
+    PconvInterpolation interpolation; /* of UPSAMPLE */
+    const float*
+        scale; /* of SCALE: [channels], NULL for 1; read at creation only. With neither scale nor shift */
+    const float* shift;                    /* it has weights, NAME.weight and NAME.bias of [channels] */
+    int64_t begin[PCONV_MAX_SPATIAL_DIMS]; /* of CROP */
+    int64_t output_padding[PCONV_MAX_SPATIAL_DIMS]; /* of TRANSPOSED_CONV: below its stride */
+    int32_t inside_only; /* of AVERAGE_POOL: 1 divides by the elements inside the input
+                            (count_include_pad=False) */
 } PconvLayer;
 
 /* A partial convolution of the previous layer's output; its conv as from pconvDefaultPartialConvDesc, the
@@ -91,6 +136,7 @@ typedef struct PconvNetworkDesc {
     PconvMath math;
     int32_t layer_count;
     const PconvLayer* layers; /* read at creation only */
+    int32_t resizable; /* 1: pconvResizeNetwork may be called, for which the weights are kept a second time */
 } PconvNetworkDesc;
 
 /* Batch and channels 1; sizes 0 (to be set); f32, contiguous, one binary mask plane for all, exact, no layers
@@ -116,9 +162,19 @@ PCONV_API PconvStatus pconvCreateNetwork(PconvDevice device, const PconvNetworkD
 PCONV_API void pconvReleaseNetwork(PconvNetwork network);
 
 /*
+ * Prepares a resizable network for another batch and input size, with the weights it has. Those of the last
+ * four shapes are kept, so that coming back to one is quick. Tensors of pconvGetNetworkOutputMask end, a mask
+ * is asked for again, and output dims may change. On failure the network is as it was: layers whose weights
+ * have the size in their shape (LINEAR of more than one pixel) do not allow every size.
+ */
+PCONV_API PconvStatus pconvResizeNetwork(PconvNetwork network, int64_t batch,
+                                         const int64_t size[PCONV_MAX_SPATIAL_DIMS]);
+
+/*
  * Enqueues the packing of one convolution's weight [Cout, Cin / groups, K...] and bias [Cout] (NULL exactly
- * where has_bias is 0), of the network's data type. The tensors may be released or overwritten by later
- * enqueued work.
+ * where has_bias is 0), of the network's data type; of a LINEAR layer's weight [out, in]; of a
+ * TRANSPOSED_CONV's [Cin, Cout / groups, K...]; or of a BATCH_NORM's or SCALE's factors and summands
+ * [channels], both F32. The tensors may be released or overwritten by later enqueued work.
  */
 PCONV_API PconvStatus pconvSetNetworkWeights(PconvNetwork network, int32_t layer, const PconvTensor* weight,
                                              const PconvTensor* bias);

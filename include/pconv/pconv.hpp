@@ -398,6 +398,12 @@ class Network : public detail::Owner<PconvNetwork, pconvReleaseNetwork> {
         detail::check(pconvGetNetworkOutputDims(handle_, dims));
         return {dims, dims + PCONV_MAX_DIMS};
     }
+    // Of a resizable network; a mask is needed again.
+    void resize(int64_t batch, const std::vector<int64_t>& size) const {
+        int64_t sizes[PCONV_MAX_SPATIAL_DIMS] = {};
+        for (size_t i = 0; i < size.size() && i < PCONV_MAX_SPATIAL_DIMS; ++i) sizes[i] = size[i];
+        detail::check(pconvResizeNetwork(handle_, batch, sizes));
+    }
     std::vector<PconvMaskSegment> outputMask() const {
         int32_t count = 0;
         detail::check(pconvGetNetworkOutputMask(handle_, 0, nullptr, &count));

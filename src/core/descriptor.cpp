@@ -57,7 +57,7 @@ Window parseWindow(const PconvPartialConvDesc& desc) {
 
 void checkMaskedConvolution(PartialConvDesc& desc) {
     for (const int64_t kernel : desc.window.kernel)
-        if (kernel % 2 == 0)
+        if (kernel % 2 == 0 && desc.mask_type != MaskType::none)
             invalid("kernel is " + std::to_string(kernel) +
                     "; expected an odd size for a masked convolution");
     if (desc.mask_type != MaskType::none && !desc.multi_channel)

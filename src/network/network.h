@@ -1,38 +1,32 @@
 // What stands behind a network's handle.
 #pragma once
 
-#include <list>
-#include <memory>
-#include <vector>
-
-#include "core/handles.h"
-#include "core/owned.h"
-#include "network/plan.h"
+#include "network/prepared.h"
+#include "network/weights.h"
 
 namespace pconv::network {
 
-// The caller's tensors of one pass; the mask has no buffer where the mask side is left as it is.
-struct Operands {
-    TensorRef input, mask, output;
-};
-
-struct RecordedPass {
-    Operands operands;
-    bool with_masks = false;
-    std::unique_ptr<Recording> recording;
+// What a resizable network has been given for a layer.
+struct KeptWeights {
+    Uploaded weight, bias;
+    bool given = false;
 };
 
 }  // namespace pconv::network
 
 struct PconvNetwork_T {
     std::shared_ptr<pconv::DeviceState> device;
-    pconv::network::Plan plan;
-    pconv::OwnedBuffer arena, mask_arena;  // null where nothing lies in them
-    pconv::OwnedMaskUpdate inverted;       // the network's mask in the polarity of the others
-    std::vector<pconv::OwnedConv> convs;   // by layer, null where it has none
-    std::vector<pconv::OwnedMaskUpdate> updates;
-    std::list<pconv::network::RecordedPass> passes;  // the latest first
-    PconvTensor last_mask{};
-    bool masks_computed = false;
-    ~PconvNetwork_T();
+    std::unique_ptr<pconv::network::Description> description;
+    std::list<std::unique_ptr<pconv::network::Prepared>> prepared;  // the one in use first
+    std::vector<pconv::network::KeptWeights> kept;                  // empty where it is not resizable
+
+    pconv::network::Prepared& current() const { return *prepared.front(); }
 };
+
+namespace pconv::network {
+
+// Gives layers their weights, and keeps them where the network is resizable.
+void setWeights(PconvNetwork_T& network, Prepared& prepared, size_t layer, const PconvTensor* weight,
+                const PconvTensor* bias);
+
+}  // namespace pconv::network

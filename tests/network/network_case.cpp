@@ -77,7 +77,9 @@ int32_t sourceOf(int feature, size_t layer) {
 
 }  // namespace
 
-PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>& layers) {
+PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>& layers,
+                          std::vector<std::vector<int32_t>>& more_inputs) {
+    more_inputs.assign(problem.layers.size(), {});
     PconvNetworkDesc desc = pconvDefaultNetworkDesc(problem.dims());
     desc.batch = problem.batch;
     desc.channels = problem.input.channels;
@@ -95,7 +97,17 @@ PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>
         layer.input = sourceOf(from.input, layers.size());
         layer.second_input = sourceOf(from.second_input, layers.size());
         std::copy(from.factor.begin(), from.factor.end(), layer.factor);
-        if (from.type == PCONV_LAYER_TYPE_PARTIAL_CONV) layer.conv = describe(from.conv);
+        std::copy(from.begin.begin(), from.begin.end(), layer.begin);
+        std::copy(from.output_padding.begin(), from.output_padding.end(), layer.output_padding);
+        layer.interpolation = from.interpolation;
+        layer.inside_only = from.inside_only ? 1 : 0;
+        if (!from.conv.kernel.empty()) layer.conv = describe(from.conv);
+        if (from.constant && !from.scale.empty()) layer.scale = from.scale.data();
+        if (from.constant && !from.shift.empty()) layer.shift = from.shift.data();
+        const size_t index = layers.size();
+        for (const int32_t more : from.more_inputs) more_inputs[index].push_back(sourceOf(more, index));
+        layer.more_inputs = more_inputs[index].data();
+        layer.more_input_count = static_cast<int32_t>(more_inputs[index].size());
         layer.conv.mask_type = from.ignores_mask ? PCONV_MASK_TYPE_NONE : PCONV_MASK_TYPE_BINARY;
         layers.push_back(layer);
     }
@@ -104,10 +116,12 @@ PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>
     return desc;
 }
 
-NetworkCase::NetworkCase(PconvDevice device, const NetworkProblem& problem)
-    : device_(device), problem_(problem) {
+NetworkCase::NetworkCase(PconvDevice device, const NetworkProblem& problem, bool resizable)
+    : device_(device), problem_(&problem) {
     std::vector<PconvLayer> layers;
-    const PconvNetworkDesc desc = describe(problem, layers);
+    std::vector<std::vector<int32_t>> more_inputs;
+    PconvNetworkDesc desc = describe(problem, layers, more_inputs);
+    desc.resizable = resizable ? 1 : 0;
     check(pconvCreateNetwork(device, &desc, network_.out()));
     int64_t dims[PCONV_MAX_DIMS];
     check(pconvGetNetworkOutputDims(network_.get(), dims));
@@ -115,35 +129,65 @@ NetworkCase::NetworkCase(PconvDevice device, const NetworkProblem& problem)
     setWeights();
 }
 
+bool NetworkCase::resize(const NetworkProblem& problem) {
+    int64_t size[PCONV_MAX_SPATIAL_DIMS] = {};
+    std::copy(problem.input.size.begin(), problem.input.size.end(), size);
+    if (pconvResizeNetwork(network_.get(), problem.batch, size) != PCONV_SUCCESS) return false;
+    problem_ = &problem;
+    sets_.clear();
+    int64_t dims[PCONV_MAX_DIMS];
+    check(pconvGetNetworkOutputDims(network_.get(), dims));
+    output_dims_.assign(dims, dims + problem.dims() + 2);
+    return true;
+}
+
 void NetworkCase::setWeights() {
-    for (size_t i = 0; i < problem_.layers.size(); ++i) {
-        if (problem_.layers[i].type != PCONV_LAYER_TYPE_PARTIAL_CONV) continue;
-        const Problem& conv = problem_.layers[i].conv;
-        const PconvDataType type = problem_.data_type;
-        const OwnedBuffer weight = makeBuffer(device_, packed(conv.weight, type));
-        const PconvTensor weight_view = makeTensor(weight.get(), type, weightDims(conv));
-        OwnedBuffer bias;
+    for (size_t i = 0; i < problem_->layers.size(); ++i) {
+        const NetworkLayer& layer = problem_->layers[i];
+        if (!hasWeights(layer)) continue;
+        const Problem& conv = layer.conv;
+        std::vector<int64_t> dims;
+        PconvDataType type = problem_->data_type;
+        const std::vector<float>* weight = &conv.weight;
+        const std::vector<float>* bias = conv.has_bias ? &conv.bias : nullptr;
+        if (layer.type == PCONV_LAYER_TYPE_BATCH_NORM || layer.type == PCONV_LAYER_TYPE_SCALE) {
+            type = PCONV_DATA_TYPE_F32;
+            weight = &layer.scale;
+            bias = &layer.shift;
+            dims = {static_cast<int64_t>(weight->size())};
+        } else if (layer.type == PCONV_LAYER_TYPE_LINEAR) {
+            dims = {conv.out_channels, conv.in_channels * product(conv.kernel)};
+        } else {
+            dims = weightDims(conv);
+            if (layer.type == PCONV_LAYER_TYPE_TRANSPOSED_CONV) {
+                dims[0] = conv.in_channels;
+                dims[1] = conv.out_channels / conv.groups;
+            }
+        }
+        const OwnedBuffer weight_buffer = makeBuffer(device_, packed(*weight, type));
+        const PconvTensor weight_view = makeTensor(weight_buffer.get(), type, dims);
+        OwnedBuffer bias_buffer;
         PconvTensor bias_view{};
-        if (conv.has_bias) {
-            bias = makeBuffer(device_, packed(conv.bias, type));
-            bias_view = makeTensor(bias.get(), type, {conv.out_channels});
+        if (bias != nullptr) {
+            bias_buffer = makeBuffer(device_, packed(*bias, type));
+            bias_view = makeTensor(bias_buffer.get(), type, {static_cast<int64_t>(bias->size())});
         }
         check(pconvSetNetworkWeights(network_.get(), static_cast<int32_t>(i), &weight_view,
-                                     conv.has_bias ? &bias_view : nullptr));
+                                     bias != nullptr ? &bias_view : nullptr));
     }
 }
 
 NetworkCase::Set& NetworkCase::set(size_t index) {
     while (sets_.size() <= index) {
         Set& made = sets_.emplace_back();
-        const Feature& input = problem_.input;
-        const PconvDataType type = problem_.data_type;
+        const Feature& input = problem_->input;
+        const PconvDataType type = problem_->data_type;
         made.input = makeBuffer(device_, input.values.size() * elementSize(type));
         made.input_view =
-            makeTensor(made.input.get(), type, dimsOf(problem_.batch, input.channels, input.size));
+            makeTensor(made.input.get(), type, dimsOf(problem_->batch, input.channels, input.size));
         made.output = makeBuffer(device_, static_cast<size_t>(product(output_dims_)) * elementSize(type));
         made.output_view = makeTensor(made.output.get(), type, output_dims_);
-        if (problem_.layout == PCONV_LAYOUT_CHANNELS_LAST) {
+        if (problem_->layout == PCONV_LAYOUT_CHANNELS_LAST) {
             makeChannelsLast(made.input_view);
             makeChannelsLast(made.output_view);
         }
@@ -153,7 +197,7 @@ NetworkCase::Set& NetworkCase::set(size_t index) {
             const PconvDataType planes = fractional ? PCONV_DATA_TYPE_F32 : PCONV_DATA_TYPE_U8;
             made.mask = makeBuffer(device_, packed(input.mask[0].values, planes));
             made.mask_view = makeTensor(made.mask.get(), planes,
-                                        dimsOf(problem_.input.mask_batch, input.mask[0].planes, input.size));
+                                        dimsOf(problem_->input.mask_batch, input.mask[0].planes, input.size));
         }
     }
     return sets_[index];
@@ -161,10 +205,11 @@ NetworkCase::Set& NetworkCase::set(size_t index) {
 
 void NetworkCase::writeInput(size_t index, const std::vector<float>& values) {
     const Set& to = sets_.size() > index ? sets_[index] : set(index);
-    const auto ordered = problem_.layout == PCONV_LAYOUT_CHANNELS_LAST
-                             ? reordered(values, problem_.input.channels, product(problem_.input.size), true)
-                             : values;
-    const auto bytes = packed(ordered, problem_.data_type);
+    const auto ordered =
+        problem_->layout == PCONV_LAYOUT_CHANNELS_LAST
+            ? reordered(values, problem_->input.channels, product(problem_->input.size), true)
+            : values;
+    const auto bytes = packed(ordered, problem_->data_type);
     check(pconvWriteBuffer(to.input.get(), 0, bytes.data(), bytes.size()));
 }
 
@@ -176,14 +221,14 @@ void NetworkCase::writeMask(size_t index, const std::vector<float>& values) {
 
 PconvStatus NetworkCase::forward(size_t index, bool mask) {
     const Set& used = set(index);
-    const bool given = mask && !problem_.input.mask.empty();
+    const bool given = mask && !problem_->input.mask.empty();
     return pconvForwardNetwork(network_.get(), &used.input_view, given ? &used.mask_view : nullptr,
                                &used.output_view);
 }
 
 std::vector<float> NetworkCase::output(size_t index) const {
     const auto values = readFloats(sets_.at(index).output_view, static_cast<size_t>(product(output_dims_)));
-    if (problem_.layout != PCONV_LAYOUT_CHANNELS_LAST) return values;
+    if (problem_->layout != PCONV_LAYOUT_CHANNELS_LAST) return values;
     const int64_t plane = product({output_dims_.begin() + 2, output_dims_.end()});
     return reordered(values, output_dims_[1], plane, false);
 }

@@ -10,8 +10,11 @@ using OwnedNetwork = Owned<PconvNetwork, pconvReleaseNetwork>;
 
 class NetworkCase {
   public:
-    NetworkCase(PconvDevice device, const NetworkProblem& problem);
+    NetworkCase(PconvDevice device, const NetworkProblem& problem, bool resizable = false);
     PconvNetwork get() const { return network_.get(); }
+    // To the size and batch of a problem that outlives this and is otherwise the same; false where it is
+    // refused.
+    bool resize(const NetworkProblem& problem);
     // Runs one pass on the tensors of set `set`; without `mask` the mask of the pass before stays.
     PconvStatus forward(size_t set = 0, bool mask = true);
     void writeInput(size_t set, const std::vector<float>& values);
@@ -29,13 +32,14 @@ class NetworkCase {
     void setWeights();
 
     PconvDevice device_;
-    const NetworkProblem& problem_;
+    const NetworkProblem* problem_;
     OwnedNetwork network_;
     std::vector<int64_t> output_dims_;
     std::vector<Set> sets_;
 };
 
-// As the network's description; `layers` is filled and pointed to.
-PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>& layers);
+// As the network's description; `layers` and what they point to are filled.
+PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>& layers,
+                          std::vector<std::vector<int32_t>>& more_inputs);
 
 }  // namespace pconv::test

@@ -16,15 +16,25 @@ struct Feature {
     PconvMaskType mask_type = PCONV_MASK_TYPE_NONE;
     int64_t mask_batch = 1;
     std::vector<Segment> mask;  // none where all is valid; of ones where the channels' masks are given
+    int mask_source = 0;        // the same where one mask was handed on
+    bool zero_in_holes = false;
 };
 
 struct NetworkLayer {
     PconvLayerType type = PCONV_LAYER_TYPE_PARTIAL_CONV;
-    int input = 0, second_input = 0;  // features: 0 is the network's input, i + 1 what layer i makes
-    std::vector<int64_t> factor;
+    int input = 0, second_input = 0;   // features: 0 is the network's input, i + 1 what layer i makes
+    std::vector<int32_t> more_inputs;  // likewise
+    std::vector<int64_t> factor, begin, output_padding;
+    PconvInterpolation interpolation = PCONV_INTERPOLATION_NEAREST;
     bool ignores_mask = false;
-    Problem conv;  // window, channels, settings, weight and bias
+    bool inside_only = false;
+    bool constant = false;            // of SCALE: its vectors are in its description
+    std::vector<float> scale, shift;  // of BATCH_NORM and SCALE
+    Problem conv;                     // window, channels, settings, weight and bias, activation
 };
+
+// Whether it is given a weight and a bias.
+bool hasWeights(const NetworkLayer& layer);
 
 struct NetworkProblem {
     int64_t batch = 1;

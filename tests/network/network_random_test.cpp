@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "network/network_case.h"
+#include "support/api.h"
 #include "support/devices.h"
 
 namespace pconv::test {
@@ -124,6 +125,47 @@ TEST_P(RandomNetworks, MoreTensorsThanPassesAreKept) {
     for (size_t set = 0; set < 20; ++set) expectAnswer(network, expected, problem.data_type, set);
     check(network.forward(0));
     expectAnswer(network, expected, problem.data_type, 0);
+}
+
+// The same weights for another size and batch, and back; a size that a layer does not allow changes nothing.
+TEST_P(RandomNetworks, ResizedOnesKeepTheirWeights) {
+    const uint32_t count = software_ ? 2 : 60;
+    uint32_t resized = 0;
+    for (uint32_t seed = 1; seed <= count; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const NetworkProblem small = randomNetwork(seed);
+        NetworkProblem large = small;
+        large.batch = 3;
+        if (large.input.mask_batch != 1) large.input.mask_batch = 3;
+        for (int64_t& size : large.input.size) size += 2;
+        const auto fill = [](std::vector<float>& values, int64_t elements) {
+            const size_t before = values.size();
+            values.resize(static_cast<size_t>(elements));
+            for (size_t i = before; i < values.size(); ++i) values[i] = values[i - before];
+        };
+        const int64_t plane = product(large.input.size);
+        fill(large.input.values, large.batch * large.input.channels * plane);
+        for (Segment& segment : large.input.mask)
+            fill(segment.values, large.input.mask_batch * segment.planes * plane);
+        NetworkCase network(device_, small, true);
+        check(network.forward());
+        expectAnswer(network, solve(small).back(), small.data_type);
+        if (network.resize(large)) {
+            ++resized;
+            if (!large.input.mask.empty()) {
+                EXPECT_INVALID(network.forward(0, false), "mask is null; expected one");
+            }
+            check(network.forward());
+            expectAnswer(network, solve(large).back(), large.data_type);
+            ASSERT_TRUE(network.resize(small)) << pconvGetLastError();
+        } else {
+            EXPECT_EQ(std::string(pconvGetLastError()).rfind("layer ", 0), 0U) << pconvGetLastError();
+        }
+        check(network.forward());
+        expectAnswer(network, solve(small).back(), small.data_type);
+        if (HasFailure()) return;
+    }
+    EXPECT_GE(resized, count / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, RandomNetworks, ::testing::Values("cpu", "vulkan", "cuda"),

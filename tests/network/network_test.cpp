@@ -82,7 +82,7 @@ TEST_F(Networks, FaultsOfALayerNameIt) {
         const char* part;
     };
     const Fault faults[] = {
-        {[](auto& l) { setEnum(l.type, 3); }, "layer 1 (middle): type is 3; expected 0 to 2"},
+        {[](auto& l) { setEnum(l.type, 13); }, "layer 1 (middle): type is 13; expected 0 to 12"},
         {[](auto& l) { l.input = 1; }, "layer 1 (middle): input is 1; expected an earlier layer"},
         {[](auto& l) { l.input = -3; }, "layer 1 (middle): input is -3"},
         {[](auto& l) { l.conv.kernel[0] = 0; }, "layer 1 (middle): kernel[0] is 0"},

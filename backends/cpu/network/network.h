@@ -58,7 +58,7 @@ inline bool channelsInside(const TensorRef& t, int64_t channels) {
 // Calls body(n, c, p, count) for chunks of the output: `count` channels from c on at position p where
 // channels lie inside, else `count` columns from p on of channel c.
 template <typename Body>
-void forEachChunk(int threads, const PassDesc& desc, bool channels_inside, const Body& body) {
+void forEachChunk(const Threads& threads, const PassDesc& desc, bool channels_inside, const Body& body) {
     const Dims3& size = desc.window.output;
     const int64_t columns = channels_inside ? 1 : desc.channels;  // rows of one position of d and h
     const int64_t length = channels_inside ? desc.channels : size[2];
