@@ -55,6 +55,8 @@ if [ -z "$(find "build/$preset" -maxdepth 2 -name 'libpconv_cuda.*')" ]; then
     echo "skipped: CUDA devices: the CUDA module is not built; it needs CUDA toolkit 13 and cuDNN 9"
 fi
 
+# Tests run side by side: threads that wait for each other must not keep the cores from them.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 if [ -z "$all" ]; then
     set -- -LE '^long$' "$@"
 fi

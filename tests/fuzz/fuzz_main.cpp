@@ -138,8 +138,11 @@ Tally fuzz(const Row& row, const Options& options, double seconds) {
     using Clock = std::chrono::steady_clock;
     const auto start = Clock::now();
     Tally tally;
+    // Some on every row, however slow or busy the machine is.
+    constexpr uint32_t kLeast = 5;
     while (options.count > 0 ? tally.ran < options.count
-                             : std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+                             : tally.ran - tally.declined < kLeast ||
+                                   std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
         const uint32_t seed = options.seed + tally.ran;
         const RandomCase random = draw(seed, options);
         ++tally.ran;
