@@ -147,6 +147,11 @@ void inpaint(const Options& options) {
         });
 }
 
+/// An empty name is a variable of a script that is not set, and no choice.
+std::string checkName(const std::string& name) {
+    return name.empty() ? "an empty name; a file or folder is expected" : "";
+}
+
 }  // namespace
 
 void addInpaintCommand(CLI::App& app, Action& action) {
@@ -154,17 +159,22 @@ void addInpaintCommand(CLI::App& app, Action& action) {
     command->footer(kMore);
     auto options = std::make_shared<Options>();
     PicturePlaces& places = options->places;
+    const CLI::Validator name(checkName, "", "name");
     command
         ->add_option("IMAGE", places.images,
                      "The picture, PNG or JPEG; several, or a folder, with --output-dir")
         ->required()
+        ->check(name)
         ->option_text("");
     command->add_option("-o,--output", places.output, "The picture to write: .png, .jpg or .jpeg")
+        ->check(name)
         ->option_text("OUT");
     command->add_option("--output-dir", places.output_folder, "The folder for several pictures")
+        ->check(name)
         ->option_text("FOLDER");
-    command->add_option("-m,--mask", places.mask, "A picture of the hole")->option_text("MASK");
+    command->add_option("-m,--mask", places.mask, "A picture of the hole")->check(name)->option_text("MASK");
     command->add_option("--mask-dir", places.mask_folder, "A folder with a mask for each picture")
+        ->check(name)
         ->option_text("FOLDER");
     command
         ->add_option("--hole", options->hole,

@@ -81,7 +81,7 @@ class MaskFolder {
     std::map<std::string, std::vector<fs::path>> masks_;
 };
 
-std::vector<std::string> expandFolders(const std::vector<std::string>& arguments) {
+std::vector<std::string> expandFolders(const std::vector<std::string>& arguments, const std::string& mask) {
     std::vector<std::string> images;
     for (const std::string& argument : arguments) {
         std::error_code ignored;
@@ -89,7 +89,12 @@ std::vector<std::string> expandFolders(const std::vector<std::string>& arguments
             images.push_back(argument);
             continue;
         }
-        const std::vector<fs::path> found = picturesIn(argument);
+        std::vector<fs::path> found = picturesIn(argument);
+        // The one mask of all is no picture to fill.
+        const auto is_mask = [&](const fs::path& path) {
+            return !mask.empty() && platform::isSameFile(path, mask);
+        };
+        found.erase(std::remove_if(found.begin(), found.end(), is_mask), found.end());
         if (found.empty()) refuse("there is no picture in the folder " + inQuotes(argument));
         for (const fs::path& path : found) images.push_back(path.string());
     }
@@ -167,7 +172,7 @@ std::vector<PlannedPicture> planPictures(const PicturePlaces& places, const Fill
     } else {
         if (std::any_of(places.images.begin(), places.images.end(), isDash))
             refuse("the standard input has no name for --output-dir; expected --output");
-        for (const std::string& image : expandFolders(places.images))
+        for (const std::string& image : expandFolders(places.images, places.mask))
             pictures.push_back({{image, places.mask, outputOf(places, image, settings).string()}, ""});
     }
     if (!places.mask_folder.empty()) {

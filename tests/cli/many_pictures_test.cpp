@@ -152,6 +152,8 @@ TEST_F(ManyPictures, ArgumentsThatDoNotFitAreRefusedBeforeAnythingIsDone) {
         return failsWith(runShell(kInpaint + arguments), code, part);
     };
     EXPECT_TRUE(refuses("a.png", "--output is required, or --output-dir"));
+    EXPECT_TRUE(refuses("a.png '' -m mask.png --output-dir out", "an empty name"));
+    EXPECT_TRUE(refuses("a.png -m '' -o x.png", "an empty name"));
     EXPECT_TRUE(refuses("in/a.png in/b.png -m mask.png -o x.png", "'in/b.png' is a second picture"));
     EXPECT_TRUE(refuses("in -m mask.png -o x.png", "'in': it is a folder"));
     EXPECT_TRUE(refuses("a.png -m mask.png -o x.png --output-dir out", "both given"));
