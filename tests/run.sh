@@ -8,9 +8,9 @@ usage() {
 Usage: tests/run.sh [--all] [--asan] [-- CTEST_OPTION...]
 
 Installs what is missing from Debian's packages (as root or by sudo), builds into build/release, and runs the tests but
-those labelled "long": with the build at most 15 minutes on two cores.
+those labelled "long": meant to take, with the build, 15 minutes on two cores.
 
-  --all    run the long tests too, as CI does: at most 45 minutes
+  --all    run the long tests too, as CI does: meant to take 45 minutes
   --asan   build into build/asan and test with the address and undefined-behaviour sanitizers
   --help   show this
 
