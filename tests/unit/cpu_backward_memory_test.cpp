@@ -43,8 +43,6 @@ const Shape kShapes[] = {
     {"strided_past_the_kernel", 1, 7, 9, {150, 140}, 2, 3, 0, 1, 1},
     {"dilated", 1, 6, 18, {90, 80}, 3, 1, 4, 4, 1},
     {"pointwise", 1, 64, 64, {64, 64}, 1, 1, 0, 1, 1},
-    // What one part and the next share is more at some places than at others.
-    {"window_over_many_parts", 1, 4, 4, {37, 40}, 7, 1, 9, 3, 1},
 };
 
 // Where the rule cannot be kept: how many times what it allows is taken.
