@@ -7,7 +7,7 @@ set -eu
 
 # ocl-icd-opencl-dev is not among them: nothing of OpenCL is used, though Debian's oneDNN recommends it.
 packages="cmake ninja-build g++ pkg-config libdnnl-dev libvulkan-dev glslang-tools spirv-tools mesa-vulkan-drivers
-    vulkan-validationlayers libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev $*"
+    vulkan-validationlayers libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev libtiff-dev libwebp-dev $*"
 
 if [ "${1:-}" = --list ]; then
     packages=${packages% --list}

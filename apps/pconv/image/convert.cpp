@@ -243,6 +243,7 @@ void drop(Image& image, std::initializer_list<const char*> types) {
 Image emptyCopy(const Image& image, unsigned channels, unsigned depth) {
     Image copy;
     copy.format = image.format;
+    copy.alpha_is_associated = image.alpha_is_associated;
     copy.width = image.width;
     copy.height = image.height;
     copy.channels = channels;
@@ -323,12 +324,6 @@ Image toAlphaChannel(const Image& image) {
             setLevel(copy, to + c, image.level(pixel * image.channels + c));
         setLevel(copy, to + image.channels, opacityOf(image, pixel));
     }
-    return copy;
-}
-
-Image toWholeBytes(const Image& image) {
-    Image copy = emptyCopy(image, image.channels, 8);
-    for (std::size_t i = 0; i < copy.samples.size(); ++i) setLevel(copy, i, image.level(i));
     return copy;
 }
 

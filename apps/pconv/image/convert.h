@@ -18,7 +18,4 @@ Image toRgb(const Image& image, Notes& notes);
 /// The one transparent colour as an alpha channel.
 Image toAlphaChannel(const Image& image);
 
-/// Samples of 1, 2 and 4 bits as those of 8.
-Image toWholeBytes(const Image& image);
-
 }  // namespace pconv::app

@@ -11,7 +11,7 @@ namespace pconv::app {
 
 using Bytes = std::vector<std::uint8_t>;
 
-enum class ImageFormat { png, jpeg };
+enum class ImageFormat { png, jpeg, tiff, webp };
 
 /// One-line remarks for the user: what could not be taken over from a file, and why.
 using Notes = std::vector<std::string>;
@@ -32,6 +32,7 @@ struct Image {
     unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, or as `cmyk` says
     bool cmyk = false;      ///< 4 channels are inks (0 is none), 5 inks and alpha
     unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8, 16, or 32: floating-point
+    bool alpha_is_associated = false;  ///< the file's colours were multiplied by alpha; `samples` are not
     /// Rows from the top, channels interleaved: one byte a sample, or more in host order where depth is
     /// above 8.
     std::vector<std::uint8_t> samples;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <string_view>
 #include <system_error>
@@ -17,6 +18,33 @@ namespace fs = std::filesystem;
 constexpr std::size_t kMostFileBytes = std::size_t{2} << 30;
 constexpr std::string_view kPngSignature("\x89PNG\r\n\x1a\n", 8);
 constexpr std::string_view kJpegSignature("\xff\xd8\xff", 3);
+constexpr std::string_view kTiffSignatures[] = {{"II*\0", 4}, {"MM\0*", 4}, {"II+\0", 4}, {"MM\0+", 4}};
+constexpr std::string_view kRiffSignature("RIFF", 4);
+constexpr std::string_view kWebpSignature("WEBP", 4);
+constexpr std::size_t kSignatureBytes = 12;
+
+#ifdef PCONV_WITH_TIFF
+constexpr bool kWithTiff = true;
+#else
+constexpr bool kWithTiff = false;
+#endif
+#ifdef PCONV_WITH_WEBP
+constexpr bool kWithWebp = true;
+#else
+constexpr bool kWithWebp = false;
+#endif
+
+const char* const kKinds = kWithTiff && kWithWebp ? "PNG, JPEG, TIFF or WebP"
+                           : kWithTiff            ? "PNG, JPEG or TIFF"
+                           : kWithWebp            ? "PNG, JPEG or WebP"
+                                                  : "PNG or JPEG";
+
+void checkBuilt(ImageFormat format) {
+    if (format == ImageFormat::tiff && !kWithTiff)
+        throw FileError("this pconv was built without TIFF (libtiff)");
+    if (format == ImageFormat::webp && !kWithWebp)
+        throw FileError("this pconv was built without WebP (libwebp)");
+}
 
 bool startsWith(const Bytes& bytes, std::string_view signature) {
     return bytes.size() >= signature.size() &&
@@ -31,7 +59,7 @@ void append(std::ifstream& stream, Bytes& bytes, std::size_t count) {
     bytes.resize(start + static_cast<std::size_t>(stream.gcount()));
 }
 
-/// The whole file; only its start where that is neither a PNG's nor a JPEG's.
+/// The whole file; only its start where that is no picture's.
 Bytes readFile(const fs::path& path) {
     std::error_code error;
     const fs::file_status status = fs::status(path, error);
@@ -40,7 +68,7 @@ Bytes readFile(const fs::path& path) {
     std::ifstream stream(path, std::ios::binary);
     if (!stream) throw FileError(std::generic_category().message(errno));
     Bytes bytes;
-    append(stream, bytes, kPngSignature.size());
+    append(stream, bytes, kSignatureBytes);
     if (!formatOfContent(bytes)) return bytes;
     const std::uintmax_t size = fs::file_size(path, error);
     std::size_t block =
@@ -60,19 +88,31 @@ ImageFormat formatNamed(const std::string& name) {
     std::string lower = name;
     std::transform(lower.begin(), lower.end(), lower.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (lower == "png") return ImageFormat::png;
-    if (lower == "jpg" || lower == "jpeg") return ImageFormat::jpeg;
-    throw FileError("unknown format " + inQuotes(name) + "; png or jpeg is expected");
+    ImageFormat format = ImageFormat::png;
+    if (lower == "jpg" || lower == "jpeg") {
+        format = ImageFormat::jpeg;
+    } else if (lower == "tif" || lower == "tiff") {
+        format = ImageFormat::tiff;
+    } else if (lower == "webp") {
+        format = ImageFormat::webp;
+    } else if (lower != "png") {
+        throw FileError("unknown format " + inQuotes(name) + "; png, jpeg, tiff or webp is expected");
+    }
+    checkBuilt(format);
+    return format;
 }
 
 ImageFormat formatOfName(const fs::path& path) {
     const std::string extension = path.extension().string();
-    try {
-        return formatNamed(extension.empty() ? extension : extension.substr(1));
-    } catch (const FileError&) {
-        throw FileError("cannot tell the format of " + inQuotes(path.string()) +
-                        ": a name ending in .png, .jpg or .jpeg is expected");
-    }
+    constexpr const char* kKnown[] = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"};
+    const bool is_known = std::any_of(std::begin(kKnown), std::end(kKnown), [&](const std::string& known) {
+        return known.size() == extension.size() &&
+               std::equal(known.begin(), known.end(), extension.begin(),
+                          [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
+    });
+    if (is_known) return formatNamed(extension.substr(1));
+    throw FileError("cannot tell the format of " + inQuotes(path.string()) +
+                    ": a name ending in .png, .jpg, .jpeg, .tif, .tiff or .webp is expected");
 }
 
 const char* endingOf(ImageFormat format) {
@@ -81,6 +121,10 @@ const char* endingOf(ImageFormat format) {
             return ".png";
         case ImageFormat::jpeg:
             return ".jpg";
+        case ImageFormat::tiff:
+            return ".tif";
+        case ImageFormat::webp:
+            return ".webp";
     }
     return "";
 }
@@ -88,33 +132,89 @@ const char* endingOf(ImageFormat format) {
 std::optional<ImageFormat> formatOfContent(const Bytes& bytes) {
     if (startsWith(bytes, kPngSignature)) return ImageFormat::png;
     if (startsWith(bytes, kJpegSignature)) return ImageFormat::jpeg;
+    for (const std::string_view signature : kTiffSignatures) {
+        if (startsWith(bytes, signature)) return ImageFormat::tiff;
+    }
+    const bool is_webp =
+        startsWith(bytes, kRiffSignature) &&
+        (bytes.size() < kSignatureBytes || std::memcmp(&bytes[kSignatureBytes - kWebpSignature.size()],
+                                                       kWebpSignature.data(), kWebpSignature.size()) == 0);
+    if (is_webp) return ImageFormat::webp;
     return std::nullopt;
 }
 
 Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels) {
     const std::optional<ImageFormat> format = formatOfContent(bytes);
-    if (!format) {
-        throw FileError(bytes.empty() ? "the file is empty; a PNG or JPEG picture is expected"
-                                      : "neither a PNG nor a JPEG picture");
+    if (!format || (*format == ImageFormat::webp && bytes.size() < kSignatureBytes)) {
+        throw FileError(bytes.empty()
+                            ? "the file is empty; a " + std::string(kKinds) + " picture is expected"
+                            : "not a picture of a known kind; " + std::string(kKinds) + " is expected");
     }
-    return *format == ImageFormat::png ? decodePng(bytes, most_pixels) : decodeJpeg(bytes, most_pixels);
+    checkBuilt(*format);
+    switch (*format) {
+#ifdef PCONV_WITH_TIFF
+        case ImageFormat::tiff:
+            return decodeTiff(bytes, most_pixels);
+#endif
+#ifdef PCONV_WITH_WEBP
+        case ImageFormat::webp:
+            return decodeWebp(bytes, most_pixels);
+#endif
+        case ImageFormat::jpeg:
+            return decodeJpeg(bytes, most_pixels);
+        default:
+            return decodePng(bytes, most_pixels);
+    }
 }
 
 void checkCanHold(const Image& image, ImageFormat format) {
+    if (image.depth == 32 && format != ImageFormat::tiff) {
+        throw FileError(
+            "the picture's samples are floating-point numbers; expected TIFF as the output's format, which "
+            "alone can "
+            "hold them");
+    }
     if (format == ImageFormat::png) return;
     checkLight(image);
-    constexpr std::uint32_t kLongestJpegSide = 65500;
-    if (std::max(image.width, image.height) > kLongestJpegSide) {
+    const std::uint32_t longest = format == ImageFormat::jpeg   ? 65500
+                                  : format == ImageFormat::webp ? 16383
+                                                                : 0x7fffffff;
+    if (std::max(image.width, image.height) > longest) {
         throw FileError("the picture is " + std::to_string(image.width) + "x" + std::to_string(image.height) +
-                        " pixels; JPEG holds at most " + std::to_string(kLongestJpegSide) + " pixels a side");
+                        " pixels; " + (format == ImageFormat::jpeg ? "JPEG" : "WebP") + " holds at most " +
+                        std::to_string(longest) + " pixels a side");
     }
 }
 
 Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Notes& notes) {
-    if (format == ImageFormat::jpeg && !image.jpeg.empty()) return patchJpeg(image, hole);
-    if (image.cmyk) return encodeImage(toRgb(image, notes), hole, format, notes);
+    checkCanHold(image, format);
+    if (format == ImageFormat::jpeg && !image.jpeg.empty()) {
+        try {
+            return patchJpeg(image, hole);
+        } catch (const FileError& error) {
+            notes.push_back(
+                std::string("all of it is compressed anew: the blocks outside the hole cannot be copied (") +
+                error.what() + ")");
+            return encodeJpeg(image);
+        }
+    }
+    if (image.cmyk && format != ImageFormat::tiff)
+        return encodeImage(toRgb(image, notes), hole, format, notes);
     if (format == ImageFormat::png) return encodePng(image);
-    return encodeJpeg(toStandardLight(image, notes));
+    if (image.has_transparent_colour && format != ImageFormat::jpeg)
+        return encodeImage(toAlphaChannel(image), hole, format, notes);
+    switch (format) {
+#ifdef PCONV_WITH_TIFF
+        case ImageFormat::tiff:
+            return encodeTiff(toStandardLight(image, notes));
+#endif
+#ifdef PCONV_WITH_WEBP
+        case ImageFormat::webp:
+            return encodeWebp(toStandardLight(image, notes));
+#endif
+        default:
+            return encodeJpeg(toStandardLight(image, notes));
+    }
 }
 
 void checkImageSize(std::uint64_t width, std::uint64_t height, std::uint64_t most_pixels) {

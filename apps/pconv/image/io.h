@@ -10,14 +10,16 @@
 
 namespace pconv::app {
 
-/// The format that a file name asks for: .png, .jpg or .jpeg. Throws FileError for any other.
+/// The format that a file name asks for by its end: what formatNamed knows, after a dot. Throws FileError for
+/// any other.
 ImageFormat formatOfName(const std::filesystem::path& path);
 /// The format called "png", "jpg" or "jpeg", whatever the case of its letters. Throws FileError for any
 /// other.
 ImageFormat formatNamed(const std::string& name);
 /// How names of that format end, such as ".png".
 const char* endingOf(ImageFormat format);
-/// The format of a file that begins with `bytes`, if it is one that can be read.
+/// The format of a file that begins with `bytes`, of which 12 are enough (with fewer it may be that format),
+/// if it is one that can be read.
 std::optional<ImageFormat> formatOfContent(const Bytes& bytes);
 
 /// Reads a PNG or JPEG file, told apart by content. Nothing is allocated for a picture of more than
@@ -37,8 +39,14 @@ Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Not
 /// As the two formats: `bytes` is a whole file, and the FileError's line says what is wrong with it.
 Image decodePng(const Bytes& bytes, std::uint64_t most_pixels);
 Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels);
+Image decodeTiff(const Bytes& bytes, std::uint64_t most_pixels);
+Image decodeWebp(const Bytes& bytes, std::uint64_t most_pixels);
 
 Bytes encodePng(const Image& image);
+/// Compressed by deflate, whatever the picture is.
+Bytes encodeTiff(const Image& image);
+/// Lossless; 8 bits a sample.
+Bytes encodeWebp(const Image& image);
 /// 8 bits a sample, without alpha, at a quality of 95 without chroma subsampling.
 Bytes encodeJpeg(const Image& image);
 /// The JPEG file that `image` came from with the blocks that touch the hole (bytes other than 0) encoded anew

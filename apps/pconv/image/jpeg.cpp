@@ -251,6 +251,14 @@ bool isWrittenAnyway(const JpegMarker& marker, const jpeg_compress_struct& codec
            (codec.write_Adobe_marker != FALSE && marker.marker == JPEG_APP0 + 14 && starts("Adobe"));
 }
 
+/// libjpeg divides by the tables of quantization, of which a damaged file's may hold zeros.
+void makeDivisible(jpeg_compress_struct& codec) {
+    for (JQUANT_TBL* table : codec.quant_tbl_ptrs) {
+        if (table != nullptr)
+            std::replace(std::begin(table->quantval), std::end(table->quantval), UINT16{0}, UINT16{1});
+    }
+}
+
 void writeMarkers(j_compress_ptr codec, const std::vector<JpegMarker>& markers) {
     for (const JpegMarker& marker : markers) {
         if (isWrittenAnyway(marker, *codec)) continue;
@@ -326,7 +334,7 @@ Bytes encodeJpeg(const Image& image) {
             jpeg_write_icc_profile(&codec, profile.data(), static_cast<unsigned>(profile.size()));
         }
     });
-    compressRows(to, image, false);
+    compressRows(to, image, image.cmyk);  // as Adobe's marker, which libjpeg writes, has it
     to.call([](jpeg_compress_struct& codec) { jpeg_finish_compress(&codec); });
     return to.take();
 }
@@ -343,6 +351,7 @@ Bytes patchJpeg(const Image& image, const Bytes& hole) {
         refill.call([&](jpeg_compress_struct& codec) {
             codec.in_color_space = header.samples();
             jpeg_copy_critical_parameters(&from, &codec);
+            makeDivisible(codec);
             setInput(&codec, image);
             jpeg_start_compress(&codec, TRUE);
         });
