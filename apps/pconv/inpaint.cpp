@@ -28,11 +28,19 @@ picture of the same size as IMAGE; a PNG is better than a JPEG, which blurs edge
 says how much of each pixel is known: what is transparent is filled, and becomes opaque.
 
 PNG: gray or RGB, with or without alpha, up to 16 bits a sample. Pixels outside the hole come back bit for bit,
-with bit depth, colour type, ICC profile, resolution, gamma, Exif and text. A palette is written as the RGB or
+with bit depth, colour type, ICC profile, resolution, gamma, Exif, XMP and text. A palette is written as the RGB or
 RGBA colours it stands for, since a fill needs colours that it lacks; an interlaced picture is written plain.
-JPEG: gray or RGB. From JPEG to JPEG the 8x8 or 16x16 blocks that do not touch the hole are copied without loss,
-with profile, resolution, Exif and comments; the others are compressed anew as the file was. Any other picture is
-written to JPEG at quality 95, without alpha: bit for bit needs PNG.
+JPEG: gray, RGB or CMYK. From JPEG to JPEG the 8x8 or 16x16 blocks that do not touch the hole are copied without
+loss, with profile, resolution, Exif, XMP, captions and comments; the others are compressed anew as the file was. Any
+other picture is written to JPEG at quality 95, without alpha: bit for bit needs PNG, TIFF or WebP.
+TIFF: gray, RGB or CMYK, with or without alpha, up to 16 bits or floating point; of several pages the first. Pixels
+outside the hole come back bit for bit; it is written in strips, by deflate. WebP: written lossless, also where it was
+lossy, with 8 bits a sample.
+
+A MASK drawn as IMAGE is displayed (turned as its Exif orientation says) is applied so; where it fits only as IMAGE
+is stored, so. Light that a format cannot tell (PNG's gAMA, cHRM, cICP) becomes sRGB there; PQ and HLG are refused.
+Thumbnails, maker's notes, gain maps, films and whatever else may show the picture as it was are left out of OUT, with
+a note.
 
 Of IMAGE, MASK and OUT each may be - for the standard input or output, a pipe or a descriptor. What a file is,
 its content tells; how OUT is written, its name, or else --format, or else IMAGE.
@@ -162,11 +170,11 @@ void addInpaintCommand(CLI::App& app, Action& action) {
     const CLI::Validator name(checkName, "", "name");
     command
         ->add_option("IMAGE", places.images,
-                     "The picture, PNG or JPEG; several, or a folder, with --output-dir")
+                     "The picture: PNG, JPEG, TIFF or WebP; several, or a folder, with --output-dir")
         ->required()
         ->check(name)
         ->option_text("");
-    command->add_option("-o,--output", places.output, "The picture to write: .png, .jpg or .jpeg")
+    command->add_option("-o,--output", places.output, "The picture to write: .png, .jpg, .tif or .webp")
         ->check(name)
         ->option_text("OUT");
     command->add_option("--output-dir", places.output_folder, "The folder for several pictures")
@@ -181,7 +189,9 @@ void addInpaintCommand(CLI::App& app, Action& action) {
                      "What is hole in MASK: white (the default), black or transparent")
         ->option_text("COLOUR")
         ->check(CLI::IsMember({"white", "black", "transparent"}));
-    command->add_option("--format", options->format, "png or jpeg, where the name of OUT does not say it")
+    command
+        ->add_option("--format", options->format,
+                     "png, jpeg, tiff or webp, where the name of OUT does not say it")
         ->option_text("FORMAT");
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")

@@ -309,7 +309,8 @@ TEST_F(Inpaint, FaultyInputsAreOneLineAndLeaveNothing) {
     EXPECT_TRUE(
         fails({"in.png", "-o", "out.png"}, "no transparent pixels to fill; expected those, or --mask"));
     EXPECT_TRUE(fails({"in.png", "-m", "small.png", "-o", "out.png"}, "it is 39x30 pixels; expected 40x30"));
-    EXPECT_TRUE(fails({"in.png", "-m", "text.png", "-o", "out.png"}, "text.png': not a picture of a known kind"));
+    EXPECT_TRUE(
+        fails({"in.png", "-m", "text.png", "-o", "out.png"}, "text.png': not a picture of a known kind"));
     EXPECT_TRUE(
         fails({"text.png", "-m", "mask.png", "-o", "out.png"}, "text.png': not a picture of a known kind"));
     EXPECT_TRUE(fails({"empty.png", "-m", "mask.png", "-o", "out.png"}, "empty.png': the file is empty"));
@@ -318,7 +319,8 @@ TEST_F(Inpaint, FaultyInputsAreOneLineAndLeaveNothing) {
     EXPECT_TRUE(fails({"in.png", "-m", "absent.png", "-o", "out.png"}, "absent.png'"));
     EXPECT_TRUE(fails({"/tmp", "-m", "mask.png", "-o", "out.png"}, "it is a folder"));
     EXPECT_TRUE(fails({"/dev/zero", "-m", "mask.png", "-o", "out.png"}, "not a picture of a known kind"));
-    EXPECT_TRUE(fails({"in.png", "-m", "mask.png", "-o", "out.gif"}, ".png, .jpg, .jpeg, .tif, .tiff or .webp is expected"));
+    EXPECT_TRUE(fails({"in.png", "-m", "mask.png", "-o", "out.gif"},
+                      ".png, .jpg, .jpeg, .tif, .tiff or .webp is expected"));
     EXPECT_TRUE(fails({"in.png", "-m", "mask.png", "-o", "out.png", "--max-pixels", "1199"},
                       "40x30 pixels; at most 1199"));
     EXPECT_TRUE(

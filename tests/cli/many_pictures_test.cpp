@@ -120,7 +120,8 @@ TEST_F(ManyPictures, AFaultIsALineAndTheOthersAreDone) {
     Outcome outcome = runShell(std::string(kInpaint) + "in -m mask.png --output-dir out");
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 2) << outcome.err;
-    EXPECT_NE(outcome.err.find("pconv: cannot read 'in/b.png': neither a PNG"), std::string::npos)
+    EXPECT_NE(outcome.err.find("pconv: cannot read 'in/b.png': not a picture of a known kind"),
+              std::string::npos)
         << outcome.err;
     EXPECT_NE(outcome.err.find("24x16 pixels; expected 5x5"), std::string::npos) << outcome.err;
     EXPECT_NE(outcome.err.find("'in/c.png'"), std::string::npos) << outcome.err;
@@ -223,7 +224,7 @@ TEST_F(ManyPictures, FaultsOfPipesLeaveNothing) {
     EXPECT_TRUE(failsWith(runShell(inpaint + "- -m mask.png -o x.png < /dev/null"), 2,
                           "the standard input: the file is empty"));
     EXPECT_TRUE(failsWith(runShell(inpaint + "a.png -m - -o x.png < /dev/zero"), 2,
-                          "the standard input: neither a PNG"));
+                          "the standard input: not a picture of a known kind"));
     EXPECT_TRUE(failsWith(runShell(inpaint + "a.png -m mask.png -o - > /dev/full"), 1,
                           "to the standard output: No space"));
     EXPECT_TRUE(

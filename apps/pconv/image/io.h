@@ -22,7 +22,7 @@ const char* endingOf(ImageFormat format);
 /// if it is one that can be read.
 std::optional<ImageFormat> formatOfContent(const Bytes& bytes);
 
-/// Reads a PNG or JPEG file, told apart by content. Nothing is allocated for a picture of more than
+/// Reads a picture, whose format its content tells. Nothing is allocated for a picture of more than
 /// `most_pixels`. Throws FileError, whose line names the file.
 Image readImage(const std::filesystem::path& path, std::uint64_t most_pixels);
 
