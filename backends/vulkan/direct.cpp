@@ -19,21 +19,22 @@ class Direct final : public VulkanRow {
     Direct() : VulkanRow("vulkan:direct") {}
 
   private:
-    uint32_t blockChannels(int64_t group_out) const override;
+    uint32_t blockChannels(const VulkanDevice& device, const PartialConvDesc& desc) const override;
     KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const override;
 };
 
-uint32_t Direct::blockChannels(int64_t group_out) const {
+uint32_t Direct::blockChannels(const VulkanDevice& /*device*/, const PartialConvDesc& desc) const {
     uint32_t channels = 1;
-    while (channels < 8 && channels < group_out) channels *= 2;
+    while (channels < 8 && channels < desc.out_channels / desc.groups) channels *= 2;
     return channels;
 }
 
 KernelChoice Direct::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const Window& w = desc.window;
     const int64_t group_out = desc.out_channels / desc.groups;
-    const uint32_t channels = blockChannels(group_out);
+    const uint32_t channels = blockChannels(device, desc);
     const int64_t tile_w = tileWidth(w);
+    const int64_t tile_h = tileHeight(device.capabilities(), w);
     const bool unroll = unrolls(w);
     // Wider workgroups gain a software device nothing, and a GPU wants at least one full subgroup.
     const bool software = device.info().type == DeviceType::software;
@@ -43,7 +44,7 @@ KernelChoice Direct::choose(const VulkanDevice& device, const PartialConvDesc& d
     choice.shader = "partial_conv_direct";
     choice.constants = {{SPEC_LANES, lanes},
                         {SPEC_CHANNELS, channels},
-                        {SPEC_ROWS, static_cast<uint32_t>(tileHeight(w))},
+                        {SPEC_ROWS, static_cast<uint32_t>(tile_h)},
                         {SPEC_PIXELS, static_cast<uint32_t>(tile_w)},
                         {SPEC_TAPS, unroll ? static_cast<uint32_t>(w.kernel[2]) : 1},
                         {SPEC_STRIDE_W, unroll ? static_cast<uint32_t>(w.stride[2]) : 1}};
@@ -53,7 +54,7 @@ KernelChoice Direct::choose(const VulkanDevice& device, const PartialConvDesc& d
     const int64_t depth = desc.in_channels / desc.groups * volume(w.kernel);
     // Bindings start at blocks, so these keep any alignment.
     plan.block_bytes = ceilDiv<int64_t>((depth + 1) * channels * 4, 256) * 256;
-    plan.unit_h = tileHeight(w);
+    plan.unit_h = tile_h;
     plan.units_a_row = ceilDiv<int64_t>(w.output[2], tile_w);
     plan.units_a_workgroup = lanes;
     return choice;

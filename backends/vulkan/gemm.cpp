@@ -7,32 +7,49 @@ namespace {
 
 constexpr uint32_t kBlockN = 64;
 constexpr uint32_t kBlockK = 16;
-constexpr uint32_t kThread = 4;  // an invocation's part of the tile, in both directions
+
+// An invocation's part of the tile, rows and columns: larger ones read less of shared memory for each
+// product. A workgroup has at least 64 invocations.
+struct Part {
+    uint32_t m, n;
+};
+constexpr Part partOf(uint32_t channels) {
+    return channels >= 64 ? Part{8, 8} : channels == 32 ? Part{4, 8} : Part{4, 4};
+}
 
 class Gemm final : public VulkanRow {
   public:
     Gemm() : VulkanRow("vulkan:gemm") {}
 
   private:
-    uint32_t blockChannels(int64_t group_out) const override;
+    uint32_t blockChannels(const VulkanDevice& device, const PartialConvDesc& desc) const override;
     KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const override;
     std::string objection(const VulkanDevice& device, const PartialConvDesc& desc) const override;
 };
 
-uint32_t Gemm::blockChannels(int64_t group_out) const {
-    return group_out > 32 ? 64 : group_out > 16 ? 32 : 16;
+// As many as the group has, but for a problem of few outputs, whose tiles would leave most of a GPU without
+// work.
+uint32_t Gemm::blockChannels(const VulkanDevice& device, const PartialConvDesc& desc) const {
+    constexpr int64_t kWorkgroups = 256;  // two a core of a large GPU
+    const int64_t group_out = desc.out_channels / desc.groups;
+    const int64_t wanted = device.info().type == DeviceType::software ? 1 : kWorkgroups;
+    const int64_t columns = desc.batch * desc.groups * ceilDiv<int64_t>(volume(desc.window.output), kBlockN);
+    uint32_t channels = group_out >= 128 ? 128 : group_out > 32 ? 64 : group_out > 16 ? 32 : 16;
+    while (channels > 16 && columns * ceilDiv<int64_t>(group_out, channels) < wanted) channels /= 2;
+    return channels;
 }
 
-KernelChoice Gemm::choose(const VulkanDevice& /*device*/, const PartialConvDesc& desc) const {
+KernelChoice Gemm::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const Window& w = desc.window;
     const int64_t group_out = desc.out_channels / desc.groups;
-    const uint32_t channels = blockChannels(group_out);
-    const uint32_t lanes = channels / kThread * (kBlockN / kThread);
+    const uint32_t channels = blockChannels(device, desc);
+    const Part part = partOf(channels);
+    const uint32_t lanes = channels / part.m * (kBlockN / part.n);
 
     KernelChoice choice;
     choice.shader = "partial_conv_gemm";
     choice.constants = {{SPEC_LANES, lanes},     {SPEC_BLOCK_M, channels}, {SPEC_BLOCK_N, kBlockN},
-                        {SPEC_BLOCK_K, kBlockK}, {SPEC_THREAD_M, kThread}, {SPEC_THREAD_N, kThread}};
+                        {SPEC_BLOCK_K, kBlockK}, {SPEC_THREAD_M, part.m},  {SPEC_THREAD_N, part.n}};
     PlanKernel& plan = choice.plan;
     plan.block_channels = channels;
     plan.blocks_a_group = ceilDiv<int64_t>(group_out, channels);

@@ -53,7 +53,7 @@ VulkanMaskUpdate::VulkanMaskUpdate(VulkanDevice& device, const PartialConvDesc& 
       desc_(desc),
       form_(std::move(form)),
       results_(results),
-      window_(makeWindowParams(desc.window, desc.mask_type)),
+      window_(makeWindowParams(device.capabilities(), desc.window, desc.mask_type)),
       planes_(device, form_, desc.mask_type, desc.multi_channel, desc.window.input) {
     Specialization constants{{SPEC_LANES, kLanes}, {SPEC_MASK_KIND, maskKind(desc.mask_type)}};
     const bool of_channels = desc.maskedConvolution();

@@ -72,7 +72,7 @@ std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& d
 
 bool VulkanRow::supports(const Device& any_device, const PartialConvDesc& desc, std::string& reason) const {
     const auto& device = static_cast<const VulkanDevice&>(any_device);
-    reason = commonObjection(device, desc, blockChannels(desc.out_channels / desc.groups));
+    reason = commonObjection(device, desc, blockChannels(device, desc));
     if (reason.empty()) reason = objection(device, desc);
     return reason.empty();
 }
@@ -104,7 +104,7 @@ VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc
 
 void VulkanPartialConv::makeParams() {
     ConvParams params{};
-    params.window = makeWindowParams(desc_.window, desc_.mask_type);
+    params.window = makeWindowParams(device_.capabilities(), desc_.window, desc_.mask_type);
     params.group_in = narrow(desc_.in_channels / desc_.groups);
     params.group_out = narrow(desc_.out_channels / desc_.groups);
     params.channels = narrow(desc_.in_channels);
@@ -184,7 +184,7 @@ void VulkanPartialConv::makePlan(const VulkanMaskUpdate& update, const TensorRef
     PlanMask mask;
     mask.batch = update.form().batch;
     mask.planes = reads_mask_ ? update.planes().count() : 0;
-    mask.row_bytes = makeWindowParams(desc_.window, desc_.mask_type).row_words * 4;
+    mask.row_bytes = maskRowWords(desc_.window.input[2], desc_.mask_type) * 4;
     mask.ratio_groups = desc_.maskGroups();
     plan_ = planPartialConv(desc_, input.strides, output.strides, choice_.plan, mask, device_.limits());
     const auto scratch = [&](int64_t bytes) {

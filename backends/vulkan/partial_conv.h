@@ -69,7 +69,7 @@ class VulkanRow : public Implementation {
 
   protected:
     // Output channels of a block, where a group has so many.
-    virtual uint32_t blockChannels(int64_t group_out) const = 0;
+    virtual uint32_t blockChannels(const VulkanDevice& device, const PartialConvDesc& desc) const = 0;
     virtual KernelChoice choose(const VulkanDevice& device, const PartialConvDesc& desc) const = 0;
     // Why the row does not take what its device can do; "" where nothing stands in the way.
     virtual std::string objection(const VulkanDevice& /*device*/, const PartialConvDesc& /*desc*/) const {

@@ -23,7 +23,8 @@ int32_t gainOf(const PartialConvDesc& desc) {
     return desc.mask_type == MaskType::fractional ? GAIN_FRACTIONAL : GAIN_RATIO;
 }
 
-int32_t tileHeight(const Window& window) {
+int32_t tileHeight(const Capabilities& device, const Window& window) {
+    if (device.few_registers) return 1;
     return window.output[1] >= 4 ? 4 : window.output[1] >= 2 ? 2 : 1;
 }
 
@@ -37,7 +38,7 @@ int32_t maskRowWords(int64_t width, MaskType type) {
     return type == MaskType::fractional ? columns : ceilDiv(columns, 32) + 2 * MASK_MARGIN_WORDS;
 }
 
-WindowParams makeWindowParams(const Window& window, MaskType mask) {
+WindowParams makeWindowParams(const Capabilities& device, const Window& window, MaskType mask) {
     WindowParams p{};
     store(p.input, window.input);
     store(p.output, window.output);
@@ -45,7 +46,7 @@ WindowParams makeWindowParams(const Window& window, MaskType mask) {
     store(p.stride, window.stride);
     store(p.padding, window.padding);
     store(p.dilation, window.dilation);
-    p.tile_h = tileHeight(window);
+    p.tile_h = tileHeight(device, window);
     p.tile_w = tileWidth(window);
     p.tile_rows = ceilDiv(p.output[1], p.tile_h);
     p.tile_columns = ceilDiv(p.output[2], p.tile_w);

@@ -5,6 +5,7 @@
 
 #include "../../shaders/specialization.h"
 #include "backend.h"
+#include "vulkan/device/context.h"
 
 namespace pconv::vulkan {
 
@@ -25,10 +26,10 @@ const char* suffix(DataType type);
 // 32-bit words of a packed plane's row.
 int32_t maskRowWords(int64_t width, MaskType type);
 
-WindowParams makeWindowParams(const Window& window, MaskType mask);
+WindowParams makeWindowParams(const Capabilities& device, const Window& window, MaskType mask);
 
 // What an invocation of partial_conv_direct makes at once, and one flag of the mask update stands for.
-int32_t tileHeight(const Window& window);
+int32_t tileHeight(const Capabilities& device, const Window& window);
 int32_t tileWidth(const Window& window);
 
 template <typename T>

@@ -17,6 +17,7 @@ void pretend(VkPhysicalDeviceProperties& properties) {
         limits.nonCoherentAtomSize = 64;
         for (uint32_t& count : limits.maxComputeWorkGroupCount) count = 65535;
     }
+    if (wanted.vendor != 0) properties.vendorID = static_cast<uint32_t>(wanted.vendor);
     if (wanted.range != 0) limits.maxStorageBufferRange = static_cast<uint32_t>(wanted.range);
     if (wanted.storage_buffers != 0)
         limits.maxPerStageDescriptorStorageBuffers = static_cast<uint32_t>(wanted.storage_buffers);

@@ -44,6 +44,21 @@ TEST_F(Pretended, ComputesTheSame) {
     }
 }
 
+// A software device takes the tiles that the channels fill, a GPU smaller ones for so few outputs.
+TEST_F(Pretended, TilesOfEverySizeComputeTheSame) {
+    for (const char* gpu : {"0", "1"})
+        for (const int64_t channels : {int64_t{11}, int64_t{30}, int64_t{64}, int64_t{131}}) {
+            const auto device = openWith({{"PCONV_SHIM_GPU", gpu}});
+            const PartialConvDesc desc = squareDesc(2, 7, channels, 13);
+            const auto expected = runConvolution(*device, vulkanDirect(), desc, 5);
+            const auto got = runConvolution(*device, vulkanGemm(), desc, 5);
+            ASSERT_EQ(got.size(), expected.size());
+            for (size_t i = 0; i < got.size(); ++i)
+                ASSERT_NEAR(got[i], expected[i], 1e-4F)
+                    << channels << " channels, element " << i << ", GPU " << gpu;
+        }
+}
+
 // Packing needs more workgroups than one dimension takes: 2048 channels 7x7 in blocks of 64 are 98,000 of
 // them.
 TEST_F(Pretended, BlocksOfWeightsArePackedBeyondOneDimensionOfAGrid) {

@@ -31,7 +31,7 @@ PFN_vkGetInstanceProcAddr loader() {
 
 uint64_t number(const char* name) {
     const char* text = std::getenv(name);
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
+    return text != nullptr ? std::strtoull(text, nullptr, 0) : 0;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL createInstance(const VkInstanceCreateInfo* info,
@@ -83,6 +83,7 @@ const Settings& settings() {
 void readSettings() {
     current.gpu = number("PCONV_SHIM_GPU") != 0;
     current.check_accesses = number("PCONV_SHIM_CHECK_ACCESSES") != 0;
+    current.vendor = number("PCONV_SHIM_VENDOR");
     current.range = number("PCONV_SHIM_RANGE");
     current.storage_buffers = number("PCONV_SHIM_STORAGE_BUFFERS");
     current.timestamp_period = number("PCONV_SHIM_TIMESTAMP_PERIOD");

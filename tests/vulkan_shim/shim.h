@@ -5,6 +5,7 @@
 //   PCONV_SHIM_GPU=1              a discrete GPU: 256-byte alignment, 65,535 workgroups a dimension, device
 //   memory that the
 //                                 host does not see, host memory that is not coherent
+//   PCONV_SHIM_VENDOR=N           vendorID, such as 0x8086
 //   PCONV_SHIM_RANGE=N            maxStorageBufferRange
 //   PCONV_SHIM_STORAGE_BUFFERS=N  maxPerStageDescriptorStorageBuffers
 //   PCONV_SHIM_TIMESTAMP_PERIOD=N nanoseconds of a tick of the device's clock
@@ -25,7 +26,8 @@ namespace pconv::shim {
 struct Settings {
     bool gpu = false;
     bool check_accesses = false;
-    uint64_t range = 0, storage_buffers = 0, timestamp_period = 0, device_heap = 0;  // 0: as it is
+    uint64_t vendor = 0, range = 0, storage_buffers = 0, timestamp_period = 0,
+             device_heap = 0;  // 0: as it is
     std::string statistics;
 };
 

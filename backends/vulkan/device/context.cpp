@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include "platform/cpu_info.h"
+
 namespace pconv::vulkan {
 
 namespace {
@@ -52,6 +54,22 @@ std::string version(uint32_t packed) {
            "." + std::to_string(VK_API_VERSION_PATCH(packed));
 }
 
+// Whether large register tiles spill: measured with the compilers of such devices, see
+// docs/results/vulkan_compilers.md.
+bool hasFewRegisters(const VkPhysicalDeviceProperties& properties, DeviceType type, uint32_t driver,
+                     uint32_t least_subgroup) {
+    constexpr uint32_t kIntel = 0x8086, kApple = 0x106B, kAmd = 0x1002;
+    constexpr uint32_t kHoneykrisp = 26;  // Mesa's driver for Apple's GPUs, in VkDriverId
+    if (type == DeviceType::software) {
+        // x86-64 has 16 vector registers without AVX-512, and 32 with it, as AArch64.
+        const std::string features = platform::cpuFeatures();
+        return features.find("avx512f") == std::string::npos && features.find("neon") == std::string::npos;
+    }
+    // Of AMD's, those before RDNA know no waves of 32.
+    return properties.vendorID == kIntel || properties.vendorID == kApple || driver == kHoneykrisp ||
+           (properties.vendorID == kAmd && least_subgroup == 64);
+}
+
 // Fills in what the device says in its extension structures.
 void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
                      const std::vector<std::string>& extensions, Capabilities& capabilities) {
@@ -68,10 +86,18 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     auto all = structure<VkPhysicalDeviceProperties2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2);
     all.pNext = &id;
     id.pNext = &subgroup;
+    auto sizes = structure<VkPhysicalDeviceSubgroupSizeControlPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT);
     const bool has_import = has(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     const bool has_driver = has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
-    if (has_import) subgroup.pNext = &external;
-    if (has_driver) (has_import ? external.pNext : subgroup.pNext) = &driver;
+    const auto ask = [&all](bool known, auto& of_extension) {
+        if (!known) return;
+        of_extension.pNext = all.pNext;
+        all.pNext = &of_extension;
+    };
+    ask(has_import, external);
+    ask(has_driver, driver);
+    ask(has(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME), sizes);
     api.GetPhysicalDeviceProperties2(device, &all);
 
     capabilities.properties = all.properties;
@@ -84,6 +110,8 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     capabilities.info.type = deviceType(all.properties.deviceType);
     capabilities.info.driver = has_driver ? std::string(driver.driverName) + " " + driver.driverInfo
                                           : "driver " + std::to_string(all.properties.driverVersion);
+    capabilities.few_registers = hasFewRegisters(all.properties, capabilities.info.type,
+                                                 has_driver ? driver.driverID : 0, sizes.minSubgroupSize);
     capabilities.portability_subset = has("VK_KHR_portability_subset");
 }
 

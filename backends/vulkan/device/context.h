@@ -18,6 +18,8 @@ struct Capabilities {
     size_t import_alignment = 0;      // of host memory that can be imported; 0: it cannot
     bool portability_subset = false;  // must be enabled where it is there
     uint32_t subgroup_size = 32;
+    // Registers for one row of outputs an invocation, not four.
+    bool few_registers = false;
     size_t max_range = 0;               // bytes a storage buffer binding reaches
     size_t binding_alignment = 0;       // of a binding's offset
     uint64_t max_work = 0;              // multiplications of a dispatch, so that no watchdog fires

@@ -29,7 +29,7 @@ GradContext::GradContext(VulkanDevice& own_device, const PartialConvDesc& own_de
       reads_mask(desc.mask_type != MaskType::none && !desc.maskedConvolution()),
       sums(floats(desc.batch * desc.out_channels * volume(desc.window.output))) {
     GradientParams values{};
-    values.window = makeWindowParams(desc.window, desc.mask_type);
+    values.window = makeWindowParams(device.capabilities(), desc.window, desc.mask_type);
     values.group_in = narrow(groupIn());
     values.group_out = narrow(groupOut());
     values.in_channels = narrow(desc.in_channels);

@@ -33,6 +33,8 @@ struct GradContext {
     Range outputsOf(const Range& inputs, size_t d) const;
     Span sumSpan(const Range& n, const Range& rows, const Range& channels) const;
 
+    // The most channels of a register tile.
+    int64_t tileChannels() const { return device.capabilities().few_registers ? 4 : 8; }
     // Invocations of a workgroup, for kernels to which its width is all one.
     uint32_t lanes() const;
     // With the constants of the mask and those given.

@@ -8,7 +8,6 @@ namespace pconv::vulkan {
 namespace {
 
 constexpr int64_t kPixels = 4;  // as in shaders/grad_input.comp
-constexpr int64_t kMostChannels = 8;
 
 }  // namespace
 
@@ -16,7 +15,7 @@ GradInputKernel gradInputDirect(const GradContext& context) {
     const Window& w = context.desc.window;
     const uint32_t lanes = context.lanes();
     int64_t channels = 1;
-    while (channels < kMostChannels && channels < context.groupIn()) channels *= 2;
+    while (channels < context.tileChannels() && channels < context.groupIn()) channels *= 2;
     const int64_t units_a_row =
         std::min(w.stride[2], w.input[2]) * ceilDiv(ceilDiv(w.input[2], w.stride[2]), kPixels);
     return {"grad_input",

@@ -6,13 +6,12 @@ namespace pconv::vulkan {
 namespace {
 
 constexpr int64_t kPairs = 4;  // as in shaders/grad_weight.comp
-constexpr int64_t kMostChannels = 8;
 
 }  // namespace
 
 GradWeightKernel gradWeightDirect(const GradContext& context) {
     int64_t channels = 1;
-    while (channels < kMostChannels && channels < context.groupOut()) channels *= 2;
+    while (channels < context.tileChannels() && channels < context.groupOut()) channels *= 2;
     return {"grad_weight",
             {{SPEC_LANES, context.lanes()}, {SPEC_CHANNELS, static_cast<uint32_t>(channels)}},
             channels,
