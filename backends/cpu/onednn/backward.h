@@ -39,7 +39,7 @@ class OneDnnBackward {
         dnnl::convolution_backward_data data;
         dnnl::convolution_backward_weights weights;
         std::vector<Arguments> data_arguments, weights_arguments;  // one for each unit
-        dnnl::reorder unpack, unpack_adding;
+        Reorder unpack, unpack_adding;
     };
 
     // Consecutive parts, from plan_.parts[first] on, in scratch memory at a time.
@@ -105,7 +105,7 @@ class OneDnnBackward {
     std::array<Span, 3> live_{};
     BackwardPlan plan_;
     std::vector<Form> forms_;
-    dnnl::reorder pack_;
+    Reorder pack_;
     std::shared_ptr<Buffer> buffer_;
     float* input_ = nullptr;                    // of each unit: masked, or its gradient
     float* output_ = nullptr;                   // of each part: the gradient of the convolution's result

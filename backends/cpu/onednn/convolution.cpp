@@ -12,6 +12,11 @@ OneThread::~OneThread() {
     omp_set_num_threads(before_);
 }
 
+void failFrom(const dnnl::error& error) {
+    fail(error.status == dnnl_out_of_memory ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_INTERNAL,
+         std::string("oneDNN: ") + error.what());
+}
+
 namespace {
 
 using dnnl::memory;
@@ -138,6 +143,27 @@ memory::desc PlainConv::userWeights() const {
     const bool three = threeDimensional();
     if (groups > 1) return dense(weightDims(), three ? Tag::goidhw : Tag::goihw);
     return dense(weightDims(), three ? Tag::oidhw : Tag::oihw);
+}
+
+Reorder::Reorder(const dnnl::engine& engine, const memory::desc& from, const memory::desc& to,
+                 dnnl::primitive_attr attributes) {
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const dnnl::reorder::primitive_desc desc(engine, from, engine, to, attributes);
+    primitive_ = dnnl::reorder(desc);
+    scratchpad_ = desc.scratchpad_desc();
+}
+
+void Reorder::run(const dnnl::engine& engine, const memory& from, const memory& to) const {
+    const OneThread one;
+    try {
+        dnnl::stream stream(engine);
+        primitive_.execute(
+            stream,
+            {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, memory(scratchpad_, engine)}});
+        stream.wait();
+    } catch (const dnnl::error& error) {
+        failFrom(error);
+    }
 }
 
 std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,

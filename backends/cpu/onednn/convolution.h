@@ -22,6 +22,8 @@ class OneThread {
     int before_;
 };
 
+[[noreturn]] void failFrom(const dnnl::error& error);
+
 enum class ScratchLayout { channels_last, blocked16, blocked8, planar };
 
 // Channels that lie together at a pixel.
@@ -58,6 +60,21 @@ std::optional<ScratchLayout> layoutOf(const dnnl::memory::desc& desc, const dnnl
 // Whether an implementation is written for the machine's vectors, rather than matrix multiplications or
 // loops.
 bool isSpecialized(const std::string& implementation);
+
+// From one layout to another, by any number of threads at once: scratch memory of the primitive's own, which
+// oneDNN takes unless told otherwise, would be shared by them (Winograd's weights came out mixed).
+class Reorder {
+  public:
+    Reorder() = default;
+    Reorder(const dnnl::engine& engine, const dnnl::memory::desc& from, const dnnl::memory::desc& to,
+            dnnl::primitive_attr attributes = {});
+    // Returns when it is done.
+    void run(const dnnl::engine& engine, const dnnl::memory& from, const dnnl::memory& to) const;
+
+  private:
+    dnnl::reorder primitive_;
+    dnnl::memory::desc scratchpad_;
+};
 
 struct Primitive {
     dnnl::convolution_forward::primitive_desc desc;

@@ -28,11 +28,6 @@ size_t aligned(size_t bytes) {
 
 }  // namespace
 
-void failFrom(const dnnl::error& error) {
-    fail(error.status == dnnl_out_of_memory ? PCONV_ERROR_OUT_OF_MEMORY : PCONV_ERROR_INTERNAL,
-         std::string("oneDNN: ") + error.what());
-}
-
 OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
     : device_(device), desc_(desc), engine_(dnnl::engine::kind::cpu, 0) {
     plan();
@@ -155,7 +150,7 @@ size_t OneDnnPartialConv::packingFor(const Box& box, const Primitive& primitive)
     Packing packing;
     packing.user = plainConv(box).userWeights();
     packing.desc = packed;
-    packing.reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine_, packing.user, engine_, packed));
+    packing.reorder = Reorder(engine_, packing.user, packed);
     packing.first = separate_groups_ > 1 ? 0 : box.channel_begin;
     packing.size = size;
     packings_.push_back(packing);
@@ -252,17 +247,9 @@ void OneDnnPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
     for (const Packing& packing : packings_)
         parallelFor(device_.threads(), static_cast<int64_t>(packing.weights.size()),
                     [&](int /*thread*/, int64_t i) {
-                        const OneThread one;
                         float* part = weights + (packing.first + i * packing.size) * of_channel;
-                        const dnnl::memory from(packing.user, engine_, part);
-                        dnnl::memory to = packing.weights[static_cast<size_t>(i)];
-                        dnnl::stream stream(engine_);
-                        try {
-                            packing.reorder.execute(stream, const_cast<dnnl::memory&>(from), to);
-                            stream.wait();
-                        } catch (const dnnl::error& error) {
-                            failFrom(error);
-                        }
+                        packing.reorder.run(engine_, dnnl::memory(packing.user, engine_, part),
+                                            packing.weights[static_cast<size_t>(i)]);
                     });
     if (backward_) backward_->setWeights(weights);
 }

@@ -13,8 +13,6 @@ namespace pconv::cpu {
 
 inline constexpr size_t kAlignment = 64;
 
-[[noreturn]] void failFrom(const dnnl::error& error);
-
 // Boxes of equal form share a primitive.
 struct Form {
     Box box;
@@ -27,7 +25,7 @@ struct Form {
 // Weights of parts of the output's channels, all of one size.
 struct Packing {
     dnnl::memory::desc user, desc;
-    dnnl::reorder reorder;
+    Reorder reorder;
     std::shared_ptr<Buffer> buffer;
     int64_t first, size;  // the first part's first channel; of each part
     std::vector<dnnl::memory> weights;
