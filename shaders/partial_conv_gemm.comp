@@ -120,13 +120,15 @@ void main() {
         uint valid = 0u;
         [[dont_unroll]] for (int i = 0; i < kLoadsB; ++i) {
             int at = slot + lane / kBlockN + i * kRowsB;
+            // Behind the last tap are rows of no window, which may lie outside what is bound.
+            if (k0 + at - slot >= depth) break;
             ivec4 tap = taps[at];
             if (tap.z != key || (kMaskMulti != 0 && tap.w != plane)) {
                 key = tap.z;
                 plane = tap.w;
                 bits = wanted ? insideRow(tap_rows[at], plane, n, z0, y0, x0) : 0u;
             }
-            if (k0 + at - slot < depth) valid |= (bits >> uint(tap.y) & 1u) << uint(i);
+            valid |= (bits >> uint(tap.y) & 1u) << uint(i);
         }
         [[unroll]] for (int i = 0; i < kLoadsB; ++i) {
             int row = lane / kBlockN + i * kRowsB;

@@ -35,7 +35,7 @@ constexpr int64_t kChannels = 2;
 constexpr int64_t kSize = 12;
 constexpr size_t kCount = kChannels * kSize * kSize;
 
-// y = 1/2 x0 + 2 x1 + 1 where the mask is 1, a training step, and the same again as a recording.
+// y = 1/2 x0 + 2 x1 + 1 where the mask is 1, and a training step.
 class Application {
   public:
     explicit Application(PconvDevice device) : device_(device) {}
