@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -90,7 +91,8 @@ Bytes rgbaOf(const Image& image) {
     const unsigned colours = image.colourChannels();
     for (std::size_t pixel = 0; pixel < image.pixelCount(); ++pixel) {
         const auto byteOf = [&](unsigned channel) {
-            return static_cast<std::uint8_t>(image.level(pixel * image.channels + channel) * 255 + 0.5F);
+            return static_cast<std::uint8_t>(
+                std::lround(image.level(pixel * image.channels + channel) * 255));
         };
         for (unsigned c = 0; c < 3; ++c) rgba[4 * pixel + c] = byteOf(colours == 1 ? 0 : c);
         if (image.hasAlpha()) rgba[4 * pixel + 3] = byteOf(colours);
@@ -162,7 +164,7 @@ Image decodeWebp(const Bytes& bytes, std::uint64_t most_pixels) {
 }
 
 Bytes encodeWebp(const Image& image) {
-    const Bytes pixels = encodePixels(image);
+    Bytes pixels = encodePixels(image);
     const PngChunk* profile_chunk = findChunk(image.chunks, "iCCP");
     const PngChunk* exif = findChunk(image.chunks, "eXIf");
     const Bytes profile = profile_chunk == nullptr ? Bytes() : profileOf(*profile_chunk);

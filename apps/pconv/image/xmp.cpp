@@ -38,11 +38,9 @@ class Filter {
                 if (!copyThrough("?>")) return std::nullopt;
             } else if (startsWith(in_.substr(at_), "<![CDATA[")) {
                 if (!copyThrough("]]>")) return std::nullopt;
-            } else if (startsWith(in_.substr(at_), "<!")) {
-                return std::nullopt;
             } else if (startsWith(in_.substr(at_), "</")) {
                 if (!endElement()) return std::nullopt;
-            } else if (!startElement()) {
+            } else if (startsWith(in_.substr(at_), "<!") || !startElement()) {
                 return std::nullopt;
             }
         }
