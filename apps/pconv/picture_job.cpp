@@ -31,7 +31,8 @@ Bytes findHole(const PictureJob& job, const FillSettings& settings, const Image*
     try {
         Notes notes;
         Bytes hole = holeOfMask(mask, image, settings.hole, notes);
-        for (const std::string& text : notes) note(name + ": " + text);
+        const std::string before = name + ": ";
+        for (const std::string& text : notes) note(before + text);
         return hole;
     } catch (const FileError& error) {
         throw FileError(name + ": " + error.what());
