@@ -1,6 +1,7 @@
 #include "cpu/onednn/backward_plan.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "cpu/passes/passes.h"
 
@@ -50,9 +51,9 @@ class Planner {
     // As many parts at a time as there are threads for, or fewer where so many take more memory.
     BackwardPlan plan() {
         const BackwardPlan uncut = whole();
-        const BackwardPlan waves = inOneWave(uncut);
+        BackwardPlan waves = inOneWave(uncut);
         const auto keeping = [&](size_t bytes, int64_t least_pixels) -> std::optional<BackwardPlan> {
-            for (const BackwardPlan* fewest : {&waves, &uncut}) {
+            for (const BackwardPlan* fewest : std::initializer_list<const BackwardPlan*>{&waves, &uncut}) {
                 if (fewest->bytes() <= bytes) return *fewest;
                 if (auto found = cutTo(*fewest, bytes, least_pixels)) return found;
             }
