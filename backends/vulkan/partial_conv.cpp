@@ -47,7 +47,7 @@ struct PackPush {
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
     if (desc.data_type != DataType::f32 && !device.capabilities().storage_f16)
         return "the device has no 16-bit storage buffers, which f16 and bf16 need";
-    const std::string bindings = tooFewBindings(device.capabilities());
+    std::string bindings = tooFewBindings(device.capabilities());
     if (!bindings.empty()) return bindings;
     // Kernels count outputs, rows and depth with 32-bit integers; offsets into tensors may go beyond.
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 8;
