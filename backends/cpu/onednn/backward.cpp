@@ -118,17 +118,6 @@ dnnl::memory::desc OneDnnBackward::userWeights() const {
     return {dims, dnnl::memory::data_type::f32, strides};
 }
 
-void OneDnnBackward::execute(const dnnl::primitive& primitive, const Arguments& arguments) const {
-    const OneThread one;
-    try {
-        dnnl::stream stream(engine_);
-        primitive.execute(stream, arguments);
-        stream.wait();
-    } catch (const dnnl::error& error) {
-        failFrom(error);
-    }
-}
-
 void OneDnnBackward::setWeights(const float* weights) {
     if (!any_live_) return;
     parallelFor(
@@ -458,7 +447,7 @@ void OneDnnBackward::runWave(const Call& call, const Wave& wave) {
             Arguments arguments = form.data_arguments[indexOf(unit)];
             arguments[DNNL_ARG_WEIGHTS] =
                 packed_weights_[static_cast<size_t>(wave.group * plan_.slices + unit.slice)];
-            execute(form.data, arguments);
+            runAlone(engine_, form.data, arguments);
         });
         if (shared_ != nullptr) addShared(wave);
     }
@@ -467,7 +456,7 @@ void OneDnnBackward::runWave(const Call& call, const Wave& wave) {
         if (call.gradients.input != nullptr) storeGradInput(call, wave, unit, thread);
         if (call.gradients.weight == nullptr) return;
         loadInput(call, wave, unit, thread);
-        execute(formOf(unit).weights, formOf(unit).weights_arguments[indexOf(unit)]);
+        runAlone(engine_, formOf(unit).weights, formOf(unit).weights_arguments[indexOf(unit)]);
     });
     if (call.gradients.weight == nullptr) return;
     parallelFor(device_.threads(), plan_.slices,

@@ -71,7 +71,6 @@ class OneDnnBackward {
     template <typename Run>
     void pointAtMask(Run& run, const Call& call, int64_t first_channel, const std::array<int64_t, 4>& at,
                      const void** planes) const;
-    void execute(const dnnl::primitive& primitive, const Arguments& arguments) const;
 
     const BackwardPart& partOf(const Wave& wave, int64_t part) const {
         return plan_.parts[wave.first + static_cast<size_t>(part)];

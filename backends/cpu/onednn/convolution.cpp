@@ -17,6 +17,18 @@ void failFrom(const dnnl::error& error) {
          std::string("oneDNN: ") + error.what());
 }
 
+void runAlone(const dnnl::engine& engine, const dnnl::primitive& primitive,
+              const std::unordered_map<int, dnnl::memory>& arguments) {
+    const OneThread one;
+    try {
+        dnnl::stream stream(engine);
+        primitive.execute(stream, arguments);
+        stream.wait();
+    } catch (const dnnl::error& error) {
+        failFrom(error);
+    }
+}
+
 namespace {
 
 using dnnl::memory;
@@ -154,16 +166,8 @@ Reorder::Reorder(const dnnl::engine& engine, const memory::desc& from, const mem
 }
 
 void Reorder::run(const dnnl::engine& engine, const memory& from, const memory& to) const {
-    const OneThread one;
-    try {
-        dnnl::stream stream(engine);
-        primitive_.execute(
-            stream,
-            {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, memory(scratchpad_, engine)}});
-        stream.wait();
-    } catch (const dnnl::error& error) {
-        failFrom(error);
-    }
+    runAlone(engine, primitive_,
+             {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, memory(scratchpad_, engine)}});
 }
 
 std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,

@@ -4,6 +4,7 @@
 #include <dnnl.hpp>
 #include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "cpu/onednn/plan.h"
 
@@ -23,6 +24,10 @@ class OneThread {
 };
 
 [[noreturn]] void failFrom(const dnnl::error& error);
+
+// Runs a primitive on the calling thread, to its end.
+void runAlone(const dnnl::engine& engine, const dnnl::primitive& primitive,
+              const std::unordered_map<int, dnnl::memory>& arguments);
 
 enum class ScratchLayout { channels_last, blocked16, blocked8, planar };
 
