@@ -319,6 +319,31 @@ TEST_P(CpuBackward, WindowsAsLargeAsTheInputMatchTheOracle) {
     }
 }
 
+// Parts of few rows under a tall window: each shares rows with several others, the first and the last with
+// fewer.
+TEST_P(CpuBackward, PartsThatShareUnequallyMatchTheOracle) {
+    const Type& type = GetParam();
+    Problem p = Problem::ofDims(2);
+    p.batch = 3;
+    p.in_channels = p.out_channels = 4;
+    p.size = {37, 40};
+    p.kernel = {7, 3};
+    p.stride = {1, 2};
+    p.padding = {9, 3};
+    p.dilation = {3, 3};
+    addPlane(p, 5, MaskContent::binary, 1);
+    fillUniform(p, 6);
+    std::mt19937 engine(7);
+    p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
+    for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
+    for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
+        for (float& value : *values) value = rounded(value, type.type);
+    const Answer answer = solve(p);
+    Call call;
+    call.type = type.type;
+    expectConforms(p, answer, resultsOf(withPoisonedHoles(p, answer), call), type, 0);
+}
+
 TEST_P(CpuBackward, TwoRunsAreBitEqual) {
     for (int dims = 1; dims <= 3; ++dims) {
         const Problem p = largeProblem(dims, 1, true);
