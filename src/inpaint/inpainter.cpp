@@ -1,6 +1,7 @@
 #include "inpaint/inpainter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -291,8 +292,8 @@ uint8_t reducePixel(const View& view, const Codec& codec, int64_t top, int64_t l
     }
     for (int c = 0; c < view.channels; ++c) out[c] = weights > 0.0F ? sum[c] / weights : 0.0F;
     if (weights <= 0.0F) return 255;
-    if (view.levels == PCONV_MASK_LEVELS_BLEND) return static_cast<uint8_t>(holes / count + 0.5F);
-    return static_cast<uint8_t>(255.0F * (1.0F - best) + 0.5F);
+    if (view.levels == PCONV_MASK_LEVELS_BLEND) return static_cast<uint8_t>(std::lround(holes / count));
+    return static_cast<uint8_t>(std::lround(255.0F * (1.0F - best)));
 }
 
 }  // namespace

@@ -66,6 +66,7 @@ bool spinUntil(bool spins, const Done& done) {
 
 // The started threads. The caller never waits for one that has not joined a call: a thread that the system
 // lets wait, on a busy machine, holds nothing up.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): what threads contend for has lines of its own.
 class ThreadPool::Team {
   public:
     explicit Team(int threads) : spins_(threads <= platform::usableProcessors()) {}

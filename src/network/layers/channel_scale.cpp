@@ -44,7 +44,7 @@ class ChannelLayer : public LayerKind {
 class BatchNormLayer final : public ChannelLayer {
   public:
     Value plan(Planner& planner, Layer& layer, const PconvLayer& caller, size_t index) const override {
-        const Value input = planner.inputOf(layer);
+        const Value& input = planner.inputOf(layer);
         layer.pass = planner.describePass(PassKind::pointwise, input.channels, input.size, caller);
         layer.batch_norm_eps = checkedNormEps(caller);
         // Holes that hold 0 need no mask to count as that.
@@ -123,7 +123,7 @@ class BatchNormLayer final : public ChannelLayer {
 class ScaleLayer final : public ChannelLayer {
   public:
     Value plan(Planner& planner, Layer& layer, const PconvLayer& caller, size_t index) const override {
-        const Value input = planner.inputOf(layer);
+        const Value& input = planner.inputOf(layer);
         layer.pass = planner.describePass(PassKind::pointwise, input.channels, input.size, caller);
         planner.readVectors(index, input.channels);
         const PconvLayer& kept = planner.callersLayer(index);
@@ -164,7 +164,7 @@ class ScaleLayer final : public ChannelLayer {
 class SigmoidLayer final : public ChannelLayer {
   public:
     Value plan(Planner& planner, Layer& layer, const PconvLayer& caller, size_t /*index*/) const override {
-        const Value input = planner.inputOf(layer);
+        const Value& input = planner.inputOf(layer);
         layer.pass = planner.describePass(PassKind::pointwise, input.channels, input.size, caller);
         layer.pass.activation = Activation::sigmoid;
         return changed(input, false);

@@ -97,7 +97,7 @@ class PartialConvLayer final : public ConvolutionLayer {
         const Value input = planner.inputOf(layer);
         const PconvPartialConvDesc conv = planner.describeConv(caller, input.channels, input.size);
         const bool ignores = enumNumber(conv.mask_type) == PCONV_MASK_TYPE_NONE;
-        const Value value =
+        Value value =
             planner.convolve(layer, conv, ignores ? TravelingMask{} : input.mask, input.zero_in_holes, index);
         readBatchNormName(layer, caller, conv);
         return value;
@@ -110,7 +110,7 @@ class ConvLayer final : public ConvolutionLayer {
         const Value input = planner.inputOf(layer);
         PconvPartialConvDesc conv = planner.describeConv(caller, input.channels, input.size);
         conv.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
-        const Value value = planner.convolve(layer, conv, {}, false, index);
+        Value value = planner.convolve(layer, conv, {}, false, index);
         readBatchNormName(layer, caller, conv);
         return value;
     }

@@ -20,7 +20,7 @@ class LinearLayer final : public ConvolutionLayer {
             conv.stride[i] = conv.dilation[i] = 1;
             conv.padding[i] = 0;
         }
-        const Value value = planner.convolve(layer, conv, {}, false, index);
+        Value value = planner.convolve(layer, conv, {}, false, index);
         readBatchNormName(layer, caller, conv);
         return value;
     }
