@@ -9,8 +9,6 @@
 #include <sstream>
 #include <string_view>
 
-#include "argument_file.h"
-
 namespace pconv::app {
 namespace {
 
@@ -25,7 +23,7 @@ std::string listed(const Dims& values) {
 /// The settings and tensors of one file, with faults that name it.
 class CaseReader {
   public:
-    explicit CaseReader(const std::string& argument) : file_(openSafetensors(argument)) {}
+    explicit CaseReader(SafetensorsReader& file) : file_(file) {}
 
     [[noreturn]] void fail(const std::string& line) const { throw FileError(file_.fileName() + ": " + line); }
 
@@ -131,7 +129,7 @@ class CaseReader {
     }
 
   private:
-    SafetensorsReader file_;
+    SafetensorsReader& file_;
 };
 
 void readShape(const CaseReader& reader, PartialConvDesc& desc) {
@@ -204,8 +202,8 @@ void readMask(CaseReader& reader, Case& result) {
 
 }  // namespace
 
-Case readCase(const std::string& argument, bool backward) {
-    CaseReader reader(argument);
+Case readCase(SafetensorsReader& file, bool backward) {
+    CaseReader reader(file);
     const bool masked_conv = reader.choice("op", {"partial_conv", "masked_conv"}) == 1;
     Case result;
     const auto rank = static_cast<int64_t>(reader.dims("input").size());

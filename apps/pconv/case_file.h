@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "files/safetensors.h"
 #include "pconv/pconv.hpp"
 
 namespace pconv::app {
@@ -25,6 +26,6 @@ struct Case {
 };
 
 /// Throws FileError for a faulty file, and for one without grad_output where `backward` asks for it.
-Case readCase(const std::string& argument, bool backward);
+Case readCase(SafetensorsReader& file, bool backward);
 
 }  // namespace pconv::app

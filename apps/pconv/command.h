@@ -45,6 +45,8 @@ void addRunCommand(CLI::App& app, Action& action);
 void addInpaintCommand(CLI::App& app, Action& action);
 void addConformanceCommand(CLI::App& app, Action& action);
 void addBenchCommand(CLI::App& app, Action& action);
+void addModelCommand(CLI::App& app, Action& action);
+void addClassifyCommand(CLI::App& app, Action& action);
 
 /// "cpu", "discrete-gpu", ...
 const char* deviceTypeName(PconvDeviceType type);

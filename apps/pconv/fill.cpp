@@ -16,6 +16,7 @@ struct Progress {
     void* user;
     double start;
     double share;
+    FillNetwork network;
 };
 
 int forward(void* user, double done) {
@@ -45,7 +46,12 @@ void fillChannels(Image& image, unsigned first, unsigned channels, const Bytes& 
     options.progress = forward;
     options.user = &progress;
     options.mask_levels = PCONV_MASK_LEVELS_CONFIDENCE;
-    detail::check(pconvInpaint(device.get(), &view, hole.data(), &options));
+    const FillNetwork& network = progress.network;
+    if (network.network != nullptr && first == 0)
+        detail::check(pconvInpaintWithNetwork(device.get(), network.model, network.network, &view,
+                                              hole.data(), &options, network.tile));
+    else
+        detail::check(pconvInpaint(device.get(), &view, hole.data(), &options));
 }
 
 void scaleSamples(Image& image, unsigned from, unsigned to) {
@@ -120,8 +126,8 @@ void avoidTransparentColour(Image& image, const Bytes& hole) {
 }  // namespace
 
 void fillHole(Image& image, const Bytes& hole, bool opaque, const Device& device,
-              PconvProgressCallback callback, void* user) {
-    const Progress progress{callback, user, 0, 1};
+              PconvProgressCallback callback, void* user, const FillNetwork& network) {
+    const Progress progress{callback, user, 0, 1, network};
     if (image.depth == 32) {
         fillSamples<float>(image, hole, opaque, device, progress);
         return;

@@ -16,11 +16,17 @@
 namespace pconv::app {
 namespace {
 
-constexpr const char* kAbout = "Fill the holes of pictures from what is around them.";
+constexpr const char* kAbout =
+    "Fill the holes of pictures from what is around them, or by a trained network.";
 
 constexpr const char* kMore = R"(
 The fill is smooth: right for scratches, dust, wires, dates stamped into a corner and previews; it continues
 edges and gradients, but does not invent texture.
+
+With --model the colours come from a trained network instead, whose file 'pconv model import' makes. Pictures of any
+size are mirrored up to what the network takes; those larger than --tile pixels a side are filled in overlapping tiles
+around the holes, larger ones where a hole covers a tile. Within 4 pixels of a hole's rim what the network gets wrong
+of the pixels beside it is taken off. Gray and RGB only; alpha is filled as without a model.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
 MASK is no hole. With --hole transparent, as picture-editing services have it, that alone is the hole. MASK is a
@@ -59,6 +65,7 @@ Examples:
   pconv inpaint photo.jpg --mask wires.png -o photo_clean.jpg
   pconv inpaint drawing.png --mask keep.png --hole black -o filled.png
   pconv inpaint cutout.png -o whole.png
+  pconv inpaint photo.jpg --mask person.png --model unet.safetensors -o photo_alone.jpg
   pconv inpaint a.jpg b.png --mask-dir masks --output-dir filled
   pconv inpaint scans --mask dust.png --output-dir filled
   cat photo.jpg | pconv inpaint - --mask wires.png --format png -o - > clean.png
@@ -71,6 +78,8 @@ struct Options {
     PicturePlaces places;
     std::string hole = "white";
     std::string format;
+    std::string model;
+    std::int64_t tile = 0;
     std::string device;
     std::int64_t most_pixels = std::int64_t{1} << 27;
 };
@@ -140,9 +149,40 @@ void inpaintAll(const std::vector<PlannedPicture>& pictures, const FillSettings&
     if (code) throw CommandError(*code, "");
 }
 
+/// A network that fills pictures of any size.
+struct LoadedNetwork {
+    LoadedNetwork(const Device& device, const std::string& path)
+        : model(Model::load(path)), network(Network::load(device, path, sizeOf(path))) {}
+
+    Model model;
+    Network network;
+
+  private:
+    std::vector<std::int64_t> sizeOf(const std::string& path) const {
+        const PconvModelInfo info = model.info();
+        const std::string name = nameOfInput(path);
+        if (info.classes != 0)
+            throw CommandError(kExitBadInput,
+                               name + " classifies pictures; expected a model that fills them");
+        if (info.channels != 3)
+            throw CommandError(kExitBadInput,
+                               name + " takes " + std::to_string(info.channels) + " channels; expected 3");
+        const std::int64_t side = info.fixed_size != 0 ? info.fixed_size : info.size_multiple;
+        return {side, side};
+    }
+};
+
 void inpaint(const Options& options) {
-    const FillSettings settings = settingsOf(options);
+    if (options.tile != 0 && options.model.empty())
+        throw CommandError(kExitBadInput,
+                           "--tile is given without --model; without a network there are no tiles");
+    FillSettings settings = settingsOf(options);
     const Device device(deviceOf(options));
+    std::optional<LoadedNetwork> loaded;
+    if (!options.model.empty()) {
+        loaded.emplace(device, options.model);
+        settings.network = {loaded->model.get(), loaded->network.get(), options.tile};
+    }
     const std::vector<PlannedPicture> pictures = planPictures(options.places, settings);
     if (!isForOne(options.places)) return inpaintAll(pictures, settings, device);
     if (!pictures.front().fault.empty()) throw CommandError(kExitBadInput, pictures.front().fault);
@@ -193,6 +233,12 @@ void addInpaintCommand(CLI::App& app, Action& action) {
         ->add_option("--format", options->format,
                      "png, jpeg, tiff or webp, where the name of OUT does not say it")
         ->option_text("FORMAT");
+    command->add_option("--model", options->model, "Fill by the network in this model file")
+        ->check(name)
+        ->option_text("FILE");
+    command->add_option("--tile", options->tile, "With --model: larger pictures are filled in tiles (512)")
+        ->option_text("PIXELS")
+        ->check(CLI::Range(1, 65536));
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")
         ->option_text("COUNT")

@@ -28,6 +28,10 @@ Examples:
       list what there is to compute on
   pconv run case.safetensors -o result.safetensors --device vulkan
       compute one partial convolution on tensors from a file
+  pconv model import checkpoint.pth -o model.safetensors
+      make a model file of a trained checkpoint
+  pconv inpaint photo.jpg --mask hole.png --model model.safetensors -o filled.jpg
+      fill with that network
   pconv conformance --device vulkan --report report.json
       hold a device to the reference numerics
   pconv bench --table 2d
@@ -101,12 +105,15 @@ int runCommand(int argc, char** argv) {
     addDevicesCommand(app, action);
     addConformanceCommand(app, action);
     addBenchCommand(app, action);
+    addModelCommand(app, action);
+    addClassifyCommand(app, action);
     int code = kExitSuccess;
     if (parse(app, argc, argv, code)) {
         if (!action)
-            throw CommandError(kExitBadInput,
-                               "no command is given; expected inpaint, run, devices, conformance or bench "
-                               "(see 'pconv --help')");
+            throw CommandError(
+                kExitBadInput,
+                "no command is given; expected inpaint, run, devices, conformance, bench, model or classify "
+                "(see 'pconv --help')");
         action();
     }
     return code;

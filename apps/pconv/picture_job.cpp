@@ -89,6 +89,8 @@ void fillPicture(const PictureJob& job, const FillSettings& settings, const Imag
     for (const std::string& text : image.notes) note(nameOfInput(job.image) + ": " + text);
     const ImageFormat written = format.value_or(image.format);
     checkCanHold(image, written);
+    if (settings.network.network != nullptr && image.cmyk)
+        throw FileError(nameOfInput(job.image) + " is CMYK; expected gray or RGB colours for a network");
     const Bytes hole = findHole(job, settings, shared_mask, image, note);
     const auto is_hole = [](std::uint8_t value) { return value != 0; };
     if (std::none_of(hole.begin(), hole.end(), is_hole))
@@ -96,7 +98,7 @@ void fillPicture(const PictureJob& job, const FillSettings& settings, const Imag
     if (std::all_of(hole.begin(), hole.end(), [](std::uint8_t value) { return value == 255; }))
         note(nameOfInput(job.image) + ": all of the picture is hole; it becomes gray");
     fillHole(image, hole, job.mask.empty(), device, forward,
-             const_cast<std::function<void(double)>*>(&progress));
+             const_cast<std::function<void(double)>*>(&progress), settings.network);
     // All that had the transparent colour is filled: nothing is transparent any more.
     if (job.mask.empty()) image.has_transparent_colour = false;
     try {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "fill.h"
 #include "hole.h"
 #include "image/io.h"
 #include "pconv/pconv.hpp"
@@ -16,6 +17,7 @@ struct FillSettings {
     HoleMark hole = HoleMark::white;
     std::uint64_t most_pixels = std::uint64_t{1} << 27;
     std::optional<ImageFormat> format;  ///< of the outputs; where not set, their names say it
+    FillNetwork network;                ///< where it is none, the method without weights
 };
 
 /// A picture to fill; arguments of the command line, each a path or "-".

@@ -8,6 +8,7 @@
 #include "case_file.h"
 #include "command.h"
 #include "files/safetensors.h"
+#include "network_case.h"
 
 namespace pconv::app {
 namespace {
@@ -33,6 +34,9 @@ and settings as strings in its __metadata__, all of which may be absent:
   mask_window    all_channels or group_channels: what a multi-channel window sums over
   normalization  window_ratio or mask_sum; weight_magnitude for masked_conv
   eps            1e-8
+A file with the setting `net`, such as pconv_unet, is a case of a whole network (tests/network/cases): `seed` and
+`tensors`, JSON of each tensor's shape, offset and scale, make its weights and its input; `layers` or `classes` and the
+tensor mask [1, 1, H, W] complete it. OUT then gets output and mask.
 Other tensors and settings are not looked at. OUT gets the F32 tensors output [N, out, O...] and mask, the
 updated mask [N or 1, 1 or groups, O...]; for masked_conv [N or 1, out, O...], and none without a mask. With
 --backward it also gets grad_input, grad_weight and, where there is a bias, grad_bias.
@@ -184,10 +188,29 @@ class Call {
     std::vector<Result> results_;
 };
 
+/// A case of a whole network.
+void runNetwork(SafetensorsReader& file, const Options& options, AtomicFile& output) {
+    if (options.backward)
+        throw CommandError(kExitBadInput, "--backward is given; a case of a network has no gradients");
+    NetworkCaseOptions chosen;
+    chosen.implementation = options.implementation;
+    chosen.data_type = kDataTypes.at(options.data_type);
+    chosen.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
+    const Device device(options.device);
+    std::vector<SafetensorsOutput> entries;
+    const auto results = runNetworkCase(file, device, chosen);
+    for (const NetworkCaseResult& result : results)
+        entries.push_back({result.name, "F32", result.shape, result.values.data()});
+    writeSafetensors(output, entries, {{"device", device.info().name}});
+    output.commit();
+}
+
 void run(const Options& options) {
     const std::unique_ptr<AtomicFile> output = openOutput(options.output);
     refuseTerminal(*output, "a safetensors file");
-    Case work = readCase(options.input, options.backward);
+    SafetensorsReader file = openSafetensors(options.input);
+    if (isNetworkCase(file)) return runNetwork(file, options, *output);
+    Case work = readCase(file, options.backward);
     if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
     work.desc.data_type = kDataTypes.at(options.data_type);
     work.desc.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;

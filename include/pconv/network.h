@@ -187,6 +187,22 @@ PCONV_API PconvStatus pconvSetNetworkWeights(PconvNetwork network, int32_t layer
 PCONV_API PconvStatus pconvLoadNetworkWeights(PconvNetwork network, const char* path, const char* prefix);
 
 /*
+ * The same from anywhere: `source` is asked for each tensor by the name above. It returns PCONV_TENSOR_GIVEN
+ * after writing the elements, in C order, to `values` where that is not NULL, which only asks;
+ * PCONV_TENSOR_SHAPE_DIFFERS where it has one of another shape; else PCONV_TENSOR_MISSING, which is no fault
+ * where `optional` is 1 (a bias before a batch normalization). It is called on this thread, before anything
+ * has changed.
+ */
+typedef enum PconvTensorAnswer {
+    PCONV_TENSOR_MISSING = 0,
+    PCONV_TENSOR_GIVEN = 1,
+    PCONV_TENSOR_SHAPE_DIFFERS = 2
+} PconvTensorAnswer;
+typedef PconvTensorAnswer (*PconvTensorSource)(void* user, const char* name, int32_t rank,
+                                               const int64_t* shape, int32_t optional, float* values);
+PCONV_API PconvStatus pconvReadNetworkWeights(PconvNetwork network, PconvTensorSource source, void* user);
+
+/*
  * Enqueues one forward pass: input [N, channels, S...], mask planes [N or 1, planes, S...] (U8 where binary,
  * F32 where fractional) and output, of pconvGetNetworkOutputDims, with any outer strides. `mask` is NULL
  * where there is none, and where it has not changed since the previous call: then the mask side is not

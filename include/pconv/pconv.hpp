@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "pconv/models.h"
 #include "pconv/network.h"
 #include "pconv/pconv.h"
 
@@ -378,6 +379,14 @@ class Network : public detail::Owner<PconvNetwork, pconvReleaseNetwork> {
     Network(const Device& device, const PconvNetworkDesc& desc) {
         detail::check(pconvCreateNetwork(device.get(), &desc, &handle_));
     }
+    // Of a file that describes itself, for pictures of [height, width].
+    static Network load(const Device& device, const std::string& path, const std::vector<int64_t>& size) {
+        int64_t sizes[PCONV_MAX_SPATIAL_DIMS] = {};
+        for (size_t i = 0; i < size.size() && i < PCONV_MAX_SPATIAL_DIMS; ++i) sizes[i] = size[i];
+        Network network;
+        detail::check(pconvLoadNetwork(device.get(), path.c_str(), sizes, &network.handle_));
+        return network;
+    }
     // `prefix` stands before every name in the file.
     void loadWeights(const std::string& path, const std::string& prefix = {}) const {
         detail::check(pconvLoadNetworkWeights(handle_, path.c_str(), prefix.c_str()));
@@ -416,6 +425,49 @@ class Network : public detail::Owner<PconvNetwork, pconvReleaseNetwork> {
         detail::check(pconvGetNetworkImplementation(handle_, layer, &name));
         return name;
     }
+
+  private:
+    Network() = default;
+};
+
+// A network known by name, or described by the file of its weights; see models.h.
+class Model : public detail::Owner<PconvModel, pconvReleaseModel> {
+  public:
+    // By name, such as "pconv_unet".
+    explicit Model(const std::string& name, const PconvModelOptions& options = pconvDefaultModelOptions()) {
+        detail::check(pconvCreateModel(name.c_str(), &options, &handle_));
+    }
+    static Model load(const std::string& path) {
+        Model model;
+        detail::check(pconvLoadModel(path.c_str(), &model.handle_));
+        return model;
+    }
+    PconvModelInfo info() const {
+        PconvModelInfo info = pconvDefaultModelInfo();
+        detail::check(pconvGetModelInfo(handle_, &info));
+        return info;
+    }
+    // Points into this object; its size is to be set.
+    PconvNetworkDesc networkDesc() const {
+        PconvNetworkDesc desc = pconvDefaultNetworkDesc(2);
+        detail::check(pconvGetModelNetworkDesc(handle_, &desc));
+        return desc;
+    }
+    std::string json() const {
+        const char* text = nullptr;
+        detail::check(pconvGetModelJson(handle_, &text));
+        return text;
+    }
+    PconvLayerInfo layer(int32_t index, const std::vector<int64_t>& size = {}) const {
+        int64_t sizes[PCONV_MAX_SPATIAL_DIMS] = {};
+        for (size_t i = 0; i < size.size() && i < PCONV_MAX_SPATIAL_DIMS; ++i) sizes[i] = size[i];
+        PconvLayerInfo info = pconvDefaultLayerInfo();
+        detail::check(pconvGetModelLayerInfo(handle_, size.empty() ? nullptr : sizes, index, &info));
+        return info;
+    }
+
+  private:
+    Model() = default;
 };
 
 class MaskedBatchNorm : public detail::Owner<PconvMaskedBatchNorm, pconvReleaseMaskedBatchNorm> {

@@ -21,7 +21,7 @@ std::string shapeText(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-std::vector<float> WeightFile::read(const std::string& suffix, const std::vector<int64_t>& shape) {
+std::vector<float> SafetensorsWeights::read(const std::string& suffix, const std::vector<int64_t>& shape) {
     const std::string name = prefix_ + suffix;
     const SafetensorsTensor* tensor = file_.find(name);
     if (tensor == nullptr)
@@ -34,7 +34,6 @@ std::vector<float> WeightFile::read(const std::string& suffix, const std::vector
     if (type != "F32" && type != "F16" && type != "BF16")
         invalid(file_.fileName() + ": tensor " + inQuotes(name) + " is " +
                 (tensor->type == nullptr ? inQuotes(type) : type) + "; expected F32, F16 or BF16");
-    if (check_only_) return std::vector<float>(static_cast<size_t>(tensor->elementCount()));
     if (type == "F32") return file_.readF32(name);
     std::vector<uint16_t> halves(static_cast<size_t>(tensor->elementCount()));
     file_.read(name, halves.data());
@@ -42,6 +41,29 @@ std::vector<float> WeightFile::read(const std::string& suffix, const std::vector
     for (size_t i = 0; i < halves.size(); ++i)
         values[i] = type == "F16" ? floatFromF16(halves[i]) : floatFromBf16(halves[i]);
     return values;
+}
+
+bool SafetensorsWeights::has(const std::string& name, const std::vector<int64_t>& /*shape*/) {
+    return file_.find(prefix_ + name) != nullptr;
+}
+
+std::vector<float> CallersWeights::read(const std::string& name, const std::vector<int64_t>& shape) {
+    size_t count = 1;
+    for (const int64_t size : shape) count *= static_cast<size_t>(size);
+    // Where only names and shapes are asked for, one number stands for all.
+    std::vector<float> values(ask_only_ ? static_cast<size_t>(shape[0]) : count);
+    const PconvTensorAnswer answer = source_(user_, name.c_str(), static_cast<int32_t>(shape.size()),
+                                             shape.data(), 0, ask_only_ ? nullptr : values.data());
+    if (answer == PCONV_TENSOR_SHAPE_DIFFERS)
+        invalid("tensor " + inQuotes(name) + " has another shape; expected " + shapeText(shape));
+    if (answer != PCONV_TENSOR_GIVEN)
+        invalid("there is no tensor " + inQuotes(name) + " of shape " + shapeText(shape));
+    return values;
+}
+
+bool CallersWeights::has(const std::string& name, const std::vector<int64_t>& shape) {
+    return source_(user_, name.c_str(), static_cast<int32_t>(shape.size()), shape.data(), 1, nullptr) !=
+           PCONV_TENSOR_MISSING;
 }
 
 // Ioffe and Szegedy, 2015, at inference: y * scale + (beta - mean * scale) with scale = gamma / sqrt(var +
@@ -66,7 +88,7 @@ LayerWeights readConvolution(WeightFile& file, const Layer& layer, const std::ve
     if (conv.has_bias == 0) return result;
     const int64_t channels = conv.out_channels;
     // A convolution before a batch normalization is usually made without one.
-    if (!layer.batch_norm.empty() && !file.has(layer.name + ".bias"))
+    if (!layer.batch_norm.empty() && !file.has(layer.name + ".bias", {channels}))
         result.bias.assign(static_cast<size_t>(channels), 0.0F);
     else
         result.bias = file.read(layer.name + ".bias", {channels});
@@ -168,41 +190,58 @@ PconvStatus pconvSetNetworkWeights(PconvNetwork network, int32_t layer, const Pc
     });
 }
 
+namespace {
+
+void loadWeights(PconvNetwork_T& network, WeightFile& file) {
+    Prepared& prepared = network.current();
+    const auto& layers = prepared.plan.layers;
+    std::vector<std::pair<size_t, LayerWeights>> all;
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const LayerKind& kind = kindOf(layers[i].type);
+        if (!kind.hasWeights(layers[i])) continue;
+        if (layers[i].name.empty()) invalid(layerName(layers[i], i) + " has no name to look for in a file");
+        all.emplace_back(i, kind.readWeights(file, layers[i]));
+    }
+    PconvDevice_T device{network.device};
+    const DataType type = prepared.plan.data_type;
+    std::vector<KeptWeights> uploads;
+    for (auto& [layer, weights] : all) {
+        KeptWeights& to = uploads.emplace_back();
+        const DataType stored = weights.vectors ? DataType::f32 : type;
+        to.given = true;
+        to.weight = upload(&device, weights.weight, weights.shape, stored);
+        if (!weights.bias.empty())
+            to.bias = upload(&device, weights.bias, {static_cast<int64_t>(weights.bias.size())}, stored);
+        weights = {};  // not twice in the host's memory
+    }
+    for (size_t i = 0; i < all.size(); ++i) {
+        KeptWeights& given = uploads[i];
+        setWeights(network, prepared, all[i].first, given.weight.get(), given.bias.get());
+        if (!network.kept.empty()) network.kept[all[i].first] = std::move(given);
+        given = {};
+    }
+    forgetOtherShapes(network);
+}
+
+}  // namespace
+
 PconvStatus pconvLoadNetworkWeights(PconvNetwork network, const char* path, const char* prefix) {
     return guarded([&] {
         PconvNetwork_T& object = notNull(network, "network");
-        Prepared& prepared = object.current();
-        const auto& layers = prepared.plan.layers;
-        std::vector<std::pair<size_t, LayerWeights>> all;
         try {
-            WeightFile file(&notNull(path, "path"), prefix != nullptr ? prefix : "");
-            for (size_t i = 0; i < layers.size(); ++i) {
-                const LayerKind& kind = kindOf(layers[i].type);
-                if (!kind.hasWeights(layers[i])) continue;
-                if (layers[i].name.empty())
-                    invalid(layerName(layers[i], i) + " has no name to look for in a file");
-                all.emplace_back(i, kind.readWeights(file, layers[i]));
-            }
+            SafetensorsWeights file(&notNull(path, "path"), prefix != nullptr ? prefix : "");
+            loadWeights(object, file);
         } catch (const FileError& error) {
             invalid(error.what());
         }
-        PconvDevice_T device{object.device};
-        const DataType type = prepared.plan.data_type;
-        std::vector<KeptWeights> uploads;
-        for (auto& [layer, weights] : all) {
-            KeptWeights& to = uploads.emplace_back();
-            const DataType stored = weights.vectors ? DataType::f32 : type;
-            to.given = true;
-            to.weight = upload(&device, weights.weight, weights.shape, stored);
-            if (!weights.bias.empty())
-                to.bias = upload(&device, weights.bias, {static_cast<int64_t>(weights.bias.size())}, stored);
-            weights = {};  // not twice in the host's memory
-        }
-        for (size_t i = 0; i < all.size(); ++i) {
-            KeptWeights& given = uploads[i];
-            setWeights(object, prepared, all[i].first, given.weight.get(), given.bias.get());
-            if (!object.kept.empty()) object.kept[all[i].first] = std::move(given);
-        }
-        forgetOtherShapes(object);
+    });
+}
+
+PconvStatus pconvReadNetworkWeights(PconvNetwork network, PconvTensorSource source, void* user) {
+    return guarded([&] {
+        PconvNetwork_T& object = notNull(network, "network");
+        if (source == nullptr) invalid("source is null");
+        CallersWeights file(source, user, false);
+        loadWeights(object, file);
     });
 }

@@ -10,20 +10,43 @@
 
 namespace pconv::network {
 
-// An open file, with what stands before every name in it; faults name it.
+// Where tensors are read from by name; faults name it.
 class WeightFile {
   public:
-    WeightFile(const char* path, std::string prefix) : file_(path), prefix_(std::move(prefix)) {}
-    // F32, F16 or BF16 of this shape, or a fault.
-    std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape);
-    // From now on names, shapes and types alone are looked at; what is read is zeros.
-    void checkOnly() { check_only_ = true; }
-    bool has(const std::string& name) const { return file_.find(prefix_ + name) != nullptr; }
+    WeightFile() = default;
+    WeightFile(const WeightFile&) = delete;
+    WeightFile& operator=(const WeightFile&) = delete;
+    virtual ~WeightFile() = default;
+    // Of this shape, or a fault.
+    virtual std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape) = 0;
+    // Whether there is one that may be missing.
+    virtual bool has(const std::string& name, const std::vector<int64_t>& shape) = 0;
+};
+
+// A safetensors file of F32, F16 or BF16, with what stands before every name in it.
+class SafetensorsWeights final : public WeightFile {
+  public:
+    SafetensorsWeights(const char* path, std::string prefix) : file_(path), prefix_(std::move(prefix)) {}
+    std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape) override;
+    bool has(const std::string& name, const std::vector<int64_t>& shape) override;
 
   private:
     SafetensorsReader file_;
     std::string prefix_;
-    bool check_only_ = false;
+};
+
+// What the caller's function gives; where it is only asked, zeros.
+class CallersWeights final : public WeightFile {
+  public:
+    CallersWeights(PconvTensorSource source, void* user, bool ask_only)
+        : source_(source), user_(user), ask_only_(ask_only) {}
+    std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape) override;
+    bool has(const std::string& name, const std::vector<int64_t>& shape) override;
+
+  private:
+    PconvTensorSource source_;
+    void* user_;
+    bool ask_only_;
 };
 
 struct LayerWeights {

@@ -14,14 +14,21 @@ TEST(Help, TeachesEveryCommandWithExamples) {
         EXPECT_NE(all.out.find(part), std::string::npos) << part;
     }
     const std::map<std::string, std::vector<std::string>> expected = {
-        {"inpaint", {"--mask", "--hole", "--output", "--device", "Examples:", "bit for bit"}},
+        {"inpaint",
+         {"--mask", "--hole", "--model", "--tile", "--output", "--device", "Examples:", "bit for bit"}},
         {"run",
          {"--impl", "--output", "--device", "--backward", "--dtype", "--math", "Examples:", "mask_window",
           "group_channels", "mask_sum"}},
         {"devices", {"--json", "Examples:"}},
+        {"model", {"show", "import", "pconv.network", "Examples:"}},
+        {"model import", {"--output", "--net", "Nothing in it is executed", "Examples:"}},
+        {"classify", {"--model", "--labels", "--device", "Examples:"}},
     };
     for (const auto& [command, parts] : expected) {
-        const Outcome help = runCommand({command, "--help"});
+        const std::size_t space = command.find(' ');
+        std::vector<std::string> arguments = {command.substr(0, space), "--help"};
+        if (space != std::string::npos) arguments.insert(arguments.begin() + 1, command.substr(space + 1));
+        const Outcome help = runCommand(arguments);
         EXPECT_TRUE(succeeds(help));
         for (const std::string& part : parts)
             EXPECT_NE(help.out.find(part), std::string::npos) << command << part;
@@ -39,7 +46,7 @@ TEST(Help, VersionIsOneLine) {
 }
 
 TEST(Arguments, WrongOnesAreOneLineAndExitCode2) {
-    EXPECT_TRUE(failsWith(runCommand({}), 2, "inpaint, run, devices, conformance or bench"));
+    EXPECT_TRUE(failsWith(runCommand({}), 2, "inpaint, run, devices, conformance, bench, model or classify"));
     EXPECT_TRUE(failsWith(runCommand({"paint"}), 2, "paint"));
     EXPECT_TRUE(failsWith(runCommand({"--colour"}), 2, "--colour"));
     EXPECT_TRUE(failsWith(runCommand({"inpaint"}), 2, "IMAGE is required"));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pconv/inpaint.h"
+#include "pconv/models.h"
 #include "pconv/network.h"
 #include "pconv/pconv.h"
 
@@ -40,6 +41,27 @@ static void fillOneHole(PconvDevice device) {
     if (pixels[0] == 80 && pixels[1] == 80 && pixels[2] == 80) return;
     ++failures;
     printf("inpainted: %d %d %d, expected 80 three times\n", pixels[0], pixels[1], pixels[2]);
+}
+
+static void testModels(void) {
+    PconvModelOptions options = pconvDefaultModelOptions();
+    PconvModelInfo info = pconvDefaultModelInfo();
+    PconvLayerInfo layer = pconvDefaultLayerInfo();
+    PconvNetworkDesc desc = pconvDefaultNetworkDesc(2);
+    PconvModel model = NULL;
+    const char* json = NULL;
+    options.classes = 10;
+    expectSuccess(pconvCreateModel("pdresnet18", &options, &model), "pconvCreateModel");
+    expectSuccess(pconvGetModelInfo(model, &info), "pconvGetModelInfo");
+    expectSuccess(pconvGetModelNetworkDesc(model, &desc), "pconvGetModelNetworkDesc");
+    expectSuccess(pconvGetModelLayerInfo(model, NULL, desc.layer_count - 1, &layer),
+                  "pconvGetModelLayerInfo");
+    expectSuccess(pconvGetModelJson(model, &json), "pconvGetModelJson");
+    if (info.classes != 10 || desc.size[0] != 224 || layer.channels != 10 || json == NULL) {
+        ++failures;
+        printf("the model is not as asked for\n");
+    }
+    pconvReleaseModel(model);
 }
 
 int main(void) {
@@ -124,5 +146,6 @@ int main(void) {
     pconvReleaseBuffer(output_buffer);
     pconvReleaseMaskUpdate(update);
     pconvReleasePartialConv(conv);
+    testModels();
     return failures == 0 ? 0 : 1;
 }
