@@ -1,5 +1,6 @@
 """Checkpoints for the tests, of a network case's tensors: make_checkpoint.py CASE OUT FORMAT [PREFIX]. Writes what torch.save
-writes, without PyTorch: the format zip or legacy, a hostile pickle, or a safetensors file; PREFIX stands before every name."""
+writes, without PyTorch: the format zip or legacy, a hostile pickle, or a safetensors file; PREFIX stands before every name. Or, in
+the format keras, with h5py, what Keras writes of a PConv-Keras U-Net of 4 levels."""
 import io
 import json
 import math
@@ -88,7 +89,42 @@ def pickled(value, legacy):
     return stream.getvalue()
 
 
+def write_keras(out):
+    """Kernels whose element [y, x, i, o] is y + 8 x + i / 1024 + o, a bias of o, and 2 for all else."""
+    import h5py
+    import numpy as np
+
+    channels = [3, 64, 128, 256, 512]
+    layers = {"inputs_img": {}}
+
+    def conv(name, kernel, size, inputs, outputs):
+        y, x, i, o = np.ogrid[:size, :size, :inputs, :outputs]
+        layers[name] = {kernel: (y + 8 * x + i / 1024 + o).astype("f4"), "bias": np.arange(outputs, dtype="f4")}
+
+    def norm(name, outputs):
+        layers[name] = {key: np.full(outputs, 2, "f4") for key in ("gamma", "beta", "moving_mean", "moving_variance")}
+
+    for level in range(1, 5):
+        conv(f"p_conv2d_{level}", "img_kernel", (7, 5, 5, 3)[level - 1], channels[level - 1], channels[level])
+        if level > 1:
+            norm(f"EncBN{level}", channels[level])
+    for level in range(4, 0, -1):
+        conv(f"p_conv2d_{9 - level}", "img_kernel", 3, channels[level] + channels[level - 1], channels[level - 1])
+        if level > 1:
+            norm(f"batch_normalization_{level}", channels[level - 1])
+    conv("outputs_img", "kernel", 1, 3, 3)
+    with h5py.File(out, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        for layer, weights in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = np.array([f"{layer}/{key}:0".encode() for key in weights], "S64")
+            for key, values in weights.items():
+                group.create_dataset(f"{layer}/{key}:0", data=values)
+
+
 def main(case, out, form, prefix=""):
+    if form == "keras":
+        return write_keras(out)
     arrays = {prefix + name: array for name, array in case_tensors(case).items()}
     arrays[prefix + "enc2_bn.num_batches_tracked"] = Array((1,), bytes(4))
     arrays[prefix + "extra.weight"] = Array((2,), bytes(8))

@@ -61,6 +61,47 @@ TEST_F(ModelCommand, CheckpointsOfAllFormatsBecomeTheSameModel) {
     EXPECT_EQ(files(), "legacy.pth model.safetensors plain.safetensors zip.pth");
 }
 
+// Kernels are turned, and times their size: Keras's ratio is K / sum, ours 1 / sum.
+TEST_F(ModelCommand, KerasFilesBecomeModels) {
+    const std::string find =
+        "for p in \"$PATH\" \"/usr/bin:$PATH\"; do export PATH=$p; python3 -c 'import h5py' 2>/dev/null && "
+        "break; done; ";
+    if (runShell(find + "python3 -c 'import h5py'").exit_code != 0) GTEST_SKIP() << "python3 has no h5py";
+    const Outcome outcome = runShell(find + "python3 '" PCONV_TEST_SCRIPTS
+                                            "/make_checkpoint.py' none weights.h5 keras && \"$pconv\" model "
+                                            "import weights.h5 -o model.safetensors");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.out,
+              "'weights.h5' is a keras_pconv: 42 tensors used, none missing, 0 of no use here\n");
+    SafetensorsReader file(path("model.safetensors"));
+    const auto expect = [&](const std::string& name, std::size_t size, std::size_t inputs,
+                            std::size_t outputs) {
+        SCOPED_TRACE(name);
+        ASSERT_EQ(file.find(name)->shape, (std::vector<std::uint64_t>{outputs, inputs, size, size}));
+        const auto values = file.readF32(name);
+        for (const std::size_t o : {std::size_t{0}, outputs - 1})
+            for (const std::size_t i : {std::size_t{0}, inputs - 1})
+                for (std::size_t y = 0; y < size; ++y)
+                    for (std::size_t x = 0; x < size; ++x)
+                        ASSERT_EQ(values[((o * inputs + i) * size + y) * size + x],
+                                  static_cast<float>(size * size) *
+                                      (static_cast<float>(y + 8 * x + o) + static_cast<float>(i) / 1024));
+    };
+    expect("enc1.conv.weight", 7, 3, 64);
+    expect("enc4.conv.weight", 3, 256, 512);
+    expect("dec4.conv.weight", 3, 768, 256);
+    expect("dec1.conv.weight", 3, 67, 3);
+    expect("out.weight", 1, 3, 3);
+    EXPECT_EQ(file.readF32("dec1.conv.bias"), (std::vector<float>{0, 1, 2}));
+    EXPECT_EQ(file.readF32("dec2.bn.running_var")[63], 2);
+
+    const Outcome other =
+        runShell(find +
+                 "python3 -c \"import h5py; h5py.File('other.h5', 'w').create_dataset('a', data=[1])\" && "
+                 "\"$pconv\" model import other.h5 -o other.safetensors");
+    EXPECT_TRUE(failsWith(other, 2, "'other.h5': an HDF5 file without the weights of a Keras model"));
+}
+
 TEST_F(ModelCommand, ShowsWhatAModelIs) {
     make("checkpoint.pth", "zip");
     ASSERT_EQ(import("checkpoint.pth").exit_code, 0);
