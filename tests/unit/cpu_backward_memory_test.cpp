@@ -1,6 +1,7 @@
 // What the backward pass of cpu:onednn takes besides the caller's tensors: no more than the gradients
 // themselves and one tensor of the output's size, all of it counted, the weights it keeps packed and oneDNN's
-// scratchpads too. And its results where it is done in parts to keep to that.
+// scratchpads too. And its results where it is done in parts to keep to that. Of tensors of gigabytes, which
+// are gone through in parts forward too, only what is prepared.
 #include <algorithm>
 #include <ostream>
 #include <random>
@@ -157,6 +158,58 @@ TEST_P(CpuBackwardMemory, TwoRunsAreBitEqual) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, CpuBackwardMemory, testing::ValuesIn(kShapes),
                          [](const auto& test) { return std::string(test.param.name); });
+
+// Of more than 2^31 elements, which nothing here allocates: [batch, channels, size...] -> channels.
+const Shape kLarge[] = {
+    {"image", 1, 8, 8, {16384, 16400}, 3, 1, 1, 1, 1},
+    {"one_channel", 1, 1, 1, {46400, 46400}, 3, 1, 1, 1, 1},
+    {"first_layer", 1, 3, 8, {26800, 26800}, 7, 2, 3, 1, 1},
+    {"many_channels", 1, 256, 256, {2900, 2900}, 3, 1, 1, 1, 1},
+    {"long_rows", 1, 64, 64, {16, 2100000}, 3, 1, 1, 1, 1},
+    {"few_long_rows", 1, 1, 1, {4, 600000000}, 3, 1, 1, 1, 1},
+    {"signal", 1, 4, 4, {600000000}, 5, 1, 2, 1, 1},
+    {"volume", 1, 4, 4, {820, 820, 820}, 3, 1, 1, 1, 1},
+    {"batch", 70000, 3, 8, {104, 104}, 3, 1, 1, 1, 1},
+    {"batch_of_small_images", 3000000, 16, 16, {7, 7}, 3, 1, 1, 1, 1},
+};
+
+class CpuLargeTensors : public CpuBackwardMemory {};
+
+TEST_P(CpuLargeTensors, AreTakenInParts) {
+    const Shape& s = GetParam();
+    const Problem p =
+        makeProblem(s.batch, s.in_channels, s.out_channels, s.size, s.kernel, s.stride, s.padding);
+    ASSERT_GT(product(inputDims(p)), int64_t{1} << 31);
+    for (const PconvDataType type : {PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F16})
+        for (const int32_t training : {0, 1}) {
+            PconvPartialConvDesc desc = describe(inType(p, type));
+            desc.implementation = "cpu:onednn";
+            desc.training = training;
+            EXPECT_LE(heldBy(desc), int64_t{1} << 30)
+                << (training != 0 ? "training, type " : "type ") << type;
+        }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, CpuLargeTensors, testing::ValuesIn(kLarge),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+// Rows of which one would fill a box many times over.
+TEST(CpuLongRows, AreSplit) {
+    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
+    Problem p = makeProblem(1, 8, 1, {8, 180'000}, 3, 1, 1);
+    fillUniform(p, 8);
+    addPlane(p, 9, MaskContent::binary, 1);
+    EXPECT_TRUE(conforms(*onednn(), p));
+}
+
+TEST(CpuLongRows, HaveGradientsInParts) {
+    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
+    Problem p = makeProblem(1, 8, 1, {2, 180'000}, 3, 1, 1);
+    fillUniform(p, 8);
+    addPlane(p, 9, MaskContent::binary, 1);
+    p.grad_output.assign(static_cast<size_t>(product(outputDims(p))), 0.3F);
+    EXPECT_TRUE(conforms(*onednn(), p));
+}
 
 }  // namespace
 }  // namespace pconv::test

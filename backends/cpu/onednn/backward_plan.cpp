@@ -14,6 +14,9 @@ constexpr int64_t kBiasPartsForThread = 4;
 // Below this a cut would save memory that nobody misses.
 constexpr size_t kLeastToCut = size_t{1} << 18;
 constexpr int64_t kMostParts = 32;
+// More than this is not asked for where many more parts can do with less.
+constexpr size_t kPlenty = size_t{1} << 29;
+constexpr int64_t kMostPartsOfPlenty = 4096;
 // Each part adds a gradient of all weights to the sum, which takes this many pixels' time of its convolution
 // a few times over; fewer where there is no other way.
 constexpr int64_t kFewPixels = 256;
@@ -36,8 +39,9 @@ int64_t weightCount(const PartialConvDesc& desc) {
     return desc.out_channels * (desc.in_channels / desc.groups) * volume(desc.window.kernel);
 }
 
-// The longer of depth and height; the width only where there is neither.
-size_t dimensionToCut(const std::array<Span, 3>& live) {
+// The longer of depth and height; the width only where there is neither, or rows are long.
+size_t dimensionToCut(const PartialConvDesc& desc, const std::array<Span, 3>& live) {
+    if (hasLongRows(desc, live)) return 2;
     if (live[0].output_size == 1 && live[1].output_size == 1) return 2;
     return live[0].output_size > live[1].output_size ? 0 : 1;
 }
@@ -46,20 +50,23 @@ class Planner {
   public:
     Planner(const dnnl::engine& engine, const PartialConvDesc& desc, const std::array<Span, 3>& live,
             int threads)
-        : engine_(engine), desc_(desc), live_(live), threads_(threads), cut_(dimensionToCut(live)) {}
+        : engine_(engine), desc_(desc), live_(live), threads_(threads), cut_(dimensionToCut(desc, live)) {}
 
     // As many parts at a time as there are threads for, or fewer where so many take more memory.
     BackwardPlan plan() {
         const BackwardPlan uncut = whole();
         BackwardPlan waves = inOneWave(uncut);
-        const auto keeping = [&](size_t bytes, int64_t least_pixels) -> std::optional<BackwardPlan> {
+        const auto keeping = [&](size_t bytes, int64_t least_pixels,
+                                 int64_t most_parts = kMostParts) -> std::optional<BackwardPlan> {
             for (const BackwardPlan* fewest : std::initializer_list<const BackwardPlan*>{&waves, &uncut}) {
                 if (fewest->bytes() <= bytes) return *fewest;
-                if (auto found = cutTo(*fewest, bytes, least_pixels)) return found;
+                if (auto found = cutTo(*fewest, bytes, least_pixels, most_parts)) return found;
             }
             return std::nullopt;
         };
         if (waves.bytes() <= kLeastToCut) return waves;
+        if (limit() > kPlenty)
+            if (auto found = keeping(kPlenty, kFewPixels, kMostPartsOfPlenty)) return *found;
         if (auto found = keeping(limit(), kFewPixels)) return *found;
         // Where weights are large, no cut makes up for having them packed as well as their gradient.
         const size_t more =
@@ -138,7 +145,8 @@ class Planner {
     }
 
     // The fewest parts that keep to so many bytes.
-    std::optional<BackwardPlan> cutTo(const BackwardPlan& whole, size_t bytes, int64_t least_pixels) {
+    std::optional<BackwardPlan> cutTo(const BackwardPlan& whole, size_t bytes, int64_t least_pixels,
+                                      int64_t most_parts) {
         const BackwardSizes& sizes = whole.sizes;
         const size_t tensors =
             whole.inputBytes() + alignedSize(sizes.output) * static_cast<size_t>(whole.wave);
@@ -147,7 +155,7 @@ class Planner {
             whole.bytes() - tensors - alignedSize(sizes.scratchpad) * static_cast<size_t>(whole.units());
         if (others >= bytes) return std::nullopt;
         const int64_t pixels = desc_.batch * whole.forms[0].box.outputPixels();
-        const int64_t most = std::min(kMostParts * whole.wave, pixels / least_pixels);
+        const int64_t most = std::min(most_parts * whole.wave, pixels / least_pixels);
         auto wanted = (static_cast<int64_t>(tensors / (bytes - others)) + 1) * whole.wave;
         for (wanted = std::max<int64_t>(wanted, 2); wanted <= most; wanted += ceilDivide(wanted, 4)) {
             auto plan = inParts(whole, cutFor(ceilDivide(wanted, whole.wave) * whole.wave), whole.wave);

@@ -13,6 +13,11 @@ constexpr double kFlopCost = 0.004;
 constexpr double kElementCost = 0.1;      // loaded or stored, scratch in the second cache
 constexpr double kFarElementCost = 0.15;  // scratch of kFarBytes and more
 constexpr double kUnevenness = 0.03;      // lost where each thread has one box, and one thread is held up
+// Bytes of scratch memory, of all threads and of one, beyond which a plan is taken only where there is no
+// other.
+constexpr double kPlentyOfScratch = 1 << 28;
+constexpr double kFarScratch = 1 << 24;
+constexpr double kExcessCost = 100;
 // Weights are read again by each box where they do not stay in the second cache.
 constexpr double kWeightByteCost = 0.015;
 constexpr double kWinogradWeightByteCost = 0.08;
@@ -25,7 +30,12 @@ constexpr int64_t kMostFineSide = 32;
 constexpr int64_t kFineDepth = 4;
 constexpr double kFineWorth = 10;
 constexpr int64_t kLeastFineBoxes = 16;
+constexpr int64_t kMostFineBoxes = 1 << 18;
 constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
+constexpr int64_t kMostParts = 4096;
+// Rows of which a box would fill this much are split however many they are.
+constexpr int64_t kLongRowBytes = 4 * kFarBytes;
+constexpr int64_t kHeightInLongRows = 16;
 
 // Outputs in one dimension per box, the batch and the output's channels.
 struct Cut {
@@ -59,6 +69,14 @@ Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size) {
     return span;
 }
 
+// One row of outputs, of one image, with the rows under it.
+bool hasLongRows(const PartialConvDesc& desc, const std::array<Span, 3>& live) {
+    const int64_t rows = desc.window.kernel[0] * desc.window.kernel[1];
+    const int64_t floats =
+        desc.in_channels * rows * live[2].input_size + desc.out_channels * live[2].output_size;
+    return floats * static_cast<int64_t>(sizeof(float)) > kLongRowBytes;
+}
+
 namespace {
 
 // The outputs whose windows reach into the input.
@@ -75,8 +93,9 @@ double partOf(const PartialConvDesc& desc, const Cut& cut) {
     return static_cast<double>(cut.channels) / static_cast<double>(desc.out_channels);
 }
 
-double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
-                   const Work& work) {
+// Loaded and stored.
+double elementsOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
+                  const Work& work) {
     double input = static_cast<double>(cut.batch * desc.in_channels);
     if (work.own_inputs) input *= partOf(desc, cut);
     double output = static_cast<double>(cut.batch * cut.channels);
@@ -86,9 +105,13 @@ double elementCost(const PartialConvDesc& desc, const Cut& cut, const std::array
         input *= static_cast<double>(std::min(under, live[d].input_size));
         output *= static_cast<double>(cut.size[d]);
     }
-    const double beyond = (input + output) * sizeof(float) - static_cast<double>(kCacheBytes);
+    return input + output;
+}
+
+double elementCost(double elements) {
+    const double beyond = elements * sizeof(float) - static_cast<double>(kCacheBytes);
     const double far = std::clamp(beyond / static_cast<double>(kFarBytes - kCacheBytes), 0.0, 1.0);
-    return (input + output) * (kElementCost + far * (kFarElementCost - kElementCost));
+    return elements * (kElementCost + far * (kFarElementCost - kElementCost));
 }
 
 double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
@@ -114,7 +137,7 @@ double overheadOf(const Work& work, double part) {
 double costOfBox(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
                  const Work& work) {
     return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) +
-           elementCost(desc, cut, live, work);
+           elementCost(elementsOf(desc, cut, live, work));
 }
 
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
@@ -122,14 +145,16 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     const int64_t count = boxCount(desc, cut, live);
     const int64_t rounds = ceilDivide(count, work.threads);
     const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
-    return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven);
+    const double most = std::max(kPlentyOfScratch / work.threads, kFarScratch);
+    const double excess = elementsOf(desc, cut, live, work) * sizeof(float) > most ? kExcessCost : 1;
+    return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven) * excess;
 }
 
 // Every even division of `size`, finer ones first only as far as they differ.
 template <typename F>
 void forEachDivision(int64_t size, const F& f) {
     int64_t last = 0;
-    for (int64_t parts = 1; parts <= std::min<int64_t>(size, 4096); ++parts) {
+    for (int64_t parts = 1; parts <= std::min(size, kMostParts); ++parts) {
         const int64_t part = ceilDivide(size, parts);
         if (part != last) f(part);
         last = part;
@@ -183,13 +208,16 @@ std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cu
 void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all) {
     const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
     if (!skips || desc.spatial_dims < 2) return;
-    for (int64_t side = kLeastFineSide; side <= kMostFineSide; side *= 2) {
+    for (int64_t side = kLeastFineSide;; side *= 2) {
         const Cut cut{1,
                       {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)},
                       desc.out_channels};
+        const int64_t count = boxCount(desc, cut, plan.live);
+        if (count < kLeastFineBoxes) return;
+        if (count > kMostFineBoxes) continue;
+        if (side > kMostFineSide && count <= kMostFineBoxes / 4) return;
         const double cost = costOfBox(desc, cut, plan.live, work);
         if (cost < kFineWorth * overheadOf(work, 1)) continue;
-        if (boxCount(desc, cut, plan.live) < kLeastFineBoxes) return;
         plan.fine = boxesOf(plan, desc, cut);
         plan.fine_cost = cost;
         return;
@@ -224,11 +252,17 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
                 consider({1, {depth, height, all[2]}, channels});
             });
         });
-        // Splitting rows pays only where there are few of them.
-        if (all[0] * all[1] >= 4 * work.threads) return;
-        forEachDivision(all[2], [&](int64_t width) {
-            consider({1, {1, 1, std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain)}, channels});
-        });
+        // Splitting rows pays only where there are few of them, or a box of one is too large.
+        const bool long_rows = hasLongRows(desc, plan.live);
+        if (all[0] * all[1] >= 4 * work.threads && !long_rows) return;
+        const auto considerWidth = [&](int64_t width) {
+            width = std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain);
+            consider({1, {1, 1, width}, channels});
+            if (long_rows) consider({1, {1, std::min(all[1], kHeightInLongRows), width}, channels});
+        };
+        forEachDivision(all[2], considerWidth);
+        if (long_rows)
+            for (int64_t width = kRowGrain; width < all[2] / kMostParts; width *= 2) considerWidth(width);
     });
     plan.boxes = boxesOf(plan, desc, best);
     plan.box_cost = costOfBox(desc, best, plan.live, work);

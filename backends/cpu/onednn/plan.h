@@ -25,6 +25,9 @@ struct Span {
 // The outputs [begin, begin + size) of dimension `d`, and the inputs their windows reach.
 Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size);
 
+// Whether rows are to be split, since the scratch memory of a box of one would be large.
+bool hasLongRows(const PartialConvDesc& desc, const std::array<Span, 3>& live);
+
 struct Box {
     int64_t batch_begin, batch_size;
     std::array<Span, 3> spans;
