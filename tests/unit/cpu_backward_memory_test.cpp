@@ -193,6 +193,24 @@ TEST_P(CpuLargeTensors, AreTakenInParts) {
 INSTANTIATE_TEST_SUITE_P(Shapes, CpuLargeTensors, testing::ValuesIn(kLarge),
                          [](const auto& test) { return std::string(test.param.name); });
 
+// Masks whose sums over channels are held in parts: of rows, of one row, of depth and of planes.
+TEST(CpuLargeMasks, AreSummedInParts) {
+    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
+    for (const std::vector<int64_t>& size :
+         {std::vector<int64_t>{1500, 1470}, {2'200'000}, {5, 660, 670}, {2, 1'100'000}}) {
+        Problem p = makeProblem(1, 1, 1, size, 3, 2, 1);
+        fillUniform(p, 8);
+        addPlane(p, 9, MaskContent::fractions, 1);
+        p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
+        EXPECT_TRUE(conforms(*onednn(), p)) << size[0];
+    }
+    Problem p = makeProblem(3, 1, 1, {900, 910}, 3, 1, 1);
+    fillUniform(p, 8);
+    addPlane(p, 9, MaskContent::fractions, 3);
+    p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
+    EXPECT_TRUE(conforms(*onednn(), p));
+}
+
 // Rows of which one would fill a box many times over.
 TEST(CpuLongRows, AreSplit) {
     if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";

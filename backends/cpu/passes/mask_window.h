@@ -1,4 +1,5 @@
-// The mask side on the CPU: sums over channels into padded rows, then sums of shifted rows.
+// The mask side on the CPU: sums over channels into padded rows, then sums of shifted rows; large planes in
+// parts.
 #pragma once
 
 #include <memory>
@@ -24,34 +25,40 @@ class WindowMaskUpdate final : public CpuMaskUpdate {
         int64_t planes;
         int64_t weight;
     };
-    // Outputs that one thread does at a time: rows of one depth, or a part of one row.
+    // Outputs whose sums over channels are held at a time: planes, or a box of one.
+    struct Part {
+        int64_t first_plane, planes;
+        Dims3 input_begin, output_begin;
+        Window window;  // of the box
+        // A padded row's elements with equal remainder by the stride lie together, so that every tap of the
+        // window is a shifted row.
+        int64_t phase_length, pitch, padded_rows;
+        int64_t input_rows, input_width;  // summed over channels at once
+        int64_t block_rows, block_width;  // outputs done at once
+        int64_t line_length;              // of a phase under a block
+
+        int64_t planeSize() const { return window.input[0] * padded_rows * pitch; }
+    };
+    // Outputs of a part that one thread does at a time: rows of one depth, or a part of one row.
     struct Block {
         int64_t plane, d, h, rows, w, width;
     };
 
     template <typename Sum>
-    void computeWith();
+    void computePart(const Part& part);
     template <typename Sum>
-    void sumChannels(int64_t first_row, int64_t rows, char* scratch) const;
+    void sumChannels(const Part& part, int64_t first_row, int64_t rows, int64_t column, char* scratch) const;
     template <typename Sum>
-    void padRow(Sum* to, const Sum* sums) const;
-    template <typename Sum>
-    void sumWindows(const Block& block, char* scratch) const;
+    void sumWindows(const Part& part, const Block& block, char* scratch) const;
     void gatherTerms();
+    Part partOf(int64_t first_plane, int64_t planes, const Dims3& begin, const Dims3& size) const;
+    void makeParts();
     size_t elementSize() const;
-    int64_t planeSize() const { return desc_.window.input[0] * padded_rows_ * pitch_; }
 
     CpuDevice& device_;
     std::vector<std::vector<Term>> terms_;  // for each group
-    // A padded row's elements with equal remainder by the stride lie together, so that every tap of the
-    // window is a shifted row.
-    int64_t phase_length_ = 0;
-    int64_t pitch_ = 0;
-    int64_t padded_rows_ = 0;
-    int64_t input_rows_ = 0;  // summed at once
-    int64_t block_rows_ = 0;
-    int64_t block_width_ = 0;
-    std::shared_ptr<Buffer> sums_;  // over channels, [mask batch * groups, D, padded rows, pitch]
+    std::vector<Part> parts_;
+    std::shared_ptr<Buffer> sums_;  // over channels, [a part's planes, D, padded rows, pitch]
     std::shared_ptr<Buffer> scratch_;
     size_t scratch_size_ = 0;  // for each thread
     size_t row_pointers_at_ = 0;
