@@ -556,6 +556,27 @@ TEST(Jpeg, DamageNeverEscapes) {
     EXPECT_GT(found, 200);
 }
 
+TEST(Jpeg, ZerosInItsQuantizationTablesDivideNothing) {
+    const Bytes jpeg = makeJpeg(smooth(40, 40, 3), JCS_YCbCr, false);
+    const std::string_view marker("\xff\xdb", 2);
+    const auto found = std::search(jpeg.begin(), jpeg.end(), marker.begin(), marker.end(),
+                                   [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); });
+    ASSERT_NE(found, jpeg.end());
+    const std::size_t table = static_cast<std::size_t>(found - jpeg.begin()) + 5;
+    for (const std::size_t zeros : {std::size_t{1}, std::size_t{64}}) {
+        Bytes damaged = jpeg;
+        std::fill_n(damaged.begin() + static_cast<std::ptrdiff_t>(table), zeros, std::uint8_t{0});
+        Image image = decodeJpeg(damaged, kEnough);
+        const Bytes mask = hole(image, 8, 8, 16, 16);
+        for (std::size_t i = 0; i < image.samples.size(); ++i) {
+            if (mask[i / 3] != 0) image.samples[i] = 90;
+        }
+        const Image back = decodeJpeg(patchJpeg(image, mask), kEnough);
+        EXPECT_EQ(back.width, 40U);
+        EXPECT_EQ(back.samples.size(), image.samples.size());
+    }
+}
+
 TEST(ImageFile, IsKnownByItsContentAndItsFaultsNameIt) {
     const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "pconv_image_io";
     std::filesystem::create_directories(folder);
