@@ -1,9 +1,17 @@
 // What a picture's file says of it: what shows the picture as it was must not come back, what is true must.
 #include <gtest/gtest.h>
+#ifdef PCONV_WITH_TIFF
+#include <tiffio.h>
+#endif
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "image/exif.h"
 #include "image/io.h"
@@ -117,6 +125,21 @@ TEST(Exif, DamageNeverEscapes) {
             EXPECT_LE(exifOrientation(clean), 8U);
         }
     }
+}
+
+TEST(Exif, ManyEntriesThatPointToOnePlaceAreCopiedOnce) {
+    constexpr std::uint32_t kCount = 60'000;
+    constexpr std::uint32_t kSize = 4U << 20;
+    std::string exif = "II" + little(42, 2) + little(8, 4) + little(kCount, 2);
+    const std::uint32_t place = 8 + 2 + kCount * 12 + 4;
+    for (std::uint32_t i = 0; i < kCount; ++i) exif += entry(0x010d + i % 4, 2, kSize - place, place);
+    exif += little(0, 4);
+    exif += std::string(kSize - exif.size(), ' ');
+    LeftOut left_out;
+    EXPECT_LT(cleanExif(bytesOf(exif), 40, 30, left_out).size(), 100U);
+    Notes notes;
+    left_out.appendTo(notes);
+    EXPECT_EQ(notes.size(), 1U);
 }
 
 TEST(Exif, BothByteOrdersAreRead) {
@@ -253,6 +276,71 @@ Bytes revealingJpeg() {
     return bytesOf(file + "\xff\xd8\xff" + kSecret);
 }
 
+#ifdef PCONV_WITH_TIFF
+
+/// A TIFF of 40x30 pixels of gray that shows the secret in every way known.
+Bytes revealingTiff() {
+    const std::string thumbnail =
+        "<xap:Thumbnails><xapGImg:image>" + kSecret + "</xapGImg:image></xap:Thumbnails>";
+    const std::string xmp = xmpPacket("", thumbnail);
+    const std::string photoshop = resource(1036, kSecret);
+    const std::string iptc = dataset(2, 202, kSecret);
+    const std::string pixels(std::size_t{40} * 30, 'd');
+    std::string file = "II" + little(42, 2) + little(0, 4);
+    const auto store = [&file](const std::string& data) {
+        if (file.size() % 2 != 0) file += '\0';
+        file += data;
+        return static_cast<std::uint32_t>(file.size() - data.size());
+    };
+    const auto sized = [&store](unsigned tag, unsigned type, const std::string& data) {
+        return entry(tag, type, static_cast<std::uint32_t>(data.size()), store(data));
+    };
+    const std::uint32_t strip = store(pixels);
+    const auto picture = [](std::uint32_t at, std::uint32_t width, std::uint32_t height) {
+        return entry(0x0100, 4, 1, width) + entry(0x0101, 4, 1, height) + entry(0x0102, 3, 1, 8) +
+               entry(0x0103, 3, 1, 1) + entry(0x0106, 3, 1, 1) + entry(0x0111, 4, 1, at) +
+               entry(0x0117, 4, 1, width * height);
+    };
+    const auto secret_size = static_cast<std::uint32_t>(kSecret.size());
+    const std::string small = little(7, 2) + picture(store(kSecret), secret_size, 1) + little(0, 4);
+    const std::uint32_t small_at = store(small);
+    const std::uint32_t page_at = store(small);
+    const std::uint32_t note_at = store(kSecret);
+    const std::uint32_t exposure_at = store(little(2, 2) + entry(0x8827, 3, 1, 400) +
+                                            entry(0x927c, 7, secret_size, note_at) + little(0, 4));
+    std::string tags = picture(strip, 40, 30) + entry(0x0112, 3, 1, 6) + sized(0x013b, 2, "Lotte R\0"s) +
+                       entry(0x014a, 4, 1, small_at) + sized(0x02bc, 1, xmp) + sized(0x83bb, 7, iptc) +
+                       sized(0x8649, 7, photoshop) + entry(0x8769, 4, 1, exposure_at) +
+                       sized(0xc6f3, 1, kSecret);
+    // In the order of their numbers, as a reader may expect.
+    std::vector<std::string> entries;
+    for (std::size_t at = 0; at < tags.size(); at += 12) entries.push_back(tags.substr(at, 12));
+    std::sort(entries.begin(), entries.end(), [](const std::string& a, const std::string& b) {
+        return std::make_pair(a[1] & 255, a[0] & 255) < std::make_pair(b[1] & 255, b[0] & 255);
+    });
+    std::string directory = little(static_cast<std::uint32_t>(entries.size()), 2);
+    for (const std::string& one : entries) directory += one;
+    const std::string at = little(store(directory + little(page_at, 4)), 4);
+    std::copy(at.begin(), at.end(), file.begin() + 4);
+    return bytesOf(file + kSecret);
+}
+
+#endif
+#ifdef PCONV_WITH_WEBP
+
+Bytes revealingWebp() {
+    Image image = flat(3);
+    image.chunks = {makeChunk("eXIf", bytesOf(exifWithThumbnail())),
+                    makeXmpChunk(xmpPacket("", "<xap:Thumbnails>" + kSecret + "</xap:Thumbnails>"))};
+    const std::string unknown = "PRVT" + little(static_cast<std::uint32_t>(kSecret.size()), 4) + kSecret;
+    std::string file = textOf(encodeWebp(image)) + unknown;
+    const std::string size = little(static_cast<std::uint32_t>(file.size() - 8), 4);
+    std::copy(size.begin(), size.end(), file.begin() + 4);
+    return bytesOf(file + kSecret);
+}
+
+#endif
+
 void expectNothingToldOf(const Bytes& file, const char* route) {
     EXPECT_FALSE(contains(file, kSecret)) << route;
     EXPECT_FALSE(contains(file, "\xff\xd8\xff\xe0" + kSecret)) << route;
@@ -263,16 +351,30 @@ void expectNothingToldOf(const Bytes& file, const char* route) {
     EXPECT_TRUE(back.notes.empty()) << route << ": " << back.notes[0];
 }
 
+/// Writes a picture, all of which is hole, in every format.
+void expectNothingTold(const Image& image, const std::string& from, Notes& notes) {
+    const Bytes hole(image.pixelCount(), 1);
+    const auto expect = [&](ImageFormat format, const char* name) {
+        expectNothingToldOf(encodeImage(image, hole, format, notes), (from + " to " + name).c_str());
+    };
+    expect(ImageFormat::jpeg, "JPEG");
+    expect(ImageFormat::png, "PNG");
+#ifdef PCONV_WITH_TIFF
+    expect(ImageFormat::tiff, "TIFF");
+#endif
+#ifdef PCONV_WITH_WEBP
+    expect(ImageFormat::webp, "WebP");
+#endif
+}
+
 TEST(Metadata, NothingOfTheOldPictureIsInAnyOutput) {
     const Image jpeg = decodeImage(revealingJpeg(), kEnough);
     ASSERT_EQ(jpeg.notes.size(), 1U);
     Notes notes;
-    const Bytes hole(jpeg.pixelCount(), 1);
-    const Bytes patched = encodeImage(jpeg, hole, ImageFormat::jpeg, notes);
-    expectNothingToldOf(patched, "JPEG to JPEG");
+    expectNothingTold(jpeg, "JPEG", notes);
+    const Bytes patched = encodeImage(jpeg, Bytes(jpeg.pixelCount(), 1), ImageFormat::jpeg, notes);
     EXPECT_TRUE(contains(patched, dataset(2, 120, "a lake")));
     EXPECT_TRUE(contains(patched, "by hand"));
-    expectNothingToldOf(encodeImage(jpeg, hole, ImageFormat::png, notes), "JPEG to PNG");
 
     Image png = flat(3);
     const std::string thumbnail = "<xap:Thumbnails>" + kSecret + "</xap:Thumbnails>";
@@ -288,12 +390,109 @@ TEST(Metadata, NothingOfTheOldPictureIsInAnyOutput) {
     const Image read = decodeImage(file, kEnough);
     ASSERT_EQ(read.notes.size(), 1U);
     EXPECT_NE(read.notes[0].find("bytes after the picture"), std::string::npos);
-    const Bytes written = encodeImage(read, hole, ImageFormat::png, notes);
-    expectNothingToldOf(written, "PNG to PNG");
-    EXPECT_TRUE(contains(written, "Title\0a lake"s));
-    expectNothingToldOf(encodeImage(read, hole, ImageFormat::jpeg, notes), "PNG to JPEG");
+    expectNothingTold(read, "PNG", notes);
+    EXPECT_TRUE(contains(encodePng(read), "Title\0a lake"s));
     EXPECT_TRUE(notes.empty());
 }
+
+#ifdef PCONV_WITH_TIFF
+
+TEST(Metadata, NothingOfTheOldPictureIsLeftOfATiff) {
+    const Bytes file = revealingTiff();
+    ASSERT_TRUE(contains(file, kSecret));
+    const Image tiff = decodeImage(file, kEnough);
+    EXPECT_EQ(tiff.format, ImageFormat::tiff);
+    EXPECT_EQ(tiff.samples, Bytes(std::size_t{40} * 30, 'd'));
+    ASSERT_EQ(tiff.notes.size(), 1U);
+    for (const char* part : {"the maker's notes", "XMP thumbnails", "Photoshop's", "all pages but one"})
+        EXPECT_NE(tiff.notes[0].find(part), std::string::npos) << tiff.notes[0];
+    Notes notes;
+    expectNothingTold(tiff, "TIFF", notes);
+    EXPECT_TRUE(notes.empty());
+}
+
+TEST(Metadata, ExposureAndPlaceAreInATiffAsEverywhere) {
+    for (const bool turned : {false, true}) {
+        Image image = flat(3);
+        std::string exif = exifWithThumbnail();
+        if (turned) {
+            exif = "MM" + big(42, 2) + big(8, 4) + big(4, 2);
+            const auto one = [](unsigned tag, unsigned type, std::uint32_t count, const std::string& value) {
+                return big(tag, 2) + big(type, 2) + big(count, 4) + value;
+            };
+            exif += one(0x0112, 3, 1, big(6, 2) + big(0, 2)) + one(0x4746, 3, 1, big(5, 2) + big(0, 2)) +
+                    one(0x8769, 4, 1, big(62, 4)) + one(0x8825, 4, 1, big(80, 4)) + big(0, 4);
+            exif += big(1, 2) + one(0x8827, 3, 1, big(400, 2) + big(0, 2)) + big(0, 4);
+            exif += big(1, 2) + one(0x0001, 2, 2, "N\0\0\0"s) + big(0, 4);
+        }
+        LeftOut left_out;
+        const Bytes clean = cleanExif(bytesOf(exif), 40, 30, left_out);
+        EXPECT_EQ(isBigEndian(clean), turned);
+        image.chunks = {makeChunk("eXIf", Bytes(clean))};
+        Notes notes;
+        const Bytes file = encodeImage(image, {}, ImageFormat::tiff, notes);
+        EXPECT_TRUE(notes.empty());
+        const Image back = decodeImage(file, kEnough);
+        EXPECT_EQ(back.samples, image.samples);
+        EXPECT_TRUE(back.notes.empty());
+        ASSERT_NE(findChunk(back.chunks, "eXIf"), nullptr);
+        EXPECT_EQ(findChunk(back.chunks, "eXIf")->data, clean) << turned;
+
+        // libtiff finds it too.
+        const auto path = std::filesystem::path(::testing::TempDir()) / "pconv_exposure.tif";
+        std::ofstream(path, std::ios::binary) << textOf(file);
+        TIFF* tiff = TIFFOpen(path.string().c_str(), "r");
+        ASSERT_NE(tiff, nullptr);
+        std::uint64_t exposure_at = 0;
+        std::uint64_t gps_at = 0;
+        std::uint16_t orientation = 0;
+        EXPECT_EQ(TIFFGetField(tiff, TIFFTAG_ORIENTATION, &orientation), 1);
+        EXPECT_EQ(orientation, 6);
+        ASSERT_EQ(TIFFGetField(tiff, TIFFTAG_EXIFIFD, &exposure_at), 1);
+        ASSERT_EQ(TIFFGetField(tiff, TIFFTAG_GPSIFD, &gps_at), 1);
+        ASSERT_EQ(TIFFReadEXIFDirectory(tiff, exposure_at), 1);
+        std::uint16_t count = 0;
+        const std::uint16_t* speed = nullptr;
+        ASSERT_EQ(TIFFGetField(tiff, EXIFTAG_ISOSPEEDRATINGS, &count, &speed), 1);
+        EXPECT_EQ(speed[0], 400);
+        ASSERT_EQ(TIFFReadGPSDirectory(tiff, gps_at), 1);
+        const char* north = nullptr;
+        ASSERT_EQ(TIFFGetField(tiff, GPSTAG_LATITUDEREF, &north), 1);
+        EXPECT_STREQ(north, "N");
+        TIFFClose(tiff);
+        std::filesystem::remove(path);
+    }
+}
+
+#else
+
+TEST(Metadata, NothingOfTheOldPictureIsLeftOfATiff) {
+    GTEST_SKIP() << "built without TIFF (libtiff)";
+}
+
+#endif
+#ifdef PCONV_WITH_WEBP
+
+TEST(Metadata, NothingOfTheOldPictureIsLeftOfAWebp) {
+    const Bytes file = revealingWebp();
+    ASSERT_TRUE(contains(file, "PRVT"));
+    const Image webp = decodeImage(file, kEnough);
+    EXPECT_EQ(webp.format, ImageFormat::webp);
+    ASSERT_EQ(webp.notes.size(), 1U);
+    for (const char* part : {"the Exif thumbnail", "XMP thumbnails", "bytes after the picture"})
+        EXPECT_NE(webp.notes[0].find(part), std::string::npos) << webp.notes[0];
+    Notes notes;
+    expectNothingTold(webp, "WebP", notes);
+    EXPECT_TRUE(notes.empty());
+}
+
+#else
+
+TEST(Metadata, NothingOfTheOldPictureIsLeftOfAWebp) {
+    GTEST_SKIP() << "built without WebP (libwebp)";
+}
+
+#endif
 
 TEST(Metadata, ExifInATextBecomesExifAndNoOtherProfileInATextStays) {
     const Bytes exif = makeExif(8, {{0x013b, "Lotte R"}});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace pconv::app {
 namespace {
@@ -16,6 +17,7 @@ constexpr std::uint16_t kHeight = 0xa003;
 constexpr std::uint16_t kAscii = 2;
 constexpr std::uint16_t kShort = 3;
 constexpr std::uint16_t kLong = 4;
+constexpr std::uint16_t kDirectory = 13;
 constexpr std::size_t kHeaderBytes = 8;
 constexpr std::size_t kEntryBytes = 12;
 
@@ -42,13 +44,30 @@ constexpr TagRange kExposureTags[] = {{0x829a, 0x829a}, {0x829d, 0x829d}, {0x882
 constexpr TagRange kGpsTags[] = {{0x0000, 0x001f}};
 constexpr TagRange kInteropTags[] = {{0x0001, 0x0002}};
 
+/// A value of more than 4 bytes lies where it was read, which outlives the entry: many entries may point to
+/// one place.
 struct Entry {
     std::uint16_t tag = 0;
     std::uint16_t type = 0;
     std::uint32_t count = 0;
-    Bytes value;
+    std::size_t size = 0;
+    const std::uint8_t* outside = nullptr;
+    std::array<std::uint8_t, 4> inside{};
+
+    const std::uint8_t* value() const { return outside != nullptr ? outside : inside.data(); }
 };
 using Directory = std::vector<Entry>;
+
+Entry makeEntry(std::uint16_t tag, std::uint16_t type, std::uint32_t count, const std::uint8_t* data,
+                std::size_t size) {
+    Entry entry{tag, type, count, size};
+    if (size > entry.inside.size()) {
+        entry.outside = data;
+    } else {
+        std::copy(data, data + size, entry.inside.begin());
+    }
+    return entry;
+}
 
 std::size_t sizeOfType(unsigned type) {
     constexpr std::uint8_t kSizes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4};
@@ -77,13 +96,13 @@ class Reader {
         const std::size_t count = std::min<std::size_t>(u16(at), (size() - at - 2) / kEntryBytes);
         for (std::size_t i = 0; i < count; ++i) {
             const std::size_t here = at + 2 + i * kEntryBytes;
-            Entry entry{u16(here), u16(here + 2), u32(here + 4), {}};
-            const std::uint64_t bytes = std::uint64_t{sizeOfType(entry.type)} * entry.count;
+            const std::uint16_t type = u16(here + 2);
+            const std::uint32_t number = u32(here + 4);
+            const std::uint64_t bytes = std::uint64_t{sizeOfType(type)} * number;
             const std::size_t from = bytes <= 4 ? here + 8 : u32(here + 8);
             if (bytes == 0 || from > size() || size() - from < bytes) continue;
-            const auto begin = bytes_.begin() + static_cast<std::ptrdiff_t>(from);
-            entry.value.assign(begin, begin + static_cast<std::ptrdiff_t>(bytes));
-            entries.push_back(std::move(entry));
+            entries.push_back(
+                makeEntry(u16(here), type, number, bytes_.data() + from, static_cast<std::size_t>(bytes)));
         }
         if (next != nullptr) *next = u32(at + 2 + std::size_t{u16(at)} * kEntryBytes);
         return entries;
@@ -107,11 +126,11 @@ class Reader {
 /// The first number of an entry of whole numbers.
 std::uint32_t numberOf(const Entry& entry, bool big) {
     const std::size_t bytes = sizeOfType(entry.type);
-    if ((entry.type != kShort && entry.type != kLong && entry.type != 13) || entry.value.size() < bytes)
+    if ((entry.type != kShort && entry.type != kLong && entry.type != kDirectory) || entry.size < bytes)
         return 0;
     std::uint32_t value = 0;
     for (std::size_t i = 0; i < bytes; ++i) {
-        const std::uint32_t byte = entry.value[i];
+        const std::uint32_t byte = entry.value()[i];
         value |= byte << 8 * (big ? bytes - 1 - i : i);
     }
     return value;
@@ -123,89 +142,108 @@ const Entry* find(const Directory& entries, std::uint16_t tag) {
     return found == entries.end() ? nullptr : &*found;
 }
 
+std::size_t sizeOf(const Directory& entries) {
+    std::size_t size = 2 + entries.size() * kEntryBytes + 4;
+    for (const Entry& entry : entries) {
+        if (entry.outside != nullptr) size += entry.size + entry.size % 2;
+    }
+    return size;
+}
+
+/// Writes directories that come to lie behind the `before` bytes of a file.
 class Writer {
   public:
-    explicit Writer(bool big) : big_(big) {
-        const std::uint8_t letter = big ? 'M' : 'I';
-        bytes_ = {letter, letter};
-        put(42, 2);
-        put(kHeaderBytes, 4);
+    Writer(bool big, std::size_t before) : big_(big), before_(before) {}
+
+    void put(std::uint32_t value, unsigned bytes) {
+        for (unsigned i = 0; i < bytes; ++i)
+            bytes_.push_back(static_cast<std::uint8_t>(value >> 8 * (big_ ? bytes - 1 - i : i)));
     }
 
-    /// Appends a directory whose last entry's values follow it; returns where it lies.
-    std::size_t directory(Directory entries) {
+    /// Appends a directory whose last entry's values follow it.
+    void directory(Directory entries) {
         std::stable_sort(entries.begin(), entries.end(),
                          [](const Entry& a, const Entry& b) { return a.tag < b.tag; });
-        const std::size_t at = bytes_.size();
         put(static_cast<std::uint32_t>(entries.size()), 2);
-        std::size_t values = at + 2 + entries.size() * kEntryBytes + 4;
+        std::size_t values = end() + entries.size() * kEntryBytes + 4;
         for (const Entry& entry : entries) {
             put(entry.tag, 2);
             put(entry.type, 2);
             put(entry.count, 4);
-            if (entry.value.size() > 4) {
+            if (entry.outside != nullptr) {
                 put(static_cast<std::uint32_t>(values), 4);
-                values += entry.value.size() + entry.value.size() % 2;
+                values += entry.size + entry.size % 2;
             } else {
-                bytes_.insert(bytes_.end(), entry.value.begin(), entry.value.end());
-                bytes_.insert(bytes_.end(), 4 - entry.value.size(), 0);
+                bytes_.insert(bytes_.end(), entry.inside.begin(), entry.inside.end());
             }
         }
         put(0, 4);  // no directory follows
         for (const Entry& entry : entries) {
-            if (entry.value.size() <= 4) continue;
-            bytes_.insert(bytes_.end(), entry.value.begin(), entry.value.end());
-            if (entry.value.size() % 2 != 0) bytes_.push_back(0);
-        }
-        return at;
-    }
-
-    std::size_t size() const { return bytes_.size(); }
-
-    /// Sets the value of a directory's entry, which points to what comes next.
-    void pointToEnd(std::size_t directory, std::uint16_t tag) {
-        const Reader reader(bytes_);
-        const std::size_t count = reader.u16(directory);
-        for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t here = directory + 2 + i * kEntryBytes;
-            if (reader.u16(here) != tag) continue;
-            const Bytes number = numberBytes(static_cast<std::uint32_t>(bytes_.size()), 4);
-            std::copy(number.begin(), number.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(here + 8));
+            if (entry.outside == nullptr) continue;
+            bytes_.insert(bytes_.end(), entry.outside, entry.outside + entry.size);
+            if (entry.size % 2 != 0) bytes_.push_back(0);
         }
     }
 
-    Bytes numberBytes(std::uint32_t value, unsigned bytes) const {
-        Bytes number(bytes);
-        for (unsigned i = 0; i < bytes; ++i)
-            number[i] = static_cast<std::uint8_t>(value >> 8 * (big_ ? bytes - 1 - i : i));
-        return number;
-    }
-
+    std::size_t end() const { return before_ + bytes_.size(); }
     Bytes take() { return std::move(bytes_); }
 
   private:
-    void put(std::uint32_t value, unsigned bytes) {
-        const Bytes number = numberBytes(value, bytes);
-        bytes_.insert(bytes_.end(), number.begin(), number.end());
-    }
-
     bool big_;
+    std::size_t before_;
     Bytes bytes_;
 };
+
+Entry number(bool big, std::uint16_t tag, std::uint32_t value) {
+    Writer writer(big, 0);
+    writer.put(value, 4);
+    return makeEntry(tag, kLong, 1, writer.take().data(), 4);
+}
+
+/// The directories that describe a picture, without their pointers to each other.
+struct Directories {
+    Directory picture, exposure, gps, interop;
+};
+
+/// Appends them all, and returns where the first one comes to lie.
+std::size_t append(Writer& writer, bool big, Directories all) {
+    constexpr std::size_t kPointer = kEntryBytes;
+    const std::size_t picture_at = writer.end();
+    const bool has_exposure = !all.exposure.empty() || !all.interop.empty();
+    const std::size_t exposure_at =
+        picture_at + sizeOf(all.picture) + (has_exposure ? kPointer : 0) + (all.gps.empty() ? 0 : kPointer);
+    const std::size_t interop_at = exposure_at + sizeOf(all.exposure) + (all.interop.empty() ? 0 : kPointer);
+    const std::size_t gps_at = !has_exposure         ? exposure_at
+                               : all.interop.empty() ? interop_at
+                                                     : interop_at + sizeOf(all.interop);
+    const auto point = [big](Directory& from, std::uint16_t tag, std::size_t to) {
+        from.push_back(number(big, tag, static_cast<std::uint32_t>(to)));
+    };
+    if (!all.interop.empty()) point(all.exposure, kInteropPointer, interop_at);
+    if (has_exposure) point(all.picture, kExifPointer, exposure_at);
+    if (!all.gps.empty()) point(all.picture, kGpsPointer, gps_at);
+    writer.directory(std::move(all.picture));
+    if (has_exposure) writer.directory(std::move(all.exposure));
+    if (!all.interop.empty()) writer.directory(std::move(all.interop));
+    if (!all.gps.empty()) writer.directory(std::move(all.gps));
+    return picture_at;
+}
 
 /// Only the known tags, each once; values that may hold a picture are none.
 template <std::size_t count>
 Directory known(const Directory& entries, const TagRange (&ranges)[count], LeftOut& left_out) {
+    constexpr std::size_t kLongestData = 4096;
+    constexpr std::size_t kLongestText = std::size_t{1} << 20;
     Directory kept;
+    std::set<std::uint16_t> seen;
     for (const Entry& entry : entries) {
         const bool is_known = std::any_of(std::begin(ranges), std::end(ranges), [&](const TagRange& range) {
             return entry.tag >= range.first && entry.tag <= range.last;
         });
-        if (!is_known || find(kept, entry.tag) != nullptr) continue;
-        constexpr std::size_t kLongestData = 4096;
+        if (!is_known || !seen.insert(entry.tag).second) continue;
         const bool is_data = entry.type == 1 || entry.type == 7;
-        if ((is_data && entry.value.size() > kLongestData) ||
-            mayHoldPicture(entry.value.data(), entry.value.size())) {
+        if (entry.size > (is_data ? kLongestData : kLongestText) ||
+            mayHoldPicture(entry.value(), entry.size)) {
             left_out.add("Exif values");
             continue;
         }
@@ -214,14 +252,48 @@ Directory known(const Directory& entries, const TagRange (&ranges)[count], LeftO
     return kept;
 }
 
-void setNumber(Directory& entries, std::uint16_t tag, std::uint32_t value, const Writer& writer) {
-    for (Entry& entry : entries) {
-        if (entry.tag == tag) entry = {tag, kLong, 1, writer.numberBytes(value, 4)};
-    }
+/// What comes before the first directory.
+Writer startOf(bool big) {
+    Writer writer(big, 0);
+    writer.put(big ? 0x4d4d : 0x4949, 2);
+    writer.put(42, 2);
+    writer.put(kHeaderBytes, 4);
+    return writer;
 }
 
-Entry pointer(std::uint16_t tag) {
-    return {tag, kLong, 1, Bytes(4)};
+/// The directory that an entry of another one points to.
+Directory below(const Reader& reader, const Directory& entries, std::uint16_t tag) {
+    const Entry* entry = find(entries, tag);
+    return entry == nullptr ? Directory() : reader.directory(numberOf(*entry, reader.big()), nullptr);
+}
+
+/// The data rebuilt; where directories follow the first one that is what `others` are.
+Bytes clean(const Bytes& exif, std::uint32_t width, std::uint32_t height, const char* others,
+            LeftOut& left_out) {
+    const Reader reader(exif);
+    if (!reader.isExif()) {
+        if (!exif.empty()) left_out.add("damaged Exif data");
+        return {};
+    }
+    std::size_t next = 0;
+    const Directory first = reader.directory(reader.u32(4), &next);
+    if (next != 0) left_out.add(others);
+    const Directory exposure = below(reader, first, kExifPointer);
+    if (find(exposure, kMakerNote) != nullptr) left_out.add("the maker's notes");
+
+    Directories all;
+    all.picture = known(first, kPictureTags, left_out);
+    all.exposure = known(exposure, kExposureTags, left_out);
+    all.gps = known(below(reader, first, kGpsPointer), kGpsTags, left_out);
+    all.interop = known(below(reader, exposure, kInteropPointer), kInteropTags, left_out);
+    for (Entry& entry : all.exposure) {
+        if (entry.tag == kWidth) entry = number(reader.big(), kWidth, width);
+        if (entry.tag == kHeight) entry = number(reader.big(), kHeight, height);
+    }
+    if (all.picture.empty() && all.exposure.empty() && all.gps.empty() && all.interop.empty()) return {};
+    Writer writer = startOf(reader.big());
+    append(writer, reader.big(), std::move(all));
+    return writer.take();
 }
 
 }  // namespace
@@ -236,46 +308,51 @@ unsigned exifOrientation(const Bytes& exif) {
 }
 
 Bytes cleanExif(const Bytes& exif, std::uint32_t width, std::uint32_t height, LeftOut& left_out) {
-    const Reader reader(exif);
-    if (!reader.isExif()) {
-        if (!exif.empty()) left_out.add("damaged Exif data");
-        return {};
-    }
-    std::size_t next = 0;
-    const Directory first = reader.directory(reader.u32(4), &next);
-    if (next != 0) left_out.add("the Exif thumbnail");
-    const auto below = [&](const Directory& entries, std::uint16_t tag) {
-        const Entry* entry = find(entries, tag);
-        return entry == nullptr ? Directory() : reader.directory(numberOf(*entry, reader.big()), nullptr);
-    };
-    const Directory exposure = below(first, kExifPointer);
-    if (find(exposure, kMakerNote) != nullptr) left_out.add("the maker's notes");
+    return clean(exif, width, height, "the Exif thumbnail", left_out);
+}
 
-    Writer writer(reader.big());
-    Directory picture_tags = known(first, kPictureTags, left_out);
-    Directory exposure_tags = known(exposure, kExposureTags, left_out);
-    const Directory gps_tags = known(below(first, kGpsPointer), kGpsTags, left_out);
-    const Directory interop_tags = known(below(exposure, kInteropPointer), kInteropTags, left_out);
-    setNumber(exposure_tags, kWidth, width, writer);
-    setNumber(exposure_tags, kHeight, height, writer);
-    if (!interop_tags.empty()) exposure_tags.push_back(pointer(kInteropPointer));
-    if (!exposure_tags.empty()) picture_tags.push_back(pointer(kExifPointer));
-    if (!gps_tags.empty()) picture_tags.push_back(pointer(kGpsPointer));
-    if (picture_tags.empty()) return {};
-    const std::size_t picture_at = writer.directory(picture_tags);
-    if (!exposure_tags.empty()) {
-        writer.pointToEnd(picture_at, kExifPointer);
-        const std::size_t exposure_at = writer.directory(exposure_tags);
-        if (!interop_tags.empty()) {
-            writer.pointToEnd(exposure_at, kInteropPointer);
-            writer.directory(interop_tags);
-        }
+Bytes cleanExifOfTiff(const Bytes& tiff, std::uint32_t width, std::uint32_t height, LeftOut& left_out) {
+    return clean(tiff, width, height, "all pages but one", left_out);
+}
+
+bool isBigEndian(const Bytes& exif) {
+    return Reader(exif).big();
+}
+
+void addExifToTiff(const Bytes& exif, Bytes& tiff) {
+    const Reader reader(exif);
+    const Reader file(tiff);
+    if (!reader.isExif() || !file.isExif() || file.big() != reader.big()) return;
+    const Directory first = reader.directory(reader.u32(4), nullptr);
+    Directories all;
+    all.picture = file.directory(file.u32(4), nullptr);
+    const std::size_t own = all.picture.size();
+    const auto isOfFile = [&](const Entry& entry) {
+        return std::any_of(all.picture.begin(), all.picture.begin() + static_cast<std::ptrdiff_t>(own),
+                           [&](const Entry& other) { return other.tag == entry.tag; });
+    };
+    for (const Entry& entry : first) {
+        const bool is_pointer = entry.tag == kExifPointer || entry.tag == kGpsPointer;
+        // How a JPEG stores its colours is not how this file does.
+        const bool is_coding = entry.tag >= 0x0211 && entry.tag <= 0x0214;
+        if (!is_pointer && !is_coding && !isOfFile(entry)) all.picture.push_back(entry);
     }
-    if (!gps_tags.empty()) {
-        writer.pointToEnd(picture_at, kGpsPointer);
-        writer.directory(gps_tags);
-    }
-    return writer.take();
+    all.exposure = below(reader, first, kExifPointer);
+    all.interop = below(reader, all.exposure, kInteropPointer);
+    all.exposure.erase(std::remove_if(all.exposure.begin(), all.exposure.end(),
+                                      [](const Entry& entry) { return entry.tag == kInteropPointer; }),
+                       all.exposure.end());
+    all.gps = below(reader, first, kGpsPointer);
+
+    Writer writer(reader.big(), tiff.size() + tiff.size() % 2);
+    const std::size_t at = append(writer, reader.big(), std::move(all));
+    const Bytes directories = writer.take();
+    Writer pointer(reader.big(), 0);
+    pointer.put(static_cast<std::uint32_t>(at), 4);
+    const Bytes place = pointer.take();
+    std::copy(place.begin(), place.end(), tiff.begin() + 4);
+    tiff.resize(tiff.size() + tiff.size() % 2);
+    tiff.insert(tiff.end(), directories.begin(), directories.end());
 }
 
 std::vector<ExifText> exifTexts(const Bytes& exif) {
@@ -284,22 +361,22 @@ std::vector<ExifText> exifTexts(const Bytes& exif) {
     if (!reader.isExif()) return texts;
     for (const Entry& entry : reader.directory(reader.u32(4), nullptr)) {
         if (entry.type != kAscii) continue;
-        const auto end = std::find(entry.value.begin(), entry.value.end(), 0);
-        texts.push_back({entry.tag, {entry.value.begin(), end}});
+        const std::uint8_t* last = entry.value() + entry.size;
+        texts.push_back({entry.tag, {entry.value(), std::find(entry.value(), last, 0)}});
     }
     return texts;
 }
 
 Bytes makeExif(unsigned orientation, const std::vector<ExifText>& texts) {
-    Writer writer(false);
-    Directory entries;
-    entries.push_back({kOrientation, kShort, 1, writer.numberBytes(orientation, 2)});
+    Writer writer = startOf(false);
+    const std::uint8_t turn[2] = {static_cast<std::uint8_t>(orientation), 0};
+    Directory entries = {makeEntry(kOrientation, kShort, 1, turn, sizeof turn)};
     for (const ExifText& text : texts) {
-        Bytes value(text.text.begin(), text.text.end());
-        value.push_back(0);
-        entries.push_back({text.tag, kAscii, static_cast<std::uint32_t>(value.size()), value});
+        const std::size_t size = text.text.size() + 1;  // with the zero at its end
+        entries.push_back(makeEntry(text.tag, kAscii, static_cast<std::uint32_t>(size),
+                                    reinterpret_cast<const std::uint8_t*>(text.text.c_str()), size));
     }
-    writer.directory(entries);
+    writer.directory(std::move(entries));
     return writer.take();
 }
 

@@ -17,7 +17,17 @@ unsigned exifOrientation(const Bytes& exif);
 /// gone.
 Bytes cleanExif(const Bytes& exif, std::uint32_t width, std::uint32_t height, LeftOut& left_out);
 
-/// Texts of the first directory that TIFF files have tags for as well.
+/// As cleanExif, of a TIFF file, which is built as Exif data is: its further directories are pages.
+Bytes cleanExifOfTiff(const Bytes& tiff, std::uint32_t width, std::uint32_t height, LeftOut& left_out);
+
+/// Whether the data's numbers begin with their highest byte.
+bool isBigEndian(const Bytes& exif);
+
+/// Adds what clean data says of the picture to a TIFF file that does not say it itself. Both have the same
+/// order of bytes; a BigTIFF stays as it is.
+void addExifToTiff(const Bytes& exif, Bytes& tiff);
+
+/// Texts of the first directory.
 struct ExifText {
     std::uint16_t tag = 0;
     std::string text;

@@ -206,7 +206,7 @@ Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Not
     switch (format) {
 #ifdef PCONV_WITH_TIFF
         case ImageFormat::tiff:
-            return encodeTiff(toStandardLight(image, notes));
+            return encodeTiff(toStandardLight(image, notes), notes);
 #endif
 #ifdef PCONV_WITH_WEBP
         case ImageFormat::webp:

@@ -43,8 +43,8 @@ Image decodeTiff(const Bytes& bytes, std::uint64_t most_pixels);
 Image decodeWebp(const Bytes& bytes, std::uint64_t most_pixels);
 
 Bytes encodePng(const Image& image);
-/// Compressed by deflate, whatever the picture is.
-Bytes encodeTiff(const Image& image);
+/// Compressed by deflate, whatever the picture is. Adds to `notes` what the file cannot hold.
+Bytes encodeTiff(const Image& image, Notes& notes);
 /// Lossless; 8 bits a sample.
 Bytes encodeWebp(const Image& image);
 /// 8 bits a sample, without alpha, at a quality of 95 without chroma subsampling.

@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint64_t kMostDeflation =
     16384;  // to one: beyond what LZW, deflate and runs of bits reach on pictures
 constexpr double kMetresPerInch = 0.0254;
+constexpr std::uint8_t kBigTiff = 43;  // the number after the order of bytes; 42 in any other TIFF
 
 /// What a directory says of its picture.
 struct Header {
@@ -290,6 +291,26 @@ void applyPalette(TiffCodec& from, const Header& header, Image& image) {
     image.depth = 8;
 }
 
+/// Of a BigTIFF, which is not built as Exif data is, the texts alone.
+Bytes exifOfBigTiff(TiffCodec& from, const Header& header, Notes& notes) {
+    constexpr std::uint16_t kTexts[] = {TIFFTAG_DOCUMENTNAME, TIFFTAG_IMAGEDESCRIPTION, TIFFTAG_MAKE,
+                                        TIFFTAG_MODEL,        TIFFTAG_SOFTWARE,         TIFFTAG_DATETIME,
+                                        TIFFTAG_ARTIST,       TIFFTAG_HOSTCOMPUTER,     TIFFTAG_COPYRIGHT};
+    std::vector<ExifText> texts;
+    from.call([&](TIFF* tiff) {
+        for (const std::uint16_t tag : kTexts) {
+            const char* text = nullptr;
+            if (TIFFGetField(tiff, tag, &text) != 0 && text != nullptr) texts.push_back({tag, text});
+        }
+        std::uint64_t at = 0;
+        if (TIFFGetField(tiff, TIFFTAG_EXIFIFD, &at) != 0 || TIFFGetField(tiff, TIFFTAG_GPSIFD, &at) != 0)
+            notes.emplace_back("its Exif data of exposure and place is left out: it is in a BigTIFF");
+        return true;
+    });
+    LeftOut left_out;
+    return cleanExif(makeExif(header.orientation, texts), header.width, header.height, left_out);
+}
+
 void describe(TiffCodec& from, const Bytes& bytes, const Header& header, Image& image, LeftOut& left_out) {
     float x = 0;
     float y = 0;
@@ -315,9 +336,9 @@ void describe(TiffCodec& from, const Bytes& bytes, const Header& header, Image& 
         image.chunks.push_back(makeDensityChunk({static_cast<std::uint32_t>(std::lround(x * metre)),
                                                  static_cast<std::uint32_t>(std::lround(y * metre)), true}));
     }
-    // A TIFF file is built as Exif data is.
-    LeftOut of_pages;
-    Bytes exif = cleanExif(bytes, image.width, image.height, of_pages);
+    const bool is_big = bytes[2] == kBigTiff || bytes[3] == kBigTiff;
+    Bytes exif = is_big ? exifOfBigTiff(from, header, image.notes)
+                        : cleanExifOfTiff(bytes, image.width, image.height, left_out);
     if (exifOrientation(exif) != header.orientation && header.orientation >= 1 && header.orientation <= 8)
         exif = makeExif(header.orientation, exifTexts(exif));
     if (!exif.empty()) image.chunks.push_back(makeChunk("eXIf", std::move(exif)));
@@ -356,16 +377,6 @@ void setDescription(TIFF* tiff, const Image& image, const Bytes& profile, const 
     }
 }
 
-void setTexts(TIFF* tiff, const std::vector<ExifText>& texts) {
-    constexpr std::uint16_t kKnown[] = {TIFFTAG_DOCUMENTNAME, TIFFTAG_IMAGEDESCRIPTION, TIFFTAG_MAKE,
-                                        TIFFTAG_MODEL,        TIFFTAG_SOFTWARE,         TIFFTAG_DATETIME,
-                                        TIFFTAG_ARTIST,       TIFFTAG_HOSTCOMPUTER,     TIFFTAG_COPYRIGHT};
-    for (const ExifText& text : texts) {
-        if (std::find(std::begin(kKnown), std::end(kKnown), text.tag) != std::end(kKnown))
-            TIFFSetField(tiff, text.tag, text.text.c_str());
-    }
-}
-
 }  // namespace
 
 Image decodeTiff(const Bytes& bytes, std::uint64_t most_pixels) {
@@ -400,7 +411,7 @@ Image decodeTiff(const Bytes& bytes, std::uint64_t most_pixels) {
     return image;
 }
 
-Bytes encodeTiff(const Image& image) {
+Bytes encodeTiff(const Image& image, Notes& notes) {
     Image associated;
     if (image.alpha_is_associated && image.hasAlpha()) {
         associated = image;
@@ -411,12 +422,13 @@ Bytes encodeTiff(const Image& image) {
     const Bytes profile = profile_chunk == nullptr ? Bytes() : profileOf(*profile_chunk);
     const PngChunk* exif_chunk = findChunk(from.chunks, "eXIf");
     const Bytes exif = exif_chunk == nullptr ? Bytes() : exif_chunk->data;
-    const std::vector<ExifText> texts = exifTexts(exif);
     const std::string xmp = xmpOf(from.chunks);
     constexpr std::size_t kMostClassic = std::size_t{3} << 30;
+    const bool is_big = from.rowBytes() * from.height > kMostClassic;
     Bytes bytes;
     {
-        TiffCodec to(&bytes, from.rowBytes() * from.height > kMostClassic ? "w8" : "w");
+        const std::string order = exif.empty() ? "w" : isBigEndian(exif) ? "wb" : "wl";
+        TiffCodec to(&bytes, (order + (is_big ? "8" : "")).c_str());
         to.call([&](TIFF* tiff) {
             TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, from.width);
             TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, from.height);
@@ -440,7 +452,6 @@ Bytes encodeTiff(const Image& image) {
                 TIFFSetField(tiff, TIFFTAG_PREDICTOR,
                              from.depth == 32 ? PREDICTOR_FLOATINGPOINT : PREDICTOR_HORIZONTAL);
             setDescription(tiff, from, profile, xmp);
-            setTexts(tiff, texts);
             TIFFSetField(tiff, TIFFTAG_ROWSPERSTRIP, TIFFDefaultStripSize(tiff, 0));
             return true;
         });
@@ -454,6 +465,10 @@ Bytes encodeTiff(const Image& image) {
         to.call([](TIFF* tiff) { return TIFFFlush(tiff) == 1; });
         to.close();
     }
+    if (is_big && !exif.empty())
+        notes.emplace_back(
+            "Exif data is left out but for the orientation: the picture is too large for a TIFF with it");
+    addExifToTiff(exif, bytes);
     return bytes;
 }
 

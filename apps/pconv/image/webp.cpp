@@ -46,13 +46,23 @@ Bytes chunkOf(const WebPMux* mux, const char* name) {
     return {data.bytes, data.bytes + data.size};
 }
 
+/// The bytes that the file's own header counts.
+std::size_t sizeOf(const Bytes& bytes) {
+    const std::size_t size =
+        bytes[4] | std::size_t{bytes[5]} << 8 | std::size_t{bytes[6]} << 16 | std::size_t{bytes[7]} << 24;
+    return std::min(size + 8 + size % 2, bytes.size());
+}
+
 /// Profile, Exif and XMP in PNG's form.
 std::vector<PngChunk> describe(const Bytes& bytes, std::uint32_t width, std::uint32_t height,
                                LeftOut& left_out) {
     std::vector<PngChunk> chunks;
-    const WebPData file{bytes.data(), bytes.size()};
+    const WebPData file{bytes.data(), sizeOf(bytes)};  // libwebpmux refuses what has more behind it
     const Mux mux(WebPMuxCreate(&file, 0), WebPMuxDelete);
-    if (!mux) return chunks;
+    if (!mux) {
+        left_out.add("all metadata, for its chunks are damaged");
+        return chunks;
+    }
     if (const Bytes profile = chunkOf(mux.get(), "ICCP"); !profile.empty())
         chunks.push_back(makeProfileChunk(profile));
     Bytes exif = chunkOf(mux.get(), "EXIF");
@@ -66,13 +76,6 @@ std::vector<PngChunk> describe(const Bytes& bytes, std::uint32_t width, std::uin
     const std::string xmp = cleanXmp({packet.begin(), packet.end()}, width, height, left_out);
     if (!xmp.empty()) chunks.push_back(makeXmpChunk(xmp));
     return chunks;
-}
-
-/// The bytes that the file's own header counts.
-std::size_t sizeOf(const Bytes& bytes) {
-    const std::size_t size =
-        bytes[4] | std::size_t{bytes[5]} << 8 | std::size_t{bytes[6]} << 16 | std::size_t{bytes[7]} << 24;
-    return std::min(size + 8 + size % 2, bytes.size());
 }
 
 int appendTo(const std::uint8_t* data, std::size_t size, const WebPPicture* picture) {
