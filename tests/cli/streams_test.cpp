@@ -27,7 +27,7 @@ TEST_F(Streams, RunReadsAndWritesWhatIsNoFile) {
         run + " - -o out < case",
         "cat case | " + run + " /dev/stdin -o /dev/stdout > out",
         run +
-            " <(cat case) -o >(cat > out); for i in {1..500}; do cmp -s out expected && break; sleep 0.02; "
+            " <(cat case) -o >(cat > out); for i in {1..5000}; do cmp -s out expected && break; sleep 0.02; "
             "done",
         run + " case -o /proc/self/fd/7 7> out",
         "mkfifo in pipe; cat case > in & cat pipe > out & " + run + " in -o pipe; wait; rm in pipe",

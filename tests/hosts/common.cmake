@@ -3,7 +3,7 @@
 function(run)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "TIMEOUT;OUTPUT;INPUT" "COMMAND")
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 900)
   endif()
   set(input "")
   if(arg_INPUT)

@@ -87,11 +87,11 @@ std::vector<uint8_t> inpainted(PconvDevice device) {
 }
 
 // The exit code of a child that runs `body`; 200 where an exception left it, and -signal where it was ended,
-// as it is after 30 seconds.
+// as it is after ten minutes.
 int inChild(const std::function<int()>& body) {
     const pid_t child = fork();
     if (child == 0) {
-        alarm(30);
+        alarm(600);
         int code = 200;
         try {
             code = body();

@@ -25,7 +25,7 @@ std::string inChild(const std::function<std::string()>& body) {
     if (pipe(ends) != 0) return "no pipe";
     const pid_t child = fork();
     if (child == 0) {
-        alarm(30);
+        alarm(600);
         const std::string words = body();
         const bool written = write(ends[1], words.data(), words.size()) == static_cast<ssize_t>(words.size());
         _exit(written ? 0 : 1);

@@ -47,8 +47,9 @@ Image smooth(std::uint32_t width, std::uint32_t height, unsigned channels) {
     Image image = noise(width, height, channels, 8);
     for (std::size_t i = 0; i < image.samples.size(); ++i) {
         const std::size_t pixel = i / channels;
+        const std::size_t row = pixel / width;
         const double x = static_cast<double>(pixel % width);
-        const double y = static_cast<double>(pixel / width);
+        const double y = static_cast<double>(row);
         const double phase = static_cast<double>(i % channels);
         image.samples[i] =
             static_cast<std::uint8_t>(128 + 60 * std::sin(x / 9 + phase) + 50 * std::cos(y / 13 - phase));
