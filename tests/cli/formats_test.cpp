@@ -119,7 +119,7 @@ Bytes inksJpeg(const Image& image, J_COLOR_SPACE space) {
     }
     jpeg_finish_compress(&codec);
     jpeg_destroy_compress(&codec);
-    const Bytes bytes(data, data + size);
+    Bytes bytes(data, data + size);
     std::free(data);
     return bytes;
 }

@@ -30,16 +30,16 @@ struct Image {
     std::uint32_t width = 0;
     std::uint32_t height = 0;
     unsigned channels = 0;  ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha, or as `cmyk` says
-    bool cmyk = false;      ///< 4 channels are inks (0 is none), 5 inks and alpha
     unsigned depth = 8;     ///< bits a sample: 1, 2 and 4 (gray only), 8, 16, or 32: floating-point
+    bool cmyk = false;      ///< 4 channels are inks (0 is none), 5 inks and alpha
     bool alpha_is_associated = false;  ///< the file's colours were multiplied by alpha; `samples` are not
-    /// Rows from the top, channels interleaved: one byte a sample, or more in host order where depth is
-    /// above 8.
-    std::vector<std::uint8_t> samples;
-
     /// The one colour that stands for transparent in a picture without alpha (PNG's tRNS).
     bool has_transparent_colour = false;
     std::array<std::uint16_t, 3> transparent_colour{};
+
+    /// Rows from the top, channels interleaved: one byte a sample, or more in host order where depth is
+    /// above 8.
+    std::vector<std::uint8_t> samples;
 
     /// ICC profile, resolution, Exif, gamma, text: in PNG's form whatever the file was.
     std::vector<PngChunk> chunks;
