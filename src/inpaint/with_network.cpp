@@ -76,6 +76,10 @@ class NetworkFill {
         if (info_.classes != 0) invalid("the model classifies; expected one whose output is a picture");
         if (info_.channels != kPlanes)
             invalid("the model takes " + std::to_string(info_.channels) + " channels; expected 3");
+        PconvNetworkDesc desc = pconvDefaultNetworkDesc(2);
+        check(pconvGetModelNetworkDesc(model, &desc));
+        if (desc.mask_type != PCONV_MASK_TYPE_BINARY)
+            invalid("the model takes no binary mask; a network that fills holes has one");
         if (view.channels != 1 && view.channels != kPlanes)
             invalid("channels is " + std::to_string(view.channels) + "; a network fills 1 or 3");
         if (tile < 0) invalid("tile is " + std::to_string(tile) + "; expected 0 or more");

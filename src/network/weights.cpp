@@ -50,14 +50,16 @@ bool SafetensorsWeights::has(const std::string& name, const std::vector<int64_t>
 std::vector<float> CallersWeights::read(const std::string& name, const std::vector<int64_t>& shape) {
     size_t count = 1;
     for (const int64_t size : shape) count *= static_cast<size_t>(size);
-    // Where only names and shapes are asked for, one number stands for all.
-    std::vector<float> values(ask_only_ ? static_cast<size_t>(shape[0]) : count);
+    // Where only names and shapes are asked for, nothing is filled, and one number a channel stands for all:
+    // a description may ask for more than there is memory.
+    std::vector<float> values(ask_only_ ? 0 : count);
     const PconvTensorAnswer answer = source_(user_, name.c_str(), static_cast<int32_t>(shape.size()),
                                              shape.data(), 0, ask_only_ ? nullptr : values.data());
     if (answer == PCONV_TENSOR_SHAPE_DIFFERS)
         invalid("tensor " + inQuotes(name) + " has another shape; expected " + shapeText(shape));
     if (answer != PCONV_TENSOR_GIVEN)
         invalid("there is no tensor " + inQuotes(name) + " of shape " + shapeText(shape));
+    if (ask_only_) values.resize(static_cast<size_t>(shape[0]));
     return values;
 }
 

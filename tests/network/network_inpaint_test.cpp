@@ -234,14 +234,21 @@ TEST_F(NetworkInpainting, WhatDoesNotFitIsNamed) {
     PconvModel model = nullptr;
     const std::string good = kSmallModel;
     const std::pair<std::string, std::string> faults[] = {
-        {"\"name\":\"enc2\"", "\"name\":\"enc3\""}, {"\"size_multiple\":4", "\"size_multiple\":0"},
-        {"\"factor\":[4,4]", "\"factor\":[4]"},     {"\"previous\",\"input\"", "\"previous\""},
+        {"\"name\":\"enc2\"", "\"name\":\"enc3\""},
+        {"\"size_multiple\":4", "\"size_multiple\":0"},
+        {"\"factor\":[4,4]", "\"factor\":[4]"},
+        {"\"previous\",\"input\"", "\"previous\""},
         {"\"kernel\":[5,5]", "\"kernel\":[3,3]"},
+        {"\"mask_planes\":1", "\"mask_planes\":2"},
+        {"\"name\":\"dec1\",\"channels\":3", "\"name\":\"dec1\",\"channels\":2147483647"},
     };
-    const char* const parts[] = {"there is no tensor 'enc3.weight'", "size_multiple is not 1 to 65536",
+    const char* const parts[] = {"there is no tensor 'enc3.weight'",
+                                 "size_multiple is not 1 to 65536",
                                  "layer 2: factor is not a list of 2 numbers",
                                  "layer 3: inputs is not a list of 2 or more",
-                                 "tensor 'dec1.weight' has another shape; expected [3, 6, 3, 3]"};
+                                 "tensor 'dec1.weight' has another shape; expected [3, 6, 3, 3]",
+                                 "mask_planes is not 0, 1 or the number of channels",
+                                 "tensor 'dec1.weight' has another shape; expected [2147483647, 6, 5, 5]"};
     for (size_t i = 0; i < std::size(faults); ++i) {
         std::string json = good;
         json.replace(json.find(faults[i].first), faults[i].first.size(), faults[i].second);
@@ -249,6 +256,11 @@ TEST_F(NetworkInpainting, WhatDoesNotFitIsNamed) {
         EXPECT_INVALID(pconvLoadModel(path_.string().c_str(), &model), parts[i]);
     }
     EXPECT_EQ(model, nullptr);
+    // Without a mask there is nothing to fill by.
+    std::string json = good;
+    json.replace(json.find("\"channels\":3"), 12, "\"mask\":\"none\",\"channels\":3");
+    writeSmallModel(path_, json);
+    EXPECT_INVALID(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0), "the model takes no binary mask");
 }
 
 }  // namespace

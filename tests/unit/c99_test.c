@@ -62,6 +62,12 @@ static void testModels(void) {
         printf("the model is not as asked for\n");
     }
     pconvReleaseModel(model);
+    if (pconvLoadModel("no such file", &model) != PCONV_ERROR_INVALID_ARGUMENT ||
+        pconvLoadNetwork(NULL, "no such file", NULL, NULL) != PCONV_ERROR_INVALID_ARGUMENT ||
+        pconvInpaintWithNetwork(NULL, NULL, NULL, NULL, NULL, NULL, 0) != PCONV_ERROR_INVALID_ARGUMENT) {
+        ++failures;
+        printf("what is not there was accepted\n");
+    }
 }
 
 int main(void) {

@@ -331,6 +331,8 @@ void fromJson(const std::string& text, Model& model) {
         if (!(deviation > 0)) in.fault("deviation", "above 0");
     in.choice("mask", kMaskTypes, model.mask_type);
     in.number("mask_planes", info.mask_planes);
+    if (info.mask_planes != 0 && info.mask_planes != 1 && info.mask_planes != info.channels)
+        in.fault("mask_planes", "0, 1 or the number of channels");
     in.choice("polarity", kPolarities, info.polarity);
     info.size_multiple = 1;
     in.number("size_multiple", info.size_multiple);
