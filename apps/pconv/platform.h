@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace pconv::app {
 
@@ -10,6 +12,9 @@ void watchSignals();
 
 /// The file to remove on a signal, or nullptr: a hook for AtomicFile.
 void watchTemporary(const char* path);
+
+/// Further files to remove then, and at last folders that they are in; an empty list ends that.
+void watchPrivate(const std::vector<std::string>& paths);
 
 /// Whether a progress bar stands on the terminal, to be wiped before a signal's message.
 void noteProgressBar(bool shown);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "platform.h"
@@ -14,6 +15,8 @@ namespace {
 // The handler runs on a thread of its own, beside whatever the others do.
 char temporary[4096];
 std::atomic<bool> has_temporary{false};
+char privates[4][1024];
+std::atomic<std::size_t> private_count{0};
 std::atomic<bool> has_bar{false};
 
 void say(const char* text) {
@@ -23,6 +26,8 @@ void say(const char* text) {
 
 BOOL WINAPI onControl(DWORD /*what*/) {
     if (has_temporary.load()) DeleteFileA(temporary);
+    for (std::size_t i = 0; i < private_count.load(); ++i)
+        if (DeleteFileA(privates[i]) == 0) RemoveDirectoryA(privates[i]);
     if (has_bar.load()) say("\r\x1b[K");
     say("pconv: interrupted\n");
     constexpr UINT kInterrupted = 130;  // as shells say of SIGINT
@@ -43,6 +48,16 @@ void watchTemporary(const char* path) {
     if (path == nullptr || std::strlen(path) >= sizeof temporary) return;
     std::memcpy(temporary, path, std::strlen(path) + 1);
     has_temporary.store(true);
+}
+
+void watchPrivate(const std::vector<std::string>& paths) {
+    private_count.store(0);
+    std::size_t count = 0;
+    for (const std::string& path : paths) {
+        if (count == std::size(privates) || path.size() >= sizeof privates[0]) break;
+        std::memcpy(privates[count++], path.c_str(), path.size() + 1);
+    }
+    private_count.store(count);
 }
 
 void noteProgressBar(bool shown) {

@@ -34,6 +34,24 @@ TEST_P(Signals, LeaveNothingBehind) {
     EXPECT_EQ(read("out"), "old");
 }
 
+TEST_P(Signals, RemovePrivateFolders) {
+    const pid_t child = fork();
+    if (child == 0) {
+        close(STDERR_FILENO);
+        std::signal(GetParam(), SIG_DFL);
+        app::watchSignals();
+        std::filesystem::create_directory(path("own"));
+        write("own/file", "half");
+        app::watchPrivate({path("own/file"), path("own/none"), path("own")});
+        raise(GetParam());
+        _exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_EQ(WEXITSTATUS(status), 128 + GetParam());
+    EXPECT_EQ(files(), "");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Signals, ::testing::Values(SIGINT, SIGTERM, SIGHUP));
 
 TEST_F(Signals, AFinishedFileIsNotRemoved) {

@@ -21,15 +21,21 @@ namespace fs = std::filesystem;
 
 constexpr const char* kMetadataKey = "pconv.network";
 
-/// Removed with all in it at the end.
+constexpr const char* kScript = "read_checkpoint.py";
+constexpr const char* kTensors = "tensors.safetensors";
+
+/// Removed with all in it at the end, or on a signal.
 class PrivateFolder {
   public:
-    PrivateFolder() : path_(makePrivateFolder()) {}
+    PrivateFolder() : path_(makePrivateFolder()) {
+        watchPrivate({(*this / kScript).string(), (*this / kTensors).string(), path_});
+    }
     PrivateFolder(const PrivateFolder&) = delete;
     PrivateFolder& operator=(const PrivateFolder&) = delete;
     ~PrivateFolder() {
         std::error_code ignored;
         fs::remove_all(path_, ignored);
+        watchPrivate({});
     }
     fs::path operator/(const char* name) const { return fs::path(path_) / name; }
 
@@ -48,8 +54,8 @@ bool looksLikeSafetensors(const std::string& path) {
 fs::path readable(const std::string& path, const PrivateFolder& folder) {
     const InputFile opened{fs::path(path)};  // its fault, if it cannot be read
     if (looksLikeSafetensors(path)) return path;
-    const fs::path script = folder / "read_checkpoint.py";
-    fs::path tensors = folder / "tensors.safetensors";
+    const fs::path script = folder / kScript;
+    fs::path tensors = folder / kTensors;
     std::ofstream(script, std::ios::binary)
         .write(reinterpret_cast<const char*>(kReadCheckpoint), sizeof kReadCheckpoint);
     for (const char* python : {"python3", "python"}) {

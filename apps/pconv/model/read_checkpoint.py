@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickletools
+import signal
 import struct
 import sys
 import zipfile
@@ -361,6 +362,7 @@ def write(path, tensors):
 
 
 def main(path, out):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command says what there is to say
     try:
         with open(path, "rb") as file:
             is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
@@ -374,8 +376,14 @@ def main(path, out):
         line = f"the file is damaged ({type(error).__name__}: {error})"
     else:
         return 0
-    with open(out, "w", encoding="utf-8") as file:
-        file.write(f"'{os.path.basename(path)}': {' '.join(line.split())}\n")
+    line = f"'{os.path.basename(path)}': {' '.join(line.split())}\n"
+    try:
+        with open(out, "w", encoding="utf-8") as file:
+            file.write(line)
+    except OSError:  # the disk is full; or the folder is gone with the command, which was interrupted
+        if os.path.isdir(os.path.dirname(out)):
+            sys.stderr.write(line)
+        return 1
     return 2
 
 
