@@ -64,7 +64,10 @@ class PartialConvDesc(ctypes.Structure):
                 ("input_layout", c_int), ("output_layout", c_int), ("mask_type", c_int), ("mask_mode", c_int),
                 ("mask_window", c_int), ("normalization", c_int), ("eps", c_double), ("activation", c_int),
                 ("negative_slope", c_float), ("math", c_int), ("has_bias", c_int32), ("input_is_masked", c_int32),
-                ("training", c_int32), ("implementation", c_char_p)]
+                ("training", c_int32), ("implementation", c_char_p), ("padding_end", c_int64 * 3), ("padding_mode", c_int)]
+
+    def __init__(self):
+        super().__init__(padding_end=(-1, -1, -1))  # as in front
 
 
 class MaskSegment(ctypes.Structure):

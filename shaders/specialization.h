@@ -31,7 +31,7 @@
 #define SPEC_THREAD_M 6
 #define SPEC_THREAD_N 7
 
-// upsample: bytes of an element, and how often one is repeated along the destination's dense axis
+// Copies of words: bytes of an element; of upsample: how often one is repeated along the destination's dense axis
 #define SPEC_BYTES 3
 #define SPEC_FACTOR 4
 
@@ -44,6 +44,17 @@
 #define POOL_MAX 0
 #define POOL_AVERAGE 1
 #define POOL_AVERAGE_INSIDE 2  // only elements inside the input count
+
+// Where elements beyond the input come from
+#define PADDING_REFLECT 1
+#define PADDING_REPLICATE 2
+#define PADDING_CIRCULAR 3
+
+// fold_padding: an element itself, its images in front and those behind, of each axis
+#define FOLD_ITSELF 1
+#define FOLD_FRONT 2
+#define FOLD_BACK 4
+#define FOLD_AXIS_BITS 3
 
 #define MASK_NONE 0        // nothing to mask: only the input's border counts
 #define MASK_BITS 1        // bit planes

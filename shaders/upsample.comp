@@ -1,23 +1,12 @@
 // Nearest upsampling of elements of 1, 2 or 4 bytes: an invocation makes one word along the axis that is dense in the
-// destination, and writes it wherever the other axes repeat it. Needs no 8- or 16-bit storage.
+// destination, and writes it wherever the other axes repeat it.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 
-#include "specialization.h"
+#include "words.glsl"
 
 layout(local_size_x_id = SPEC_LANES) in;
-layout(constant_id = SPEC_BYTES) const int kBytes = 4;
 layout(constant_id = SPEC_FACTOR) const int kFactor = 2;
-
-const int kElements = 4 / kBytes;  // of a word
-const int kBits = 8 * kBytes;
-
-layout(binding = 0) restrict readonly buffer Source {
-    uint source[];
-};
-layout(binding = 1) restrict buffer Destination {
-    uint destination[];
-};
 
 layout(push_constant) uniform Push {
     int size_c, size_d, size_h, size_w;  // of the source's box; 1 along the dense axis
@@ -31,30 +20,16 @@ layout(push_constant) uniform Push {
     int words, count;
 } push;
 
-uint elementOf(int at) {
-    uint word = source[at / kElements];
-    return kBytes == 4 ? word : bitfieldExtract(word, at % kElements * kBits, kBits);
-}
-
 // Word `word` of those that elements `to` and on lie in.
 void writeWord(int from, int to, int word) {
     int at = to / kElements + word;
-    uint value = 0u;
-    uint mask = 0u;
+    Word made = Word(0u, 0u);
     for (int k = 0; k < kElements; ++k) {
         int i = at * kElements + k - to;
         if (i < 0 || i >= push.dense_size) continue;
-        uint element = elementOf(from + (push.dense_begin + i) / kFactor * push.dense_from);
-        value |= element << uint(k * kBits);
-        mask |= (kBytes == 4 ? 0xFFFFFFFFu : (1u << uint(kBits)) - 1u) << uint(k * kBits);
+        put(made, k, elementOf(from + (push.dense_begin + i) / kFactor * push.dense_from));
     }
-    if (mask == 0xFFFFFFFFu) {
-        destination[at] = value;
-    } else if (mask != 0u) {
-        // The rest of the word is another invocation's, or another tensor's.
-        atomicAnd(destination[at], ~mask);
-        atomicOr(destination[at], value);
-    }
+    write(at, made);
 }
 
 void main() {

@@ -6,6 +6,7 @@ set(PCONV_SHADERS
   "channel_mask         channel_mask.comp        4  yes"
   "norm_statistics      norm_statistics.comp     6  no"
   "upsample             upsample.comp            2  no"
+  "pad                  pad.comp                 2  no"
   "unpack_bits          unpack_bits.comp         2  no"
   "convert_32           convert.comp             2  no"
   "convert_16           convert.comp             2  no   STORAGE_16"
@@ -24,6 +25,7 @@ foreach(line
     "grad_weight          grad_weight.comp          5  yes"
     "grad_weight_gemm     grad_weight_gemm.comp     5  yes"
     "give_gradient        give_gradient.comp        2  no"
+    "fold_padding         fold_padding.comp         2  no"
     "masked_sums          masked_sums.comp          5  no"
     "norm_apply           norm_apply.comp           5  no"
     "spatial_mean         spatial_mean.comp         3  no"
@@ -38,4 +40,4 @@ foreach(line
 endforeach()
 set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
   grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl pass_outputs.glsl sum.glsl walk.glsl
-  workgroup_sum.glsl flat_grid.glsl)
+  workgroup_sum.glsl flat_grid.glsl words.glsl)

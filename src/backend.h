@@ -25,6 +25,7 @@ enum class Layout { contiguous, channels_last };
 enum class Normalization { window_ratio, mask_sum, weight_magnitude };
 enum class Activation { none, relu, leaky_relu, gelu, sigmoid };  // sigmoid: of passes alone
 enum class MaskType { none, binary, fractional };
+enum class PaddingMode { zeros, reflect, replicate, circular };
 
 // Of an element, or of the word that 32 bits of a row share.
 inline size_t sizeOf(DataType type) {
@@ -40,13 +41,22 @@ struct Window {
     Dims3 input{1, 1, 1};
     Dims3 kernel{1, 1, 1};
     Dims3 stride{1, 1, 1};
-    Dims3 padding{0, 0, 0};
+    Dims3 padding{0, 0, 0};      // in front
+    Dims3 padding_end{0, 0, 0};  // behind; as far as windows reach, `output` says it too
     Dims3 dilation{1, 1, 1};
     Dims3 output{1, 1, 1};
     bool operator==(const Window& other) const {
         return input == other.input && kernel == other.kernel && stride == other.stride &&
-               padding == other.padding && dilation == other.dilation && output == other.output;
+               padding == other.padding && padding_end == other.padding_end && dilation == other.dilation &&
+               output == other.output;
     }
+};
+
+// Elements around the spatial dimensions of a tensor, made from it; never zeros.
+struct Padding {
+    PaddingMode mode = PaddingMode::reflect;
+    Dims3 begin{0, 0, 0};
+    Dims3 end{0, 0, 0};
 };
 
 inline int64_t volume(const Dims3& dims) {
@@ -58,6 +68,7 @@ struct PartialConvDesc {
     int spatial_dims = 2;
     int64_t batch = 1, in_channels = 1, out_channels = 1, groups = 1;
     Window window;
+    PaddingMode padding_mode = PaddingMode::zeros;  // of what a row is given, always: the core pads otherwise
     DataType data_type = DataType::f32;
     Layout input_layout = Layout::contiguous;
     Layout output_layout = Layout::contiguous;
@@ -360,6 +371,19 @@ class Device {
     // Enqueues views of any strides, of f32, f16 or bf16.
     virtual void pass(const PassDesc& /*desc*/, const PassOperands& /*operands*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no passes between convolutions");
+    }
+    // Enqueues a copy of `source` with `padding` around it. Elements of any type but bits, views of any
+    // strides; `dims` are those of the source.
+    virtual void pad(const TensorRef& /*source*/, const TensorRef& /*destination*/,
+                     const std::array<int64_t, 5>& /*dims*/, const Padding& /*padding*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device does not pad");
+    }
+    // Enqueues the transpose: each element of `destination`, of `dims`, becomes the sum of those that pad
+    // makes of it, or gets it added, summed in f32 in an order of its own. f32, f16 or bf16.
+    virtual void foldPadding(const TensorRef& /*source*/, const TensorRef& /*destination*/,
+                             const std::array<int64_t, 5>& /*dims*/, const Padding& /*padding*/,
+                             bool /*accumulate*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device does not pad");
     }
     // The layout in which its convolutions run fastest one after another.
     virtual Layout preferredLayout() const { return Layout::contiguous; }

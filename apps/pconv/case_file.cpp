@@ -167,12 +167,16 @@ void readShape(const CaseReader& reader, PartialConvDesc& desc) {
     }
     const Dims stride = reader.numbers("stride", spatial, Dims(spatial, 1));
     const Dims padding = reader.numbers("padding", spatial, Dims(spatial, 0));
+    const Dims padding_end = reader.numbers("padding_end", spatial, Dims(spatial, PCONV_PADDING_AS_IN_FRONT));
     const Dims dilation = reader.numbers("dilation", spatial, Dims(spatial, 1));
+    desc.padding_mode = static_cast<PconvPaddingMode>(
+        reader.choice("padding_mode", {"zeros", "reflect", "replicate", "circular"}));
     for (std::size_t i = 0; i < spatial; ++i) {
         desc.input_size[i] = input[i + 2];
         desc.kernel[i] = kernel[i];
         desc.stride[i] = stride[i];
         desc.padding[i] = padding[i];
+        desc.padding_end[i] = padding_end[i];
         desc.dilation[i] = dilation[i];
     }
 }

@@ -28,6 +28,8 @@ and settings as strings in its __metadata__, all of which may be absent:
   kernel         such as 3,3 (that of weight)
   stride         such as 2,2 (1)
   padding        such as 1,1 (0)
+  padding_end    such as 2,2: behind (as padding, in front)
+  padding_mode   zeros, reflect, replicate or circular: of input and mask alike
   dilation       such as 1,1 (1)
   groups         1
   multi_channel  false or true: whether each channel has its own mask

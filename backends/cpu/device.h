@@ -39,6 +39,10 @@ class CpuDevice final : public Device {
                     const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
+    void pad(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
+             const Padding& padding) override;
+    void foldPadding(const TensorRef& source, const TensorRef& destination,
+                     const std::array<int64_t, 5>& dims, const Padding& padding, bool accumulate) override;
     void pass(const PassDesc& desc, const PassOperands& operands) override;
     // oneDNN's channels-last kernels for AVX2 take up to 1.6 times as long as its blocked ones with the
     // copies in and out, which serve contiguous tensors best; with AVX-512 there is no difference.

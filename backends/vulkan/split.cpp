@@ -19,6 +19,12 @@ Span spanOf(const Piece& box, const std::array<int64_t, 5>& strides, size_t elem
     return bytes;
 }
 
+size_t denseAxis(const TensorRef& tensor, const std::array<int64_t, 5>& dims) {
+    for (const size_t axis : {4U, 1U, 3U, 2U, 0U})
+        if (tensor.strides[axis] == 1 && dims[axis] > 1) return axis;
+    return dims.size();
+}
+
 RowBox rowBox(const Range& rows, int64_t height) {
     const Range d{rows.begin / height, (rows.end - 1) / height + 1};
     if (d.size() > 1) return {d, {0, height}};

@@ -48,6 +48,9 @@ class Fit {
 // The bytes that a box of a tensor spans.
 Span spanOf(const Piece& box, const std::array<int64_t, 5>& strides, size_t element);
 
+// The axis along which a view's elements lie beside each other; 5 where there is none.
+size_t denseAxis(const TensorRef& tensor, const std::array<int64_t, 5>& dims);
+
 // The planes and rows in which rows of D * H lie.
 struct RowBox {
     Range d, h;

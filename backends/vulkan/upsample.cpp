@@ -23,13 +23,6 @@ struct UpsamplePush {
     int32_t words, count;
 };
 
-// The axis along which the destination's elements lie beside each other; 5 where there is none.
-size_t denseAxis(const TensorRef& destination, const std::array<int64_t, 5>& size) {
-    for (const size_t axis : {4U, 1U, 3U, 2U, 0U})
-        if (destination.strides[axis] == 1 && size[axis] > 1) return axis;
-    return size.size();
-}
-
 }  // namespace
 
 void VulkanDevice::upsample(const TensorRef& source, const TensorRef& destination,

@@ -324,9 +324,20 @@ typedef enum PconvMath {
     PCONV_MATH_FAST = 1   /* also TF32 and Winograd, within the wider bound of docs/semantics.md */
 } PconvMath;
 
+/* What lies beyond the input, and beyond its mask alike, as torch.nn.ConvNd's padding_mode has it. */
+typedef enum PconvPaddingMode {
+    PCONV_PADDING_MODE_ZEROS = 0,     /* nothing: taps there count 0 in the window sum */
+    PCONV_PADDING_MODE_REFLECT = 1,   /* c b | a b c | b a; less padding than there is input */
+    PCONV_PADDING_MODE_REPLICATE = 2, /* a a | a b c | c c */
+    PCONV_PADDING_MODE_CIRCULAR = 3   /* b c | a b c | a b; at most as much padding as there is input */
+} PconvPaddingMode;
+
+/* For padding_end: as much behind the input as in front of it. */
+#define PCONV_PADDING_AS_IN_FRONT (-1)
+
 /*
  * One partial convolution of a fixed shape. Arrays hold spatial_dims entries in PyTorch's order (H before W);
- * stride, padding, dilation and groups mean what they mean in torch.nn.ConvNd with zero padding.
+ * stride, padding, dilation and groups mean what they mean in torch.nn.ConvNd.
  */
 typedef struct PconvPartialConvDesc {
     size_t struct_size;
@@ -338,7 +349,7 @@ typedef struct PconvPartialConvDesc {
     int64_t input_size[PCONV_MAX_SPATIAL_DIMS];
     int64_t kernel[PCONV_MAX_SPATIAL_DIMS];
     int64_t stride[PCONV_MAX_SPATIAL_DIMS];
-    int64_t padding[PCONV_MAX_SPATIAL_DIMS]; /* on both sides */
+    int64_t padding[PCONV_MAX_SPATIAL_DIMS]; /* in front, and behind unless padding_end says otherwise */
     int64_t dilation[PCONV_MAX_SPATIAL_DIMS];
     PconvDataType data_type; /* of input, weight, bias and output */
     PconvLayout input_layout;
@@ -356,10 +367,13 @@ typedef struct PconvPartialConvDesc {
     int32_t training;        /* also prepare pconvBackwardPartialConv; needs PCONV_ACTIVATION_NONE */
     const char*
         implementation; /* pins a row such as "cpu:onednn"; NULL: PCONV_IMPL, else the preferred one */
+    int64_t padding_end[PCONV_MAX_SPATIAL_DIMS]; /* behind; PCONV_PADDING_AS_IN_FRONT: as `padding` */
+    PconvPaddingMode padding_mode;
 } PconvPartialConvDesc;
 
-/* Batch, channels and groups 1; sizes 0 (to be set); kernel, stride and dilation 1; padding 0; f32,
-   contiguous, binary single-channel mask, window ratio with eps 1e-8, exact, with bias, no activation. */
+/* Batch, channels and groups 1; sizes 0 (to be set); kernel, stride and dilation 1; padding 0 on both sides,
+   of zeros; f32, contiguous, binary single-channel mask, window ratio with eps 1e-8, exact, with bias, no
+   activation. */
 static inline PconvPartialConvDesc pconvDefaultPartialConvDesc(int32_t spatial_dims) {
     PconvPartialConvDesc desc;
     int i;
@@ -374,6 +388,7 @@ static inline PconvPartialConvDesc pconvDefaultPartialConvDesc(int32_t spatial_d
         desc.kernel[i] = 1;
         desc.stride[i] = 1;
         desc.dilation[i] = 1;
+        desc.padding_end[i] = PCONV_PADDING_AS_IN_FRONT;
     }
     desc.mask_type = PCONV_MASK_TYPE_BINARY;
     desc.eps = 1e-8;
@@ -382,8 +397,8 @@ static inline PconvPartialConvDesc pconvDefaultPartialConvDesc(int32_t spatial_d
     return desc;
 }
 
-/* The spatial size of the output, (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1 in each
-   dimension. Checks the whole descriptor. */
+/* The spatial size of the output, (size + padding in front and behind - dilation * (kernel - 1) - 1) / stride
+   + 1 in each dimension. Checks the whole descriptor. */
 PCONV_API PconvStatus pconvGetOutputSize(const PconvPartialConvDesc* desc,
                                          int64_t output_size[PCONV_MAX_SPATIAL_DIMS]);
 
@@ -502,10 +517,10 @@ PCONV_API PconvStatus pconvSetPartialConvWeights(PconvPartialConv conv, const Pc
 
 /*
  * Enqueues one forward pass. `update` was made on the same device for the same window (spatial sizes, kernel,
- * stride, padding, dilation, mask settings) and has been computed. `input` [N, Cin, S...] and `output` [N,
- * Cout, O...] may have any outer strides, with the stride of 1 that the descriptor's layout states, and must
- * not overlap each other. Where the mask is 0 the input is never read into the arithmetic; where the updated
- * mask is 0 the output is exactly 0 before the activation.
+ * stride, padding and its mode, dilation, mask settings) and has been computed. `input` [N, Cin, S...] and
+ * `output` [N, Cout, O...] may have any outer strides, with the stride of 1 that the descriptor's layout
+ * states, and must not overlap each other. Where the mask is 0 the input is never read into the arithmetic;
+ * where the updated mask is 0 the output is exactly 0 before the activation.
  */
 PCONV_API PconvStatus pconvForwardPartialConv(PconvPartialConv conv, PconvMaskUpdate update,
                                               const PconvTensor* input, const PconvTensor* output);

@@ -76,9 +76,11 @@ struct PartialConvDesc : PconvPartialConvDesc {
     explicit PartialConvDesc(int dimensions)
         : PconvPartialConvDesc(pconvDefaultPartialConvDesc(dimensions)) {}
 
-    // The same kernel and stride in each dimension, with the padding that keeps the size at stride 1.
+    // The same kernel, stride and dilation in each dimension, with the padding that keeps the size at stride
+    // 1: PyTorch's 'same', which has an odd element behind.
     static PartialConvDesc same(int64_t batch, int64_t in_channels, int64_t out_channels,
-                                const std::vector<int64_t>& input_size, int64_t kernel, int64_t stride = 1) {
+                                const std::vector<int64_t>& input_size, int64_t kernel, int64_t stride = 1,
+                                int64_t dilation = 1) {
         if (input_size.empty() || input_size.size() > PCONV_MAX_SPATIAL_DIMS)
             throw Error(PCONV_ERROR_INVALID_ARGUMENT, "input_size has " + std::to_string(input_size.size()) +
                                                           " entries; expected 1, 2 or 3");
@@ -90,7 +92,10 @@ struct PartialConvDesc : PconvPartialConvDesc {
             desc.input_size[i] = input_size[i];
             desc.kernel[i] = kernel;
             desc.stride[i] = stride;
-            desc.padding[i] = kernel / 2;
+            desc.dilation[i] = dilation;
+            const int64_t padding = dilation * (kernel - 1);
+            desc.padding[i] = padding / 2;
+            desc.padding_end[i] = padding - padding / 2;
         }
         return desc;
     }

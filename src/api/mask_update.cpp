@@ -4,6 +4,7 @@
 #include "core/handles.h"
 #include "core/implementations.h"
 #include "core/operands.h"
+#include "core/padded.h"
 
 using namespace pconv;
 
@@ -59,7 +60,7 @@ std::unique_ptr<PconvMaskUpdate_T> makeUpdate(const std::shared_ptr<DeviceState>
         results.window_sum = {memory, 0, DataType::f32, strides};
         results.ratio = {memory, plane, DataType::f32, strides};
     }
-    auto update = row.makeMaskUpdate(*state->device, desc, form, results);
+    auto update = makeMaskUpdate(row, *state->device, desc, form, results);
     BytePlanes bytes(*state->device, form, desc.window.input);
     buffer.reset(new PconvBuffer_T{{state, std::move(memory)}});
     return std::unique_ptr<PconvMaskUpdate_T>(new PconvMaskUpdate_T{state, desc, form, std::move(buffer),

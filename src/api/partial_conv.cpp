@@ -4,6 +4,7 @@
 #include "core/handles.h"
 #include "core/implementations.h"
 #include "core/operands.h"
+#include "core/padded.h"
 
 using namespace pconv;
 
@@ -21,10 +22,13 @@ std::string describe(const PartialConvDesc& desc) {
         return text;
     };
     const Window& w = desc.window;
+    static const char* const modes[] = {"", " reflect", " replicate", " circular"};
+    const std::string behind = w.padding_end == w.padding ? "" : " to " + list(w.padding_end);
+    const std::string mode = modes[static_cast<size_t>(desc.padding_mode)];
     return std::to_string(desc.batch) + "x" + std::to_string(desc.in_channels) + "x" + list(w.input) +
            " to " + std::to_string(desc.out_channels) + " channels, kernel " + list(w.kernel) + " stride " +
-           list(w.stride) + " padding " + list(w.padding) + " dilation " + list(w.dilation) + " groups " +
-           std::to_string(desc.groups);
+           list(w.stride) + " padding " + list(w.padding) + behind + mode + " dilation " + list(w.dilation) +
+           " groups " + std::to_string(desc.groups);
 }
 
 void checkUpdate(const PconvPartialConv_T& conv, const PconvMaskUpdate_T& update) {
@@ -65,7 +69,7 @@ PconvStatus pconvCreatePartialConv(PconvDevice device, const PconvPartialConvDes
         if (state->host->verbosity() >= 1)
             state->host->message(std::string(row.name()) + (pinned.empty() ? "" : " (pinned)") + " for " +
                                  describe(parsed));
-        auto made = row.makePartialConv(*state->device, parsed);
+        auto made = makePartialConv(row, *state->device, parsed);
         *conv = new PconvPartialConv_T{state, parsed, row.name(), std::move(made), false};
     });
 }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/checked.h"
+#include "core/padding.h"
 
 namespace pconv {
 
@@ -35,7 +36,16 @@ DataType parseDataType(const PconvDataType& type) {
     return oneOf<DataType>(type, 3, "data_type");
 }
 
-Window parseWindow(const PconvPartialConvDesc& desc) {
+// What PyTorch asks of its padding functions.
+void checkPadding(int64_t padding, int64_t size, PaddingMode mode, const std::string& name) {
+    const bool reflect = mode == PaddingMode::reflect;
+    if (reflect ? padding >= size : mode == PaddingMode::circular && padding > size)
+        invalid(name + " is " + std::to_string(padding) + "; expected " +
+                (reflect ? "less than" : "at most") + " the input's " + std::to_string(size) + " to " +
+                (reflect ? "reflect" : "wrap around"));
+}
+
+Window parseWindow(const PconvPartialConvDesc& desc, PaddingMode mode) {
     Window window;
     const int leading = 3 - desc.spatial_dims;
     for (int i = 0; i < desc.spatial_dims; ++i) {
@@ -46,10 +56,16 @@ Window parseWindow(const PconvPartialConvDesc& desc) {
         window.padding[d] = inRange(desc.padding[i], 0, at("padding", i));
         window.dilation[d] = inRange(desc.dilation[i], 1, at("dilation", i));
         const int64_t extent = window.dilation[d] * (window.kernel[d] - 1) + 1;
-        const int64_t padded = window.input[d] + 2 * window.padding[d];
+        window.padding_end[d] = desc.padding_end[i] == PCONV_PADDING_AS_IN_FRONT
+                                    ? window.padding[d]
+                                    : inRange(desc.padding_end[i], 0, at("padding_end", i));
+        checkPadding(window.padding[d], window.input[d], mode, at("padding", i));
+        checkPadding(window.padding_end[d], window.input[d], mode, at("padding_end", i));
+        const int64_t padded = window.input[d] + window.padding[d] + window.padding_end[d];
         if (extent > padded)
             invalid(at("kernel", i) + " with its dilation spans " + std::to_string(extent) +
                     " elements; expected at most the padded input's " + std::to_string(padded));
+        if (mode != PaddingMode::zeros) inRange(padded, 1, "the padded " + at("input_size", i));
         window.output[d] = inRange((padded - extent) / window.stride[d] + 1, 1, at("output_size", i));
     }
     return window;
@@ -77,6 +93,8 @@ void checkVolumes(const PartialConvDesc& desc) {
                        16, what);
     };
     check(desc.batch, desc.in_channels, desc.window.input, "the input");
+    if (desc.padding_mode != PaddingMode::zeros)
+        check(desc.batch, desc.in_channels, paddedSize(desc.window), "the padded input");
     check(desc.batch, desc.out_channels, desc.window.output, "the output");
     check(desc.out_channels, desc.in_channels / desc.groups, desc.window.kernel, "the weight");
     // Window sums of binary masks are exact in f32 up to 2^24.
@@ -99,7 +117,11 @@ PartialConvDesc parsePartialConvDesc(const PconvPartialConvDesc* caller) {
         invalid("groups is " + std::to_string(result.groups) + "; expected a divisor of in_channels " +
                 std::to_string(result.in_channels) + " and out_channels " +
                 std::to_string(result.out_channels));
-    result.window = parseWindow(desc);
+    result.padding_mode = oneOf<PaddingMode>(desc.padding_mode, 4, "padding_mode");
+    result.window = parseWindow(desc, result.padding_mode);
+    const Dims3 none{0, 0, 0};
+    if (result.window.padding == none && result.window.padding_end == none)
+        result.padding_mode = PaddingMode::zeros;
     result.data_type = parseDataType(desc.data_type);
     result.input_layout = oneOf<Layout>(desc.input_layout, 2, "input_layout");
     result.output_layout = oneOf<Layout>(desc.output_layout, 2, "output_layout");
@@ -197,7 +219,8 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
 bool sameMaskSide(const PartialConvDesc& a, const PartialConvDesc& b) {
     return a.spatial_dims == b.spatial_dims && a.batch == b.batch && a.window == b.window &&
            a.mask_type == b.mask_type && a.multi_channel == b.multi_channel &&
-           a.group_window == b.group_window && (!a.multi_channel || a.in_channels == b.in_channels) &&
+           a.padding_mode == b.padding_mode && a.group_window == b.group_window &&
+           (!a.multi_channel || a.in_channels == b.in_channels) &&
            (!a.group_window || a.groups == b.groups) && a.normalization == b.normalization && a.eps == b.eps;
 }
 

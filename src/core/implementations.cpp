@@ -2,6 +2,7 @@
 
 #include "core/checked.h"
 #include "core/descriptor.h"
+#include "core/padded.h"
 
 using namespace pconv;
 
@@ -28,11 +29,12 @@ const Implementation& chooseImplementation(const DeviceState& state, const Parti
                                            const std::string& pinned) {
     std::string declined;
     std::string names;
-    for (const Implementation* row : state.device->preferredFor(desc)) {
+    const PartialConvDesc asked = rowDesc(desc);
+    for (const Implementation* row : state.device->preferredFor(asked)) {
         names += (names.empty() ? "" : ", ") + std::string(row->name());
         if (!pinned.empty() && pinned != row->name()) continue;
         std::string reason;
-        if (rowSupports(*row, *state.device, desc, reason)) return *row;
+        if (rowSupports(*row, *state.device, asked, reason)) return *row;
         declined += (declined.empty() ? "" : "; ") + std::string(row->name()) + ": " + reason;
     }
     if (declined.empty())
@@ -63,7 +65,7 @@ PconvStatus pconvGetImplementationInfo(PconvDevice device, int32_t index, const 
         const DeviceLock lock(state);
         const Implementation& row = *rows[static_cast<size_t>(index)];
         copyText(result.name, row.name());
-        result.supported = rowSupports(row, *state.device, parsed, reason) ? 1 : 0;
+        result.supported = rowSupports(row, *state.device, rowDesc(parsed), reason) ? 1 : 0;
         if (result.supported == 0) copyText(result.reason, reason);
         storeVersioned(result, info, "info");
     });

@@ -46,7 +46,9 @@ void checkMaskMode(const TravelingMask& mask, const PartialConvDesc& conv) {
 }
 
 TravelingMask updated(const TravelingMask& mask, const PartialConvDesc& conv, size_t index) {
-    if (mask.parts.empty() && (conv.maskedConvolution() || everyWindowTouchesInput(conv.window))) return {};
+    const bool valid_everywhere = conv.maskedConvolution() || conv.padding_mode != PaddingMode::zeros ||
+                                  everyWindowTouchesInput(conv.window);
+    if (mask.parts.empty() && valid_everywhere) return {};
     const int64_t planes = conv.maskGroups();
     const bool fractional =
         mask.type == MaskType::fractional || (conv.maskedConvolution() && mask.type != MaskType::none);
@@ -65,6 +67,15 @@ void checkRange(const std::string& name, int64_t value, int64_t least, int64_t m
     if (value < least || value > most)
         invalid(name + " is " + std::to_string(value) + "; expected " + std::to_string(least) + " to " +
                 std::to_string(most));
+}
+
+void expectEvenZeros(const PconvPartialConvDesc& conv, int spatial_dims) {
+    if (enumNumber(conv.padding_mode) != PCONV_PADDING_MODE_ZEROS)
+        invalid("padding_mode is set; expected PCONV_PADDING_MODE_ZEROS for this type of layer");
+    for (int i = 0; i < spatial_dims; ++i)
+        if (conv.padding_end[i] != PCONV_PADDING_AS_IN_FRONT)
+            invalid("padding_end[" + std::to_string(i) + "] is " + std::to_string(conv.padding_end[i]) +
+                    "; expected PCONV_PADDING_AS_IN_FRONT for this type of layer");
 }
 
 Dims3 expand(const int64_t* values, int spatial_dims, const char* name, int64_t least, int64_t fill) {

@@ -7,6 +7,9 @@ namespace pconv::network {
 
 void checkRange(const std::string& name, int64_t value, int64_t least, int64_t most);
 
+// Of layers that have no other padding; throws Error where the caller asks for it.
+void expectEvenZeros(const PconvPartialConvDesc& conv, int spatial_dims);
+
 // The caller's entries in D, H, W.
 Dims3 expand(const int64_t* values, int spatial_dims, const char* name, int64_t least, int64_t fill = 1);
 

@@ -94,7 +94,7 @@ TEST_F(RunCommand, ComputesEveryCaseOfTheReferences) {
         ++computed;
         fs::remove(path("out"));
     }
-    EXPECT_GE(computed, 55);
+    EXPECT_GE(computed, 67);
 }
 
 TEST_F(RunCommand, LeavesTheBackwardPassUnlessAsked) {
@@ -178,6 +178,8 @@ const Fault kFaults[] = {
     {"StrideThree", setting("stride", "1,1,1"), "stride is '1,1,1'"},
     {"StrideHuge", setting("stride", "99999999999999999999"), "stride is '9999"},
     {"PaddingNegative", setting("padding", "-1,0"), "padding"},
+    {"PaddingEndNegative", setting("padding_end", "-2,0"), "padding_end"},
+    {"PaddingMode", setting("padding_mode", "mirror"), "'zeros', 'reflect', 'replicate' or 'circular'"},
     {"PaddingHuge", setting("padding", "4611686018427387904"), "padding"},
     {"DilationZero", setting("dilation", "0"), "dilation"},
     {"DilationTooWide", setting("dilation", "9"), ""},

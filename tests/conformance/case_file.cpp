@@ -30,6 +30,14 @@ std::vector<int64_t> numbers(const std::string& text) {
     return result;
 }
 
+PconvPaddingMode paddingMode(const std::string& name) {
+    static const std::map<std::string, PconvPaddingMode> modes{{"zeros", PCONV_PADDING_MODE_ZEROS},
+                                                               {"reflect", PCONV_PADDING_MODE_REFLECT},
+                                                               {"replicate", PCONV_PADDING_MODE_REPLICATE},
+                                                               {"circular", PCONV_PADDING_MODE_CIRCULAR}};
+    return modes.at(name);
+}
+
 std::vector<int64_t> shapeOf(const SafetensorsTensor& tensor) {
     return std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end());
 }
@@ -70,6 +78,8 @@ ReferenceCase load(const std::string& name) {
     p.stride = numbers(settings.at("stride"));
     p.padding = numbers(settings.at("padding"));
     p.dilation = numbers(settings.at("dilation"));
+    if (settings.count("padding_end") != 0) p.padding_end = numbers(settings.at("padding_end"));
+    if (settings.count("padding_mode") != 0) p.padding_mode = paddingMode(settings.at("padding_mode"));
     p.groups = std::stoll(settings.at("groups"));
     p.in_channels = std::stoll(settings.at("in_channels"));
     p.out_channels = std::stoll(settings.at("out_channels"));

@@ -10,8 +10,8 @@
 namespace pconv::test {
 namespace {
 
-constexpr size_t kPartialConvCases = 49;
-constexpr size_t kMaskedConvCases = 6;
+constexpr size_t kPartialConvCases = 59;
+constexpr size_t kMaskedConvCases = 8;
 
 std::vector<std::string> allCaseNames() {
     std::vector<std::string> names = caseNames("partial_conv");

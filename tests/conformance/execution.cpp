@@ -156,7 +156,16 @@ void Execution::poisonOutput() {
 void Execution::backward() {
     for (const Placed* placed : {&grad_input_, &grad_weight_, &grad_bias_})
         if (isThere(*placed)) poison(*placed);
+    backwardInto(false);
+}
+
+void Execution::accumulateBackward() {
+    backwardInto(true);
+}
+
+void Execution::backwardInto(bool accumulate) {
     PconvGradients gradients = pconvDefaultGradients();
+    gradients.accumulate = accumulate ? 1 : 0;
     gradients.grad_input = &grad_input_.tensor;
     gradients.grad_weight = &grad_weight_.tensor;
     gradients.grad_bias = isThere(grad_bias_) ? &grad_bias_.tensor : nullptr;

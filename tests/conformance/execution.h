@@ -39,6 +39,8 @@ class Execution {
     void poisonOutput();
     void forward() { forwardWith(update_.get()); }
     void backward();
+    // Once more, added to what the gradients hold.
+    void accumulateBackward();
     void forwardWith(PconvMaskUpdate update);
     Results read() const;
 
@@ -56,6 +58,7 @@ class Execution {
     const PconvMask* mask() const { return mask_.segment_count > 0 ? &mask_ : nullptr; }
     static bool isThere(const Placed& placed) { return placed.buffer.get() != nullptr; }
     void poison(const Placed& placed);
+    void backwardInto(bool accumulate);
     // The elements of a tensor that was poison before; what is wrong with its memory is added to `damages`.
     std::vector<float> readPlaced(const Placed& placed, const char* name, std::string& damages) const;
     template <typename T>

@@ -12,26 +12,50 @@ struct Contact {
     int64_t input;
     int64_t tap;
     int64_t output;
+    bool image;  // of an element beyond the input
 };
 
+// The element of an axis of `size` that stands at `place`, which may lie outside; -1 where nothing does. Each
+// mode goes on for ever: reflections and wraps are periodic.
+int64_t elementAt(int64_t place, int64_t size, PconvPaddingMode mode, Mutation mutation) {
+    const auto modulo = [&](int64_t period) { return (place % period + period) % period; };
+    if (place >= 0 && place < size) return place;
+    switch (mode) {
+        case PCONV_PADDING_MODE_ZEROS:
+            return -1;
+        case PCONV_PADDING_MODE_REFLECT:
+            if (mutation == Mutation::edge_twice)
+                return std::min(modulo(2 * size), 2 * size - 1 - modulo(2 * size));
+            return std::min(modulo(2 * size - 2), 2 * size - 2 - modulo(2 * size - 2));
+        case PCONV_PADDING_MODE_REPLICATE:
+            return std::clamp<int64_t>(place, 0, size - 1);
+        case PCONV_PADDING_MODE_CIRCULAR:
+            return modulo(size);
+    }
+    return -1;
+}
+
 // Adds one spatial dimension to contacts of those before it.
-std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p, size_t d, int64_t output) {
+std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p, size_t d, int64_t output,
+                             Mutation mutation) {
     std::vector<Contact> result;
     for (const Contact& before : outer)
-        for (int64_t i = 0; i < p.size[d]; ++i)
+        for (int64_t place = -p.padding[d]; place < p.size[d] + p.paddingBehind(d); ++place)
             for (int64_t k = 0; k < p.kernel[d]; ++k) {
-                const int64_t start = i + p.padding[d] - k * p.dilation[d];
-                if (start < 0 || start % p.stride[d] != 0 || start / p.stride[d] >= output) continue;
+                const int64_t i = elementAt(place, p.size[d], p.padding_mode, mutation);
+                const int64_t start = place + p.padding[d] - k * p.dilation[d];
+                if (i < 0 || start < 0 || start % p.stride[d] != 0 || start / p.stride[d] >= output) continue;
                 result.push_back({before.input * p.size[d] + i, before.tap * p.kernel[d] + k,
-                                  before.output * output + start / p.stride[d]});
+                                  before.output * output + start / p.stride[d],
+                                  before.image || place < 0 || place >= p.size[d]});
             }
     return result;
 }
 
-std::vector<Contact> allContacts(const Problem& p) {
+std::vector<Contact> allContacts(const Problem& p, Mutation mutation) {
     const std::vector<int64_t> output = outputSize(p);
-    std::vector<Contact> contacts{{0, 0, 0}};
-    for (size_t d = 0; d < p.size.size(); ++d) contacts = crossed(contacts, p, d, output[d]);
+    std::vector<Contact> contacts{{0, 0, 0, false}};
+    for (size_t d = 0; d < p.size.size(); ++d) contacts = crossed(contacts, p, d, output[d], mutation);
     return contacts;
 }
 
@@ -40,7 +64,7 @@ class Solver {
     Solver(const Problem& problem, Mutation mutation)
         : p_(problem),
           mutation_(mutation),
-          contacts_(allContacts(problem)),
+          contacts_(allContacts(problem, mutation)),
           positions_(product(outputSize(problem))) {}
 
     Answer solve() {
@@ -72,6 +96,7 @@ class Solver {
             for (int64_t g = 0; g < a_.mask_groups; ++g)
                 for (int64_t c = g * counted; c < (lost_channels ? g * counted + 1 : (g + 1) * counted); ++c)
                     for (const Contact& contact : contacts_) {
+                        if (contact.image && mutation_ == Mutation::mask_not_padded) continue;
                         const double m = maskValue(p_, n, c, contact.input);
                         const size_t o = index(n, g, contact.output, a_.mask_groups);
                         a_.window_sum[o] += m;

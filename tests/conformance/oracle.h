@@ -17,7 +17,9 @@ enum class Mutation {
     u_once,             // conv * r + b * u
     padding_is_valid,   // taps in the padding count 1
     one_channel_count,  // a one-channel mask given to multi-channel mode counts one channel
-    last_column_lost    // the last output of each row is 0
+    last_column_lost,   // the last output of each row is 0
+    edge_twice,         // reflections begin with the element at the edge
+    mask_not_padded     // padding modes are of the input alone: taps beyond the mask count 0
 };
 
 struct Answer {

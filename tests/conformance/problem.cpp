@@ -35,7 +35,9 @@ std::vector<int64_t> outputSize(const Problem& p) {
     std::vector<int64_t> result;
     for (size_t d = 0; d < p.size.size(); ++d)
         result.push_back(
-            (p.size[d] + 2 * p.padding[d] - p.dilation[d] * (p.kernel[d] - 1) - 1) / p.stride[d] + 1);
+            (p.size[d] + p.padding[d] + p.paddingBehind(d) - p.dilation[d] * (p.kernel[d] - 1) - 1) /
+                p.stride[d] +
+            1);
     return result;
 }
 
@@ -67,7 +69,9 @@ PconvPartialConvDesc describe(const Problem& p) {
         desc.stride[d] = p.stride[d];
         desc.padding[d] = p.padding[d];
         desc.dilation[d] = p.dilation[d];
+        if (!p.padding_end.empty()) desc.padding_end[d] = p.padding_end[d];
     }
+    desc.padding_mode = p.padding_mode;
     desc.mask_type = p.mask_type;
     desc.mask_mode = p.multi_channel ? PCONV_MASK_MODE_MULTI_CHANNEL : PCONV_MASK_MODE_SINGLE_CHANNEL;
     desc.mask_window = p.group_window ? PCONV_MASK_WINDOW_GROUP_CHANNELS : PCONV_MASK_WINDOW_ALL_CHANNELS;

@@ -20,6 +20,8 @@ struct Problem {
     std::string name;
     int64_t batch = 1, in_channels = 1, out_channels = 1, groups = 1;
     std::vector<int64_t> size, kernel, stride, padding, dilation;  // one a spatial dimension
+    std::vector<int64_t> padding_end;                              // empty: as in front
+    PconvPaddingMode padding_mode = PCONV_PADDING_MODE_ZEROS;
     PconvMaskType mask_type = PCONV_MASK_TYPE_BINARY;
     PconvMaskPolarity polarity = PCONV_MASK_VALID_IS_ONE;
     int64_t mask_batch = 1;
@@ -43,6 +45,7 @@ struct Problem {
     // The masked convolution instead of the partial one.
     bool isMaskedConv() const { return normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE; }
     int dims() const { return static_cast<int>(size.size()); }
+    int64_t paddingBehind(size_t d) const { return padding_end.empty() ? padding[d] : padding_end[d]; }
 };
 
 // The problem in another type, its numbers rounded to it: device and oracle see the same ones.

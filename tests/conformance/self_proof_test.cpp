@@ -37,6 +37,12 @@ Problem oneChannelOfMany() {
     return p;
 }
 
+Problem reflectedProblem() {
+    Problem p = fractionalProblem();
+    p.padding_mode = PCONV_PADDING_MODE_REFLECT;
+    return p;
+}
+
 struct Mutant {
     const char* name;
     Mutation mutation;
@@ -51,7 +57,9 @@ std::vector<Mutant> mutants() {
             {"u applied once", Mutation::u_once, fractionalProblem(), false},
             {"padding counts as valid", Mutation::padding_is_valid, fractionalProblem(), true},
             {"one channel counted of many", Mutation::one_channel_count, oneChannelOfMany(), true},
-            {"last column lost", Mutation::last_column_lost, fractionalProblem(), false}};
+            {"last column lost", Mutation::last_column_lost, fractionalProblem(), false},
+            {"the edge reflected as well", Mutation::edge_twice, reflectedProblem(), true},
+            {"the mask not padded", Mutation::mask_not_padded, reflectedProblem(), true}};
 }
 
 TEST(SelfProof, RightResultsPass) {

@@ -207,6 +207,50 @@ std::vector<NamedProblem> settings() {
     return all;
 }
 
+// Other padding than zeros, or other padding behind than in front.
+std::vector<NamedProblem> paddings() {
+    std::vector<NamedProblem> all;
+    uint32_t seed = 500;
+    const auto add = [&](const char* name, Problem p, PconvPaddingMode mode, std::vector<int64_t> behind,
+                         MaskContent content = MaskContent::binary) {
+        p.padding_mode = mode;
+        p.padding_end = std::move(behind);
+        fillUniform(p, ++seed);
+        addPlane(p, ++seed, content, p.batch);
+        all.push_back({name, std::move(p)});
+        return &all.back().problem;
+    };
+    const Problem wide = makeProblem(2, 6, 8, {13, 18}, 5, 1, 2);
+    const Problem strided = makeProblem(1, 4, 8, {21, 23}, 3, 2, 3, 2);
+    const Problem even = makeProblem(2, 5, 6, {12, 11}, 4, 1, 1);
+    add("reflect", wide, PCONV_PADDING_MODE_REFLECT, {});
+    add("replicate", wide, PCONV_PADDING_MODE_REPLICATE, {});
+    add("circular", wide, PCONV_PADDING_MODE_CIRCULAR, {});
+    add("reflect_strided", strided, PCONV_PADDING_MODE_REFLECT, {0, 5}, MaskContent::fractions);
+    add("replicate_strided", strided, PCONV_PADDING_MODE_REPLICATE, {9, 0}, MaskContent::fractions);
+    add("circular_whole_input", makeProblem(1, 3, 4, {5, 7}, 3, 1, 5), PCONV_PADDING_MODE_CIRCULAR, {5, 7});
+    add("replicate_one_pixel", makeProblem(1, 3, 4, {1, 1}, 3, 1, 2), PCONV_PADDING_MODE_REPLICATE, {});
+    add("same_of_even_kernel", even, PCONV_PADDING_MODE_ZEROS, {2, 2});
+    add("circular_of_even_kernel", even, PCONV_PADDING_MODE_CIRCULAR, {2, 2});
+    add("uneven_strided", strided, PCONV_PADDING_MODE_ZEROS, {0, 5}, MaskContent::fractions);
+    add("behind_alone", makeProblem(1, 4, 6, {9, 8}, 3), PCONV_PADDING_MODE_ZEROS, {4, 7});
+    add("reflect_1d", makeProblem(2, 5, 6, {67}, 5, 1, 2), PCONV_PADDING_MODE_REFLECT, {7});
+    add("circular_3d", makeProblem(1, 4, 6, {5, 7, 8}, 3, 1, 1), PCONV_PADDING_MODE_CIRCULAR, {2, 1, 0});
+    add("replicate_3d", makeProblem(1, 4, 6, {3, 6, 5}, 3, 2, 2), PCONV_PADDING_MODE_REPLICATE, {},
+        MaskContent::fractions);
+    removeMask(*add("reflect_no_mask", wide, PCONV_PADDING_MODE_REFLECT, {}));
+    Problem* grouped = add("circular_group_window", makeProblem(2, 8, 12, {11, 9}, 3, 1, 1, 1, 4),
+                           PCONV_PADDING_MODE_CIRCULAR, {});
+    addSegments(*grouped, ++seed, MaskContent::binary, 2, {{8, 1}});
+    grouped->group_window = true;
+    addSegments(*add("reflect_segments", wide, PCONV_PADDING_MODE_REFLECT, {3, 0}), ++seed,
+                MaskContent::fractions, 1, {{1, 2}, {2, 1}, {1, 2}});
+    Problem* masked = add("masked_reflect", wide, PCONV_PADDING_MODE_REFLECT, {});
+    addSegments(*masked, ++seed, MaskContent::binary, 2, {{6, 1}});
+    masked->normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
+    return all;
+}
+
 Problem activated(PconvActivation activation, uint32_t seed) {
     Problem p = makeProblem(2, 6, 8, {13, 18}, 3, 1, 1);
     addPlane(p, seed, MaskContent::binary, 2);
@@ -256,23 +300,51 @@ class Suite {
     std::vector<SuiteCase> cases_;
 };
 
+bool isPaddingCase(const Problem& p) {
+    return p.padding_mode != PCONV_PADDING_MODE_ZEROS || !p.padding_end.empty();
+}
+
 void addReferences(Suite& suite) {
     for (const char* op : {"partial_conv", "masked_conv"})
         for (const std::string& name : caseNames(op)) {
             const bool masked = std::string(op) == "masked_conv";
-            const std::string profile = masked                                    ? "masked"
-                                        : referenceCase(name).problem.dims() == 3 ? "volume"
-                                                                                  : "core";
+            const Problem& problem = referenceCase(name).problem;
+            const bool padding = isPaddingCase(problem);
+            const std::string profile = padding               ? "padding"
+                                        : masked              ? "masked"
+                                        : problem.dims() == 3 ? "volume"
+                                                              : "core";
             suite.add("reference/" + name, profile, "reference",
                       [name](const Row& row) { return againstReference(row, referenceCase(name), false); });
-            suite.add("reference_backward/" + name, "train", "reference",
+            suite.add("reference_backward/" + name, padding ? "padding" : "train", "reference",
                       [name](const Row& row) { return againstReference(row, referenceCase(name), true); });
         }
 }
 
-void addHalf(Suite& suite, const std::string& name, const Problem& problem) {
-    suite.addRounded("f16_" + name, "half", inType(problem, PCONV_DATA_TYPE_F16));
-    suite.addRounded("bf16_" + name, "half", inType(problem, PCONV_DATA_TYPE_BF16));
+void addHalf(Suite& suite, const std::string& name, const Problem& problem,
+             const std::string& profile = "half") {
+    suite.addRounded("f16_" + name, profile, inType(problem, PCONV_DATA_TYPE_F16));
+    suite.addRounded("bf16_" + name, profile, inType(problem, PCONV_DATA_TYPE_BF16));
+}
+
+void addPaddings(Suite& suite) {
+    const char* const profile = "padding";
+    uint32_t seed = 2000;
+    for (const auto& [label, problem] : paddings()) {
+        const std::string name = std::string("padding_") + label;
+        const Problem trained = withGradient(problem, ++seed);
+        suite.addRounded(name, profile, problem);
+        suite.addRounded("backward_" + name, profile, trained);
+        if (problem.mask_type != PCONV_MASK_TYPE_FRACTIONAL && !problem.isMaskedConv())
+            suite.addExact(name, profile, problem);
+        const bool plain = problem.padding_end.empty() && problem.dims() == 2 && problem.size[0] > 1 &&
+                           problem.mask_type != PCONV_MASK_TYPE_NONE && !problem.isMaskedConv();
+        if (!plain) continue;
+        suite.addSafe(name, profile, problem);
+        suite.addSafe("backward_" + name, profile, trained);
+        addHalf(suite, name, problem, profile);
+        addHalf(suite, "backward_" + name, trained, profile);
+    }
 }
 
 // Numbers at the end of the type's range, and windows without a valid pixel.
@@ -323,6 +395,7 @@ std::vector<SuiteCase> conformanceSuite(const std::filesystem::path& cases_folde
     suite.addExact("binary_3d", "volume", volume(35, MaskContent::binary));
     suite.addSafe("3d", "volume", volume(37, MaskContent::binary));
     suite.addRounded("f16_largest_numbers", "half", largestHalf());
+    addPaddings(suite);
     return suite.take();
 }
 

@@ -27,8 +27,9 @@ struct SuiteCase {
 };
 
 // core: the forward pass in f32, 1-D and 2-D; volume: the same in 3-D; train: the backward pass, in all
-// dimensions; half: f16 and bf16 tensors; masked: the masked convolution, forward.
-inline const std::vector<std::string> kProfiles{"core", "volume", "train", "half", "masked"};
+// dimensions; half: f16 and bf16 tensors; masked: the masked convolution, forward; padding: other padding
+// than zeros and other padding behind than in front, with all of these.
+inline const std::vector<std::string> kProfiles{"core", "volume", "train", "half", "masked", "padding"};
 
 // All cases, in a fixed order. The reference cases are read from `cases_folder`.
 std::vector<SuiteCase> conformanceSuite(const std::filesystem::path& cases_folder);

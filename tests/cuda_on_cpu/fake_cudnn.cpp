@@ -241,8 +241,15 @@ class Execution {
         const Tensor w(*operation.other(w_name));
         const Tensor y(*operation.other(y_name));
         const auto padding = setting.values<int64_t>(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS);
+        const auto behind = setting.values<int64_t>(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS);
         const auto stride = setting.values<int64_t>(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES);
         const auto dilation = setting.values<int64_t>(CUDNN_ATTR_CONVOLUTION_DILATIONS);
+        for (size_t d = 0; d + 2 < x.dims.size(); ++d) {
+            const int64_t padded = x.dims[2 + d] + padding[d] + behind[d];
+            const int64_t extent = dilation[d] * (w.dims[2 + d] - 1) + 1;
+            if (padded < extent || (padded - extent) / stride[d] + 1 != y.dims[2 + d])
+                return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "the output has not the size it should");
+        }
         std::vector<double> xs;
         std::vector<double> ws;
         std::vector<double> ys;

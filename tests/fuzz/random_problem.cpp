@@ -40,6 +40,23 @@ void drawWindow(Problem& p, Dice& dice) {
     }
 }
 
+// Another mode, and other padding behind than in front, of a window that has been drawn.
+void drawPadding(Problem& p, Dice& dice) {
+    if (dice.oneIn(3))
+        p.padding_mode = dice.oneOf<PconvPaddingMode>(
+            {PCONV_PADDING_MODE_REFLECT, PCONV_PADDING_MODE_REPLICATE, PCONV_PADDING_MODE_CIRCULAR});
+    const bool uneven = dice.oneIn(3);
+    for (size_t d = 0; d < p.size.size(); ++d) {
+        int64_t most = p.padding[d] + p.kernel[d];
+        if (p.padding_mode == PCONV_PADDING_MODE_REFLECT) most = p.size[d] - 1;
+        if (p.padding_mode == PCONV_PADDING_MODE_CIRCULAR) most = p.size[d];
+        p.padding[d] = std::min(p.padding[d], most);
+        if (uneven) p.padding_end.push_back(dice.between(0, std::min(most, p.kernel[d] + 1)));
+        const int64_t extent = p.dilation[d] * (p.kernel[d] - 1) + 1;
+        p.size[d] = std::max(p.size[d], extent - p.padding[d] - p.paddingBehind(d));
+    }
+}
+
 void drawChannels(Problem& p, Dice& dice) {
     p.batch = dice.oneOf<int64_t>({1, 1, 2, 3});
     p.groups = dice.oneOf<int64_t>({1, 1, 1, 2, 3, 4, 8});
@@ -120,6 +137,8 @@ RandomCase randomCase(uint32_t number, int64_t most_work, Passes passes) {
         Problem& p = random.problem;
         drawChannels(p, dice);
         drawWindow(p, dice);
+        Dice padding(~(number * 2654435761U + attempt));
+        drawPadding(p, padding);
         if (work(p) > most_work) continue;
         drawSettings(p, dice);
         if (passes == Passes::backward) p.activation = PCONV_ACTIVATION_NONE;
@@ -159,6 +178,9 @@ std::string describeCase(const RandomCase& random) {
     list("kernel", p.kernel);
     list("stride", p.stride);
     list("padding", p.padding);
+    if (!p.padding_end.empty()) list("to", p.padding_end);
+    static const char* const modes[] = {"", " reflect", " replicate", " circular"};
+    text << modes[p.padding_mode];
     list("dilation", p.dilation);
     text << ", "
          << (p.mask_type == PCONV_MASK_TYPE_NONE     ? "no mask"

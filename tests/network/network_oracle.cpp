@@ -160,6 +160,13 @@ NetworkLayer drawConvolution(const Feature& input, Draw& draw) {
         conv.stride[d] = draw.oneIn(4) ? 2 : 1;
         conv.padding[d] = conv.kernel[d] / 2 + (draw.oneIn(6) ? 1 : 0);
     }
+    if (draw.oneIn(4)) {
+        for (const int64_t padding : conv.padding) conv.padding_end.push_back(padding + draw.between(0, 1));
+        // A reflection needs the most input.
+        bool room = true;
+        for (size_t d = 0; d < input.size.size(); ++d) room = room && conv.padding_end[d] < input.size[d];
+        if (room) conv.padding_mode = static_cast<PconvPaddingMode>(draw.between(0, 3));
+    }
     drawSettings(conv, input, draw);
     if (draw.oneIn(5)) {
         conv.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;

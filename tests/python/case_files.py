@@ -11,7 +11,8 @@ _TYPES = {"F32": torch.float32, "F64": torch.float64}
 
 
 def names():
-    return sorted(p.stem for p in FOLDER.glob("*.safetensors"))
+    """All but those with padding modes or uneven padding, which the package's functions do not take."""
+    return sorted(p.stem for p in FOLDER.glob("*.safetensors") if not p.stem.startswith("padding_"))
 
 
 def read(name):

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "pconv/pconv.hpp"
 #include "support/api.h"
 #include "support/environment.h"
 #include "support/small_conv.h"
@@ -53,6 +54,41 @@ const WrongSetting kWrongSettings[] = {
     {"StrideNegative", [](auto& d) { d.stride[1] = -1; }, "stride[1] is -1"},
     {"PaddingNegative", [](auto& d) { d.padding[0] = -1; }, "padding[0] is -1; expected 0 to"},
     {"PaddingHuge", [](auto& d) { d.padding[0] = INT64_MAX; }, "padding[0] is"},
+    {"PaddingEndNegative", [](auto& d) { d.padding_end[1] = -2; }, "padding_end[1] is -2; expected 0 to"},
+    {"PaddingEndHuge", [](auto& d) { d.padding_end[0] = INT64_MAX; }, "padding_end[0] is"},
+    {"PaddingMode", [](auto& d) { setEnum(d.padding_mode, 4); }, "padding_mode is 4; expected 0 to 3"},
+    {"ReflectsAllOfTheInput",
+     [](auto& d) {
+         d.padding_mode = PCONV_PADDING_MODE_REFLECT;
+         d.padding[0] = 5;
+     },
+     "padding[0] is 5; expected less than the input's 5 to reflect"},
+    {"ReflectsAllOfTheInputBehind",
+     [](auto& d) {
+         d.padding_mode = PCONV_PADDING_MODE_REFLECT;
+         d.padding_end[1] = 6;
+     },
+     "padding_end[1] is 6; expected less than the input's 6 to reflect"},
+    {"WrapsMoreThanOnce",
+     [](auto& d) {
+         d.padding_mode = PCONV_PADDING_MODE_CIRCULAR;
+         d.padding_end[0] = 6;
+     },
+     "padding_end[0] is 6; expected at most the input's 5 to wrap around"},
+    {"PaddedInputHuge",
+     [](auto& d) {
+         d.padding_mode = PCONV_PADDING_MODE_REPLICATE;
+         d.padding[0] = INT32_MAX;
+         d.stride[0] = 100;
+     },
+     "the padded input_size[0] is 4294967299"},
+    {"PaddedInputTooManyElements",
+     [](auto& d) {
+         d.padding_mode = PCONV_PADDING_MODE_REPLICATE;
+         d.padding[0] = d.padding[1] = 1 << 29;
+         d.stride[0] = d.stride[1] = 1 << 20;
+     },
+     "the padded input has more elements than 64 bits can count"},
     {"DilationZero", [](auto& d) { d.dilation[0] = 0; }, "dilation[0] is 0"},
     {"DilationTooWide", [](auto& d) { d.dilation[0] = 4; },
      "kernel[0] with its dilation spans 9 elements; expected at most the padded input's 7"},
@@ -155,6 +191,34 @@ TEST(Descriptor, OutputSizeIsTorchs) {
     EXPECT_EQ(size[2], 7);
     EXPECT_INVALID(pconvGetOutputSize(nullptr, size), "desc is null");
     EXPECT_INVALID(pconvGetOutputSize(&desc, nullptr), "output_size is null");
+}
+
+TEST(Descriptor, PaddingBehindIsThatInFrontUnlessSet) {
+    PconvPartialConvDesc desc = smallDesc();
+    EXPECT_EQ(desc.padding_end[0], PCONV_PADDING_AS_IN_FRONT);
+    int64_t size[3] = {};
+    desc.padding_end[0] = 3;
+    desc.padding_end[1] = 0;
+    check(pconvGetOutputSize(&desc, size));
+    EXPECT_EQ(size[0], 5 + 1 + 3 - 2);
+    EXPECT_EQ(size[1], 6 + 1 - 2);
+    // A caller of the version without the field has it as well.
+    desc.struct_size = offsetof(PconvPartialConvDesc, padding_end);
+    check(pconvGetOutputSize(&desc, size));
+    EXPECT_EQ(size[0], 5);
+    EXPECT_EQ(size[1], 6);
+}
+
+TEST(Descriptor, SameKeepsTheSizeForEveryKernelAndDilation) {
+    for (const int64_t kernel : {1, 2, 3, 4, 7, 8})
+        for (const int64_t dilation : {1, 2, 3}) {
+            const auto desc = PartialConvDesc::same(1, 2, 3, {32, 5}, kernel, 1, dilation);
+            EXPECT_EQ(desc.outputSize(), (std::vector<int64_t>{32, 5}))
+                << kernel << " dilated by " << dilation;
+            // PyTorch's 'same' has the odd element behind.
+            EXPECT_EQ(desc.padding_end[0] - desc.padding[0], dilation * (kernel - 1) % 2);
+        }
+    EXPECT_EQ(PartialConvDesc::same(1, 2, 3, {32}, 3, 2).outputSize(), std::vector<int64_t>{16});
 }
 
 TEST(Descriptor, DefaultsNeedOnlyASize) {

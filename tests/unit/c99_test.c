@@ -98,6 +98,11 @@ int main(void) {
     desc.input_size[0] = 6;
     desc.kernel[0] = 3;
     desc.padding[0] = 1;
+    desc.padding_end[0] = 2;
+    expectSuccess(pconvGetOutputSize(&desc, size), "pconvGetOutputSize");
+    if (size[0] != 7) ++failures;
+    desc.padding_end[0] = PCONV_PADDING_AS_IN_FRONT;
+    desc.padding_mode = PCONV_PADDING_MODE_ZEROS;
     expectSuccess(pconvGetOutputSize(&desc, size), "pconvGetOutputSize");
     if (size[0] != 6) ++failures;
 

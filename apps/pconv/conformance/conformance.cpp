@@ -21,7 +21,7 @@ Every case compares one operator call with a float64 computation, or with what t
 answered; the bound is each element's own (docs/semantics.md). Profiles:
   core    the forward pass in f32, 1-D and 2-D      volume  the same in 3-D
   train   the backward pass                         half    tensors in f16 and bf16
-  masked  the masked convolution
+  masked  the masked convolution                    padding other than zeros, or uneven
 What an implementation does not have is "not supported", never a pass. "worst" is the largest error as a part of its
 bound: 1 is the most that passes. Exit codes: 0 nothing failed; 1 a case failed; 2 bad arguments or a bad report; 3
 the device is not there.
@@ -195,7 +195,7 @@ void addConformanceCommand(CLI::App& app, Action& action) {
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--impl", options->implementation, "One implementation, such as vulkan:gemm, or all")
         ->option_text("ROW");
-    command->add_option("--profile", options->profile, "core, volume, train, half, masked or all")
+    command->add_option("--profile", options->profile, "core, volume, train, half, masked, padding or all")
         ->check(CLI::IsMember({"core", "volume", "train", "half", "masked", "all"}))
         ->option_text("PROFILE");
     command

@@ -26,6 +26,19 @@ std::vector<int64_t> tail(const Dims3& dims, int count) {
     return {dims.end() - count, dims.end()};
 }
 
+// As much as in front where that gives this output, which more of cuDNN's kernels take; else what windows
+// reach.
+Dims3 paddingBehind(const Window& w) {
+    Dims3 behind = w.padding;
+    for (size_t d = 0; d < 3; ++d) {
+        const int64_t extent = w.dilation[d] * (w.kernel[d] - 1) + 1;
+        const int64_t reach = (w.output[d] - 1) * w.stride[d] + extent - w.input[d] - w.padding[d];
+        if ((w.input[d] + 2 * w.padding[d] - extent) / w.stride[d] + 1 != w.output[d])
+            behind[d] = std::max<int64_t>(reach, 0);
+    }
+    return behind;
+}
+
 std::string listed(const Dims3& dims) {
     return std::to_string(dims[0]) + "x" + std::to_string(dims[1]) + "x" + std::to_string(dims[2]);
 }
@@ -48,6 +61,7 @@ std::string CudnnConv::key() const {
     text +=
         " in" + listed(window.input) + " kernel" + listed(window.kernel) + " stride" + listed(window.stride);
     text += " padding" + listed(window.padding) + " dilation" + listed(window.dilation);
+    if (paddingBehind(window) != window.padding) text += " behind" + listed(paddingBehind(window));
     if (layout == Layout::contiguous) text += " contiguous";
     if (wide_output) text += " wide";
     if (fused) text += std::string(plain ? " plain" : " fused") + (has_bias ? " bias" : "");
@@ -119,7 +133,7 @@ void CudnnGraph::addConvolution(const CudnnDescriptor& x, const CudnnDescriptor&
         .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, CUDNN_CROSS_CORRELATION)
         .set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, static_cast<int64_t>(spatial))
         .set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, tail(conv_.window.padding, spatial))
-        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, tail(conv_.window.padding, spatial))
+        .set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, tail(paddingBehind(conv_.window), spatial))
         .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, tail(conv_.window.dilation, spatial))
         .set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, tail(conv_.window.stride, spatial))
         .finalize("describing a convolution");

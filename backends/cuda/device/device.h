@@ -33,6 +33,10 @@ class CudaDevice final : public Device {
                     const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
+    void pad(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
+             const Padding& padding) override;
+    void foldPadding(const TensorRef& source, const TensorRef& destination,
+                     const std::array<int64_t, 5>& dims, const Padding& padding, bool accumulate) override;
     void pass(const PassDesc& desc, const PassOperands& operands) override;
     // cuDNN's and cuda:igemm's.
     Layout preferredLayout() const override { return Layout::channels_last; }

@@ -29,6 +29,10 @@ class VulkanDevice final : public Device {
                     const std::array<int64_t, 5>& dims) override;
     void upsample(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
                   const Dims3& factor) override;
+    void pad(const TensorRef& source, const TensorRef& destination, const std::array<int64_t, 5>& dims,
+             const Padding& padding) override;
+    void foldPadding(const TensorRef& source, const TensorRef& destination,
+                     const std::array<int64_t, 5>& dims, const Padding& padding, bool accumulate) override;
     void pass(const PassDesc& desc, const PassOperands& operands) override;
     std::unique_ptr<Recording> record(std::function<void()> enqueue) override;
     std::unique_ptr<Timer> makeTimer() override;

@@ -13,6 +13,7 @@ class LinearLayer final : public ConvolutionLayer {
     Value plan(Planner& planner, Layer& layer, const PconvLayer& caller, size_t index) const override {
         const Value input = planner.inputOf(layer);
         PconvPartialConvDesc conv = planner.describeConv(caller, input.channels, input.size);
+        expectEvenZeros(conv, conv.spatial_dims);
         conv.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
         conv.groups = 1;
         for (int i = 0; i < PCONV_MAX_SPATIAL_DIMS; ++i) {

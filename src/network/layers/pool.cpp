@@ -12,6 +12,7 @@ Window windowOver(const Dims3& size, const PconvLayer& caller, int dims) {
     window.input = size;
     window.kernel = expand(caller.conv.kernel, dims, "kernel", 0);
     window.stride = expand(caller.conv.stride, dims, "stride", 1);
+    expectEvenZeros(caller.conv, dims);
     window.padding = expand(caller.conv.padding, dims, "padding", 0, 0);
     for (size_t d = 0; d < 3; ++d) {
         const std::string number = "[" + std::to_string(static_cast<int>(d) - (3 - dims)) + "]";

@@ -16,6 +16,7 @@ class TransposedConvLayer final : public ConvolutionLayer {
         if (caller.batch_norm != nullptr)
             invalid("batch_norm is given; expected a BATCH_NORM layer behind it");
         const bool has_bias = conv.has_bias != 0;
+        expectEvenZeros(conv, dims);
         const Dims3 kernel = expand(conv.kernel, dims, "kernel", 1);
         const Dims3 stride = expand(conv.stride, dims, "stride", 1);
         const Dims3 padding = expand(conv.padding, dims, "padding", 0, 0);
