@@ -221,6 +221,11 @@ struct Sides {
         device.stream().endOperation();
     }
 
+    bool canRun(const VulkanDevice& device, const Piece& whole) const {
+        const PlanLimits most = countable(device);
+        return canSplit(whole, [&](const Piece& box) { return fit(most, box); });
+    }
+
     // What 32 bits can count.
     static PlanLimits countable(const VulkanDevice& device) {
         PlanLimits most = device.limits();
@@ -300,9 +305,10 @@ void VulkanDevice::foldPadding(const TensorRef& source, const TensorRef& destina
     const std::array<int32_t, 3> all{kAll, kAll, kAll};
     const Sides together = sidesOf(source, padding, all);
     Piece whole = wholeOf(dims);
-    if (together.fit(Sides::countable(*this), whole).binds()) return run(together, whole, all);
-    // Images that wrap around lie a tensor's length apart, and those of the edge row behind row: each part is
-    // added by itself, after those before, and where one element has many images in it, each of them.
+    if (together.canRun(*this, whole)) return run(together, whole, all);
+    // Images that wrap around lie a plane's length apart, and those of the edge row behind row: where a plane
+    // does not bind, each part is added by itself and rounded to the type, and where one element has many
+    // images in it, each of them.
     forEachPart(padding, {dims[2], dims[3], dims[4]}, [&](const std::array<int32_t, 3>& parts) {
         for (size_t d = 0; d < 3; ++d) whole[2 + d] = elementsOf(padding, d, parts[d], dims[2 + d]);
         forEachImageAlone(source, padding, parts, [&](const TensorRef& from, const Padding& around) {

@@ -42,7 +42,8 @@ std::pair<Piece, Piece> halves(const Piece& whole, size_t dimension) {
     return two;
 }
 
-void collect(const Piece& whole, const Fits& fits, std::vector<Piece>& pieces) {
+// Whether all pieces bind; those before the first that does not are in `pieces`.
+bool collect(const Piece& whole, const Fits& fits, std::vector<Piece>& pieces) {
     const Fit fit = fits(whole);
     size_t best = whole.size();
     double least = 2 * fit.excess();
@@ -57,15 +58,10 @@ void collect(const Piece& whole, const Fits& fits, std::vector<Piece>& pieces) {
         }
     if (best < whole.size()) {
         const auto two = halves(whole, best);
-        collect(two.first, fits, pieces);
-        collect(two.second, fits, pieces);
-        return;
+        return collect(two.first, fits, pieces) && collect(two.second, fits, pieces);
     }
-    if (!fit.binds())
-        fail(PCONV_ERROR_UNSUPPORTED,
-             "one row and what it meets are more than this device can bind at once, " +
-                 std::to_string(fit.range()) + " bytes");
-    pieces.push_back(whole);
+    if (fit.binds()) pieces.push_back(whole);
+    return fit.binds();
 }
 
 }  // namespace
@@ -76,9 +72,17 @@ int64_t partsOfSum(int64_t terms, int64_t sums) {
     return std::clamp<int64_t>(terms / kLeastTerms, 1, (kWorkgroups + sums - 1) / sums);
 }
 
+bool canSplit(const Piece& whole, const std::function<Fit(const Piece&)>& fit) {
+    std::vector<Piece> pieces;
+    return collect(whole, fit, pieces);
+}
+
 void splitPiece(const Piece& whole, const Fits& fit, const std::function<void(const Piece&)>& emit) {
     std::vector<Piece> pieces;
-    collect(whole, fit, pieces);
+    if (!collect(whole, fit, pieces))
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "one row and what it meets are more than this device can bind at once, " +
+                 std::to_string(fit(whole).range()) + " bytes");
     if (!emit) return;
     for (const Piece& piece : pieces) emit(piece);
 }

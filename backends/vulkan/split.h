@@ -67,4 +67,7 @@ int64_t partsOfSum(int64_t terms, int64_t sums);
 void splitPiece(const Piece& whole, const std::function<Fit(const Piece&)>& fit,
                 const std::function<void(const Piece&)>& emit);
 
+// Whether splitPiece would find pieces that all bind.
+bool canSplit(const Piece& whole, const std::function<Fit(const Piece&)>& fit);
+
 }  // namespace pconv::vulkan

@@ -80,9 +80,9 @@ typedef struct PconvLayer {
     int32_t second_input;                   /* of CONCAT, ADD and CROP; likewise */
     int64_t factor[PCONV_MAX_SPATIAL_DIMS]; /* of PCONV_LAYER_TYPE_UPSAMPLE */
     /*
-     * Of convolutions: out_channels, groups, kernel, stride, padding, padding_end, dilation; of partial ones
-     * mask mode and window, padding_mode, normalization, eps, activation, has_bias, implementation. mask_type
-     * PCONV_MASK_TYPE_NONE makes the layer ignore its input's mask (with
+     * Of convolutions: out_channels, groups, kernel, stride, padding, dilation, and but for transposed ones
+     * padding_end and padding_mode; of partial ones mask mode and window, normalization, eps, activation,
+     * has_bias, implementation. mask_type PCONV_MASK_TYPE_NONE makes the layer ignore its input's mask (with
      * PCONV_NORMALIZATION_WEIGHT_MAGNITUDE: a plain convolution), anything else follow it. Batch, input
      * channels and size, types, layouts, math and input_is_masked are the network's to know.
      */

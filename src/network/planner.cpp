@@ -73,9 +73,10 @@ void expectEvenZeros(const PconvPartialConvDesc& conv, int spatial_dims) {
     if (enumNumber(conv.padding_mode) != PCONV_PADDING_MODE_ZEROS)
         invalid("padding_mode is set; expected PCONV_PADDING_MODE_ZEROS for this type of layer");
     for (int i = 0; i < spatial_dims; ++i)
-        if (conv.padding_end[i] != PCONV_PADDING_AS_IN_FRONT)
+        if (conv.padding_end[i] != PCONV_PADDING_AS_IN_FRONT && conv.padding_end[i] != conv.padding[i])
             invalid("padding_end[" + std::to_string(i) + "] is " + std::to_string(conv.padding_end[i]) +
-                    "; expected PCONV_PADDING_AS_IN_FRONT for this type of layer");
+                    "; expected as much as in front, " + std::to_string(conv.padding[i]) +
+                    ", for this type of layer");
 }
 
 Dims3 expand(const int64_t* values, int spatial_dims, const char* name, int64_t least, int64_t fill) {

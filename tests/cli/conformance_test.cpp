@@ -103,6 +103,9 @@ TEST_F(Conformance, RunsWhatIsAskedFor) {
     EXPECT_TRUE(succeeds(list));
     EXPECT_NE(list.out.find("reference/nvidia3d_k3_random"), std::string::npos);
     EXPECT_EQ(list.out.find("nvidia2d"), std::string::npos);
+    const Outcome padding = runCommand({"conformance", "--list", "--profile", "padding"});
+    EXPECT_TRUE(succeeds(padding));
+    EXPECT_NE(padding.out.find("reference_backward/padding_reflect2d_k3"), std::string::npos);
 
     EXPECT_TRUE(failsWith(runCommand({"conformance", "reference/none"}), 2, "reference/none"));
     EXPECT_TRUE(failsWith(runCommand({"conformance", "--profile", "all2"}), 2, "all2"));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace pconv::test {
 
@@ -12,7 +13,8 @@ struct Contact {
     int64_t input;
     int64_t tap;
     int64_t output;
-    bool image;  // of an element beyond the input
+    int64_t place;  // of the element or its image in the padded input
+    bool image;     // of an element beyond the input
 };
 
 // The element of an axis of `size` that stands at `place`, which may lie outside; -1 where nothing does. Each
@@ -35,6 +37,10 @@ int64_t elementAt(int64_t place, int64_t size, PconvPaddingMode mode, Mutation m
     return -1;
 }
 
+int64_t paddedSize(const Problem& p, size_t d) {
+    return p.padding[d] + p.size[d] + p.paddingBehind(d);
+}
+
 // Adds one spatial dimension to contacts of those before it.
 std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p, size_t d, int64_t output,
                              Mutation mutation) {
@@ -47,6 +53,7 @@ std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p
                 if (i < 0 || start < 0 || start % p.stride[d] != 0 || start / p.stride[d] >= output) continue;
                 result.push_back({before.input * p.size[d] + i, before.tap * p.kernel[d] + k,
                                   before.output * output + start / p.stride[d],
+                                  before.place * paddedSize(p, d) + place + p.padding[d],
                                   before.image || place < 0 || place >= p.size[d]});
             }
     return result;
@@ -54,7 +61,7 @@ std::vector<Contact> crossed(const std::vector<Contact>& outer, const Problem& p
 
 std::vector<Contact> allContacts(const Problem& p, Mutation mutation) {
     const std::vector<int64_t> output = outputSize(p);
-    std::vector<Contact> contacts{{0, 0, 0, false}};
+    std::vector<Contact> contacts{{0, 0, 0, 0, false}};
     for (size_t d = 0; d < p.size.size(); ++d) contacts = crossed(contacts, p, d, output[d], mutation);
     return contacts;
 }
@@ -222,11 +229,15 @@ class Solver {
         const int64_t group_out = p_.out_channels / p_.groups;
         const int64_t taps = product(p_.kernel);
         const int64_t plane = product(p_.size);
+        const bool images = p_.padding_mode != PCONV_PADDING_MODE_ZEROS;
+        if (images)
+            for (auto* values : {&a_.images, &a_.image_gradients}) values->assign(p_.input.size(), 0);
         for (auto* values : {&a_.grad_input, &a_.grad_input_magnitude}) values->assign(p_.input.size(), 0);
         for (auto* values : {&a_.grad_weight, &a_.grad_weight_magnitude}) values->assign(p_.weight.size(), 0);
         for (auto* values : {&a_.grad_bias, &a_.grad_bias_magnitude}) values->assign(p_.bias.size(), 0);
         for (int64_t n = 0; n < p_.batch; ++n)
-            for (int64_t c = 0; c < p_.in_channels; ++c)
+            for (int64_t c = 0; c < p_.in_channels; ++c) {
+                std::vector<double> apart(images ? places() : 0, 0);  // the gradients before they are folded
                 for (const Contact& contact : contacts_) {
                     const double m = inputMask(n, c, contact.input);
                     if (m == 0) continue;
@@ -243,8 +254,11 @@ class Solver {
                         a_.grad_input_magnitude[at] += std::abs(to_input);
                         a_.grad_weight[w] += x * dc;
                         a_.grad_weight_magnitude[w] += std::abs(x * dc);
+                        if (images) apart[static_cast<size_t>(contact.place)] += to_input;
                     }
                 }
+                if (images) countImages(apart, static_cast<size_t>((n * p_.in_channels + c) * plane));
+            }
         if (!p_.has_bias) return;
         for (int64_t n = 0; n < p_.batch; ++n)
             for (int64_t c = 0; c < p_.out_channels; ++c)
@@ -254,6 +268,25 @@ class Solver {
                     a_.grad_bias[static_cast<size_t>(c)] += term;
                     a_.grad_bias_magnitude[static_cast<size_t>(c)] += std::abs(term);
                 }
+    }
+
+    // Of one plane of the input that begins at `first`, from the gradients of its places in the padded input.
+    void countImages(std::vector<double> gradients, size_t first) {
+        for (const Contact& contact : contacts_) {
+            const double gradient = std::exchange(gradients[static_cast<size_t>(contact.place)], 0);
+            if (gradient == 0) continue;
+            const size_t at = first + static_cast<size_t>(contact.input);
+            a_.images[at] += 1;
+            a_.image_gradients[at] += std::abs(gradient);
+        }
+        for (size_t at = first; at < first + static_cast<size_t>(product(p_.size)); ++at)
+            if (a_.images[at] < 2) a_.images[at] = a_.image_gradients[at] = 0;
+    }
+
+    size_t places() const {
+        int64_t count = 1;
+        for (size_t d = 0; d < p_.size.size(); ++d) count *= paddedSize(p_, d);
+        return static_cast<size_t>(count);
     }
 
     double epilogue(double conv, double r, double u, double b) const {

@@ -40,6 +40,9 @@ struct Answer {
     // empty where the problem has no grad_output.
     std::vector<double> grad_input, grad_weight, grad_bias;
     std::vector<double> grad_input_magnitude, grad_weight_magnitude, grad_bias_magnitude;
+    // With padding other than zeros, of input elements with more than one image: how many there are and the
+    // sum of the magnitudes of their gradients; 0 elsewhere.
+    std::vector<double> images, image_gradients;
 };
 
 Answer solve(const Problem& problem, Mutation mutation = Mutation::none);

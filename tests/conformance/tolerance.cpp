@@ -60,10 +60,10 @@ std::vector<double> gradientBounds(const std::vector<double>& gradient, const st
     return bounds;
 }
 
-std::vector<double> inputGradientBounds(const Problem& p, const Answer& a, const Units& units) {
+std::vector<double> inputGradientBounds(const Answer& a, const Units& units) {
     std::vector<double> bounds = gradientBounds(a.grad_input, a.grad_input_magnitude, units);
-    if (p.padding_mode != PCONV_PADDING_MODE_ZEROS && units.output > kF32Unit)
-        for (size_t i = 0; i < bounds.size(); ++i) bounds[i] += units.output * a.grad_input_magnitude[i];
+    for (size_t i = 0; i < a.images.size(); ++i)
+        bounds[i] += units.output * a.image_gradients[i] + units.smallest * a.images[i];
     return bounds;
 }
 

@@ -48,9 +48,9 @@ std::vector<double> windowSumBounds(const Problem& problem, const Answer& answer
 // result. In a 16-bit type, dc may be rounded to it as well: u_out times that sum.
 std::vector<double> gradientBounds(const std::vector<double>& gradient, const std::vector<double>& magnitude,
                                    const Units& units = {});
-// Of grad_input: with padding other than zeros an element's images are rounded to the type before they are
-// summed: u_out times the magnitudes once more.
-std::vector<double> inputGradientBounds(const Problem& problem, const Answer& answer, const Units& units);
+// Of grad_input: where padding other than zeros gives an element more than one image, their gradients are
+// rounded to the type before they are summed: u_out times the sum of their magnitudes.
+std::vector<double> inputGradientBounds(const Answer& answer, const Units& units);
 
 // As the window sum's, except that a mask that is 1 by more than that is exactly 1.
 std::vector<double> updatedMaskBounds(const Problem& problem, const Answer& answer);

@@ -148,6 +148,15 @@ void drawSettings(Problem& conv, const Feature& input, Draw& draw) {
     conv.has_bias = !draw.oneIn(4);
 }
 
+// Another mode, and more behind than in front.
+void drawPadding(Problem& conv, const Feature& input, Draw& draw) {
+    for (const int64_t padding : conv.padding) conv.padding_end.push_back(padding + draw.between(0, 1));
+    // A reflection needs the most input.
+    bool room = true;
+    for (size_t d = 0; d < input.size.size(); ++d) room = room && conv.padding_end[d] < input.size[d];
+    if (room) conv.padding_mode = static_cast<PconvPaddingMode>(draw.between(0, 3));
+}
+
 NetworkLayer drawConvolution(const Feature& input, Draw& draw) {
     NetworkLayer layer;
     Problem& conv = layer.conv;
@@ -160,13 +169,7 @@ NetworkLayer drawConvolution(const Feature& input, Draw& draw) {
         conv.stride[d] = draw.oneIn(4) ? 2 : 1;
         conv.padding[d] = conv.kernel[d] / 2 + (draw.oneIn(6) ? 1 : 0);
     }
-    if (draw.oneIn(4)) {
-        for (const int64_t padding : conv.padding) conv.padding_end.push_back(padding + draw.between(0, 1));
-        // A reflection needs the most input.
-        bool room = true;
-        for (size_t d = 0; d < input.size.size(); ++d) room = room && conv.padding_end[d] < input.size[d];
-        if (room) conv.padding_mode = static_cast<PconvPaddingMode>(draw.between(0, 3));
-    }
+    if (draw.oneIn(4)) drawPadding(conv, input, draw);
     drawSettings(conv, input, draw);
     if (draw.oneIn(5)) {
         conv.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
@@ -309,6 +312,7 @@ NetworkLayer drawMaskless(const Feature& input, Draw& draw) {
         layer.output_padding.push_back(conv.stride[d] > 1 && draw.oneIn(2) ? 1 : 0);
         if (kind == 0 && input.size[d] + 2 * conv.padding[d] < conv.kernel[d]) conv.kernel[d] = 1;
     }
+    if (kind == 0 && draw.oneIn(4)) drawPadding(conv, input, draw);
     const int64_t across = kind == 0 ? conv.in_channels : conv.out_channels;
     const int64_t outer = kind == 0 ? conv.out_channels : conv.in_channels;
     drawWeights(conv, outer * across / conv.groups * product(conv.kernel), draw);

@@ -91,6 +91,27 @@ TEST_F(Networks, FaultsOfALayerNameIt) {
         {[](auto& l) { l.conv.implementation = "cpu:nothing"; },
          "layer 1 (middle): no implementation 'cpu:nothing'"},
         {[](auto& l) { l.struct_size = 9000; }, "struct_size is 9000"},
+        {[](auto& l) { setEnum(l.conv.padding_mode, 4); }, "layer 1 (middle): padding_mode is 4"},
+        {[](auto& l) {
+             l.conv.padding_mode = PCONV_PADDING_MODE_REFLECT;
+             l.conv.padding_end[0] = 6;
+         },
+         "layer 1 (middle): padding_end[0] is 6; expected less than the input's 6 to reflect"},
+        {[](auto& l) {
+             l.type = PCONV_LAYER_TYPE_TRANSPOSED_CONV;
+             l.conv.padding_mode = PCONV_PADDING_MODE_CIRCULAR;
+         },
+         "layer 1 (middle): padding_mode is set; expected PCONV_PADDING_MODE_ZEROS for this type of layer"},
+        {[](auto& l) {
+             l.type = PCONV_LAYER_TYPE_MAX_POOL;
+             l.conv.padding_end[1] = 2;
+         },
+         "layer 1 (middle): padding_end[1] is 2; expected as much as in front, 1, for this type of layer"},
+        {[](auto& l) {
+             l.type = PCONV_LAYER_TYPE_LINEAR;
+             l.conv.padding_mode = PCONV_PADDING_MODE_REPLICATE;
+         },
+         "layer 1 (middle): padding_mode is set"},
         {[](auto& l) {
              l.type = PCONV_LAYER_TYPE_UPSAMPLE;
              l.factor[1] = 0;

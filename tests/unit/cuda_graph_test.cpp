@@ -49,6 +49,16 @@ CudnnConv makeConv(ConvPass pass, DataType type, const Sizes& sizes) {
     return conv;
 }
 
+// 'same' of an even kernel: an element more behind than in front.
+CudnnConv makeUneven(ConvPass pass, DataType type, int dims) {
+    CudnnConv conv = makeConv(pass, type, {dims, 32, 64, 1, 4, 1, 1});
+    for (size_t d = static_cast<size_t>(3 - dims); d < 3; ++d) {
+        conv.window.padding[d] = 1;
+        conv.window.output[d] = 20;
+    }
+    return conv;
+}
+
 constexpr Sizes kPlain2d{2, 32, 64, 1, 3, 1, 1};
 constexpr Sizes kPlain3d{3, 32, 64, 1, 3, 1, 1};
 constexpr Sizes kStrided2d{2, 32, 64, 1, 3, 2, 1};
@@ -108,7 +118,21 @@ std::vector<CudnnConv> allGraphs() {
         for (const Sizes& sizes : {kPlain2d, kStrided2d, kPlain3d, kStrided3d})
             for (const ConvPass pass : {ConvPass::grad_input, ConvPass::grad_weight})
                 graphs.push_back(makeConv(pass, type, sizes));
+        for (const int dims : {2, 3}) {
+            graphs.push_back(makeUneven(ConvPass::forward, type, dims));
+            graphs.back().fused = graphs.back().has_bias = true;
+            graphs.push_back(makeUneven(ConvPass::forward, type, dims));
+            graphs.back().wide_output = true;
+            for (const ConvPass pass : {ConvPass::grad_input, ConvPass::grad_weight})
+                graphs.push_back(makeUneven(pass, type, dims));
+        }
     }
+    for (const int dims : {2, 3})
+        for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight}) {
+            graphs.push_back(makeUneven(pass, DataType::f32, dims));
+            graphs.back().exact = true;
+            graphs.back().layout = Layout::contiguous;
+        }
     for (const Sizes& sizes : {kPlain2d, kStrided2d, kPlain3d, kStrided3d})
         for (const ConvPass pass : {ConvPass::forward, ConvPass::grad_input, ConvPass::grad_weight}) {
             graphs.push_back(makeConv(pass, DataType::f32, sizes));

@@ -90,6 +90,31 @@ TEST_P(Pad, FoldsSums) {
                     }
 }
 
+// Values with all the digits that the type has: in pieces too, each sum is rounded once.
+TEST_P(Pad, RoundsASumOnce) {
+    const PaddingSetting setting{{9, 7, 1, 5, 6}, {PaddingMode::replicate, {0, 3, 2}, {0, 1, 4}}};
+    for (const DataType type : {DataType::f16, DataType::bf16})
+        for (const bool last : {false, true}) {
+            Placed source = place(paddedDims(setting), type, last, 0);
+            forEachElement(paddedDims(setting), [&](const Dims& o) {
+                put(source, o, static_cast<float>(static_cast<int>(random_() % 4096) - 2048) / 2048);
+            });
+            device_->write(*source.tensor.buffer, 0, source.bytes.data(), source.bytes.size());
+            Placed destination = place(setting.dims, type, last, 0);
+            device_->foldPadding(source.tensor, destination.tensor, setting.dims, setting.padding, false);
+            std::vector<float> sums(static_cast<size_t>(elements(setting.dims)), 0);
+            const Dims dense = strides(setting.dims, false);
+            const auto sumOf = [&](const Dims& o) -> float& {
+                return sums[static_cast<size_t>(
+                    std::inner_product(o.begin(), o.end(), dense.begin(), int64_t{0}))];
+            };
+            forEachElement(paddedDims(setting),
+                           [&](const Dims& o) { sumOf(sourceOf(setting, o)) += get(source, o); });
+            forEachElement(setting.dims, [&](const Dims& o) { put(destination, o, sumOf(o)); });
+            EXPECT_EQ(bytesOf(destination), destination.bytes) << static_cast<int>(type) << last;
+        }
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, Pad, ::testing::Values("cpu", "vulkan", "cuda"),
                          [](const auto& test) { return test.param; });
 

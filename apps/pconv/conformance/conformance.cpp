@@ -195,8 +195,10 @@ void addConformanceCommand(CLI::App& app, Action& action) {
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--impl", options->implementation, "One implementation, such as vulkan:gemm, or all")
         ->option_text("ROW");
+    std::vector<std::string> profiles = test::kProfiles;
+    profiles.emplace_back("all");
     command->add_option("--profile", options->profile, "core, volume, train, half, masked, padding or all")
-        ->check(CLI::IsMember({"core", "volume", "train", "half", "masked", "all"}))
+        ->check(CLI::IsMember(profiles))
         ->option_text("PROFILE");
     command
         ->add_option("--report", options->report,

@@ -19,7 +19,7 @@ class LinearLayer final : public ConvolutionLayer {
         for (int i = 0; i < PCONV_MAX_SPATIAL_DIMS; ++i) {
             conv.kernel[i] = i < conv.spatial_dims ? conv.input_size[i] : 1;
             conv.stride[i] = conv.dilation[i] = 1;
-            conv.padding[i] = 0;
+            conv.padding[i] = conv.padding_end[i] = 0;
         }
         Value value = planner.convolve(layer, conv, {}, false, index);
         readBatchNormName(layer, caller, conv);

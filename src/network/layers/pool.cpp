@@ -70,7 +70,7 @@ class AveragePoolLayer final : public ConvolutionLayer {
             const size_t d = firstDim(conv.spatial_dims) + static_cast<size_t>(i);
             conv.kernel[i] = layer.pass.window.kernel[d];
             conv.stride[i] = layer.pass.window.stride[d];
-            conv.padding[i] = layer.pass.window.padding[d];
+            conv.padding[i] = conv.padding_end[i] = layer.pass.window.padding[d];
             conv.dilation[i] = 1;
         }
         conv.out_channels = conv.groups = input.channels;
