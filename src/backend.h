@@ -440,7 +440,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-7 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-8 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 
