@@ -44,7 +44,7 @@ CaseResult againstOracle(const Row& row, const Problem& problem) {
         const Answer answer = solve(problem);
         CaseResult result;
         for (const Placement& placement : {kContiguous, kSpread}) {
-            const CaseResult next = resultOf(judge(problem, answer, run(row, problem, placement)));
+            CaseResult next = resultOf(judge(problem, answer, run(row, problem, placement)));
             if (next.outcome == CaseOutcome::failed) return next;
             result.worst = std::max(result.worst, next.worst);
         }
