@@ -31,7 +31,8 @@
 #define SPEC_THREAD_M 6
 #define SPEC_THREAD_N 7
 
-// Copies of words: bytes of an element; of upsample: how often one is repeated along the destination's dense axis
+// Copies of words: bytes of an element. Of upsample: how often one is repeated along the destination's dense
+// axis.
 #define SPEC_BYTES 3
 #define SPEC_FACTOR 4
 
