@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint64_t kEnough = 1'000'000;
 
-Image noise(unsigned channels, unsigned depth, bool cmyk = false) {
+[[maybe_unused]] Image noise(unsigned channels, unsigned depth, bool cmyk = false) {
     Image image;
     image.width = 37;
     image.height = 21;
@@ -54,12 +54,12 @@ std::string faultOf(const Bytes& bytes, std::uint64_t most = kEnough) {
 const std::string kXmp = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><a/></x:xmpmeta>";
 const Bytes kProfile = {0, 0, 0, 9, 1, 2, 3, 4, 5};
 
-void describe(Image& image) {
+[[maybe_unused]] void describe(Image& image) {
     image.chunks = {makeProfileChunk(kProfile), makeDensityChunk({11811, 5906, true}),
                     makeChunk("eXIf", makeExif(6, {{0x013b, "Lotte R"}})), makeXmpChunk(kXmp)};
 }
 
-void expectDescribed(const Image& image) {
+[[maybe_unused]] void expectDescribed(const Image& image) {
     EXPECT_EQ(profileOf(*findChunk(image.chunks, "iCCP")), kProfile);
     ASSERT_NE(findChunk(image.chunks, "eXIf"), nullptr);
     const Bytes& exif = findChunk(image.chunks, "eXIf")->data;

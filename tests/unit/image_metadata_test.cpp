@@ -204,6 +204,8 @@ TEST(Xmp, WhatShowsOtherPicturesOrAnotherSizeIsTakenOut) {
     EXPECT_NE(said.find("the film's metadata"), std::string::npos);
     EXPECT_EQ(cleanOf(xmpPacket(R"( tiff:ImageWidth="41")", "<tiff:ImageLength>31</tiff:ImageLength>")),
               plain);
+    EXPECT_EQ(cleanOf("<?xpacket?><xap:Thumbnails>" + kSecret + "</xap:Thumbnails>>more", &said), "");
+    EXPECT_EQ(said.find("damaged"), std::string::npos) << "and no words without an element";
     // A namespace is known by its address, whatever its prefix; and it ends with its element.
     EXPECT_EQ(cleanOf(xmpPacket("", R"(<z:A xmlns:z="http://ns.adobe.com/hdr-gain-map/1.0/"/>)")), plain);
     const std::string scoped = xmpPacket("", R"(<dc:b xmlns:g="urn:other"><g:Version>1</g:Version></dc:b>)");

@@ -45,6 +45,7 @@ class Filter {
             }
         }
         if (!open_.empty() || !any_element_) return std::nullopt;
+        if (!keeps_element_) return std::string();  // what stands about an element is none
         return std::move(out_);
     }
 
@@ -132,6 +133,7 @@ class Filter {
         const std::size_t text_end = std::min(in_.find('<', at), in_.size());
         if (!isRemoving() && isUntrue(name, in_.substr(at, text_end - at))) removed_depth_ = open_.size();
         if (!isRemoving()) {
+            keeps_element_ = true;
             out_.append("<").append(name);
             for (const Attribute& attribute : attributes) {
                 if (!isUntrue(attribute.name, attribute.value)) out_.append(attribute.text);
@@ -194,6 +196,7 @@ class Filter {
     LeftOut& left_out_;
     std::string out_;
     bool any_element_ = false;
+    bool keeps_element_ = false;
     std::vector<Element> open_;
     std::size_t removed_depth_ = 0;  // how many elements are open where one is left out
     std::vector<std::pair<std::string_view, std::string_view>> namespaces_;
