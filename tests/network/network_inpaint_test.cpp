@@ -239,6 +239,8 @@ TEST_F(NetworkInpainting, WhatDoesNotFitIsNamed) {
         {"\"factor\":[4,4]", "\"factor\":[4]"},
         {"\"previous\",\"input\"", "\"previous\""},
         {"\"kernel\":[5,5]", "\"kernel\":[3,3]"},
+        {"\"name\":\"enc2\"", "\"name\":\"en\\u001bc2\""},
+        {"\"mask_planes\":1", "\"mask_planes\":1,\"a\\u001bb\":1"},
         {"\"mask_planes\":1", "\"mask_planes\":2"},
         {"\"name\":\"dec1\",\"channels\":3", "\"name\":\"dec1\",\"channels\":2147483647"},
     };
@@ -247,6 +249,8 @@ TEST_F(NetworkInpainting, WhatDoesNotFitIsNamed) {
                                  "layer 2: factor is not a list of 2 numbers",
                                  "layer 3: inputs is not a list of 2 or more",
                                  "tensor 'dec1.weight' has another shape; expected [3, 6, 3, 3]",
+                                 "layer 1: name is not a text without control characters",
+                                 "input has 'a\\x1bb', which this version does not know",
                                  "mask_planes is not 0, 1 or the number of channels",
                                  "tensor 'dec1.weight' has another shape; expected [2147483647, 6, 5, 5]"};
     for (size_t i = 0; i < std::size(faults); ++i) {

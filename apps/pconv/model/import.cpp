@@ -70,7 +70,7 @@ fs::path readable(const std::string& path, const PrivateFolder& folder) {
         throw FileError(line);
     }
     throw CommandError(kExitFailure,
-                       "python3 is needed to read '" + fs::path(path).filename().string() + "'");
+                       "python3 is needed to read " + inQuotes(fs::path(path).filename().string()));
 }
 
 bool endsWith(const std::string& text, const std::string& end) {
@@ -173,7 +173,7 @@ std::string listed(const std::vector<std::string>& names) {
     constexpr std::size_t kMost = 8;
     std::string text;
     for (std::size_t i = 0; i < names.size() && i < kMost; ++i)
-        text += (i == 0 ? "'" : ", '") + names[i] + "'";
+        text += (i == 0 ? "" : ", ") + inQuotes(names[i]);
     if (names.size() > kMost) text += " and " + std::to_string(names.size() - kMost) + " more";
     return text;
 }
@@ -200,7 +200,7 @@ Match choose(const std::string& net, const Tensors& tensors, const std::string& 
         if (best->used.size() < 4)
             throw FileError(
                 file + ": its tensors are of no network known here, such as " +
-                (tensors.in_file.empty() ? std::string("none") : "'" + tensors.in_file.begin()->first + "'") +
+                (tensors.in_file.empty() ? std::string("none") : inQuotes(tensors.in_file.begin()->first)) +
                 "; expected one of " + knownNames());
     }
     Match wanted = net.empty() ? std::move(*best) : bestOf(net, tensors);
@@ -221,7 +221,7 @@ void importModel(const ImportOptions& options) {
     refuseTerminal(*output, "a model file");
     const PrivateFolder folder;
     SafetensorsReader file(readable(options.path, folder));
-    const std::string name = "'" + fs::path(options.path).filename().string() + "'";
+    const std::string name = inQuotes(fs::path(options.path).filename().string());
     Tensors tensors;
     tensors.file = &file;
     for (const auto& [tensor, ignored] : file.tensors()) tensors.in_file.emplace(unwrapped(tensor), tensor);

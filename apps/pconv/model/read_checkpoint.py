@@ -26,6 +26,7 @@ DTYPES = {"FloatStorage": "F32", "DoubleStorage": "F64", "HalfStorage": "F16", "
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1}
 MOST_OPERATIONS = 20_000_000
 MOST_PICKLE_BYTES = 1 << 28
+MOST_OF_A_LINE = 300
 
 
 class Name:
@@ -370,13 +371,17 @@ def main(path, out):
         write(out, tensors)
     except Fault as fault:
         line = str(fault)
-    except (OSError, MemoryError) as error:
-        line = getattr(error, "strerror", None) or str(error)
+    except MemoryError:
+        line = "not enough memory for what it says it holds"
+    except OSError as error:
+        line = error.strerror or str(error)
     except Exception as error:  # whatever a damaged file makes of the reader: it is the file's fault
         line = f"the file is damaged ({type(error).__name__}: {error})"
     else:
         return 0
-    line = f"'{os.path.basename(path)}': {' '.join(line.split())}\n"
+    # Names in it are the file's own: nothing of them may move a terminal's cursor.
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(line.split()))
+    line = f"'{os.path.basename(path)}': {line[:MOST_OF_A_LINE]}\n"
     try:
         with open(out, "w", encoding="utf-8") as file:
             file.write(line)

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/checked.h"
+#include "files/file_error.h"
 
 namespace pconv::network {
 
@@ -174,7 +175,9 @@ class Reader {
         if (json == nullptr) return nullptr;
         if (!json->is_string()) fault(key, "a text");
         const auto value = json->get<std::string>();
-        if (value.find('\0') != std::string::npos) fault(key, "a text without zeros");
+        const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+        if (std::any_of(value.begin(), value.end(), is_control))
+            fault(key, "a text without control characters");
         return model.keep(value);
     }
 
@@ -189,7 +192,7 @@ class Reader {
     void finish() const {
         for (const auto& item : json_.items())
             if (std::find(seen_.begin(), seen_.end(), item.key()) == seen_.end())
-                invalid(where_ + " has '" + item.key() + "', which this version does not know");
+                invalid(where_ + " has " + inQuotes(item.key()) + ", which this version does not know");
     }
 
   private:
