@@ -7,6 +7,7 @@
 #include "files/safetensors.h"
 #include "pconv/pconv.hpp"
 #include "support/api.h"
+#include "support/small_model.h"
 
 namespace pconv::test {
 namespace {
@@ -115,6 +116,27 @@ TEST(Models, DescriptionsSurviveTheirFiles) {
         EXPECT_EQ(desc.layer_count, model.networkDesc().layer_count);
         EXPECT_EQ(shapesOf(loaded), shapes);
     }
+    std::filesystem::remove(path);
+}
+
+TEST(Models, LayersHavePaddingOfEveryKind) {
+    const auto path = std::filesystem::temp_directory_path() / "pconv_models_padding_test.safetensors";
+    std::string json = kSmallModel;
+    const std::string padding = R"("padding":[2,2],)";
+    json.replace(json.find(padding), padding.size(),
+                 R"("padding":[2,1],"padding_end":[2,3],"padding_mode":"reflect",)");
+    writeSmallModel(path, json);
+    const Model loaded = Model::load(path.string());
+    const PconvNetworkDesc desc = loaded.networkDesc();
+    const PconvPartialConvDesc& first = desc.layers[0].conv;
+    const PconvPartialConvDesc& last = desc.layers[desc.layer_count - 1].conv;
+    EXPECT_EQ(first.padding_end[0], PCONV_PADDING_AS_IN_FRONT);
+    EXPECT_EQ(first.padding_mode, PCONV_PADDING_MODE_ZEROS);
+    EXPECT_EQ(last.padding_end[0], 2);
+    EXPECT_EQ(last.padding_end[1], 3);
+    EXPECT_EQ(last.padding_mode, PCONV_PADDING_MODE_REFLECT);
+    writeSmallModel(path, loaded.json());
+    EXPECT_EQ(Model::load(path.string()).json(), loaded.json());
     std::filesystem::remove(path);
 }
 

@@ -25,6 +25,7 @@ const Names kMaskModes = {"single_channel", "multi_channel"};
 const Names kMaskWindows = {"all_channels", "group_channels"};
 const Names kNormalizations = {"window_ratio", "mask_sum", "weight_magnitude"};
 const Names kActivations = {"none", "relu", "leaky_relu", "gelu"};
+const Names kPaddingModes = {"zeros", "reflect", "replicate", "circular"};
 const Names kInterpolations = {"nearest", "linear", "linear_align_corners"};
 
 // ---- Writing
@@ -71,6 +72,8 @@ Json layerJson(const PconvLayer& layer, int64_t channels) {
     sizes("kernel", conv.kernel, usual.conv.kernel);
     sizes("stride", conv.stride, usual.conv.stride);
     sizes("padding", conv.padding, usual.conv.padding);
+    sizes("padding_end", conv.padding_end, usual.conv.padding_end);
+    choice("padding_mode", kPaddingModes, conv.padding_mode, usual.conv.padding_mode);
     sizes("dilation", conv.dilation, usual.conv.dilation);
     sizes("output_padding", layer.output_padding, usual.output_padding);
     sizes("factor", layer.factor, usual.factor);
@@ -231,6 +234,8 @@ void readLayer(const Json& json, size_t index, Model& model) {
     reader.sizes("kernel", conv.kernel);
     reader.sizes("stride", conv.stride);
     reader.sizes("padding", conv.padding);
+    reader.sizes("padding_end", conv.padding_end);
+    reader.choice("padding_mode", kPaddingModes, conv.padding_mode);
     reader.sizes("dilation", conv.dilation);
     reader.sizes("output_padding", layer.output_padding);
     reader.sizes("factor", layer.factor);
