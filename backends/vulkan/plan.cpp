@@ -61,6 +61,11 @@ class Planner {
         return {p.q0 % unit_rows_ * kernel_.unit_h,
                 std::min(((p.q1 - 1) % unit_rows_ + 1) * kernel_.unit_h, rows)};
     }
+    // With those beyond the last, whose windows the kernel reads as far as they lie in the input.
+    Range unitRows(const Piece& p) const {
+        const Range rows = outputRows(p);
+        return {rows.begin, ceilDiv(rows.end, kernel_.unit_h) * kernel_.unit_h};
+    }
     Range groups(const Piece& p) const {
         return {p.b0 / kernel_.blocks_a_group, (p.b1 - 1) / kernel_.blocks_a_group + 1};
     }
@@ -78,7 +83,7 @@ class Planner {
         const int64_t group_in = desc_.in_channels / desc_.groups;
         const Range g = groups(p);
         return {Range{p.n0, p.n1}, Range{g.begin * group_in, g.end * group_in}, reach(outputDepth(p), 0),
-                reach(outputRows(p), 1), Range{0, desc_.window.input[2]}};
+                reach(unitRows(p), 1), Range{0, desc_.window.input[2]}};
     }
     int64_t blockChannel(int64_t block, bool end) const {
         const int64_t group_out = desc_.out_channels / desc_.groups;
@@ -106,7 +111,7 @@ class Planner {
         const Range z = reach(outputDepth(p), 0);
         const int64_t row = mask_.row_bytes / 4;
         return span({maskImages(p), Range{0, mask_.planes}, z,
-                     z.size() > 1 ? Range{0, in[1]} : reach(outputRows(p), 1), Range{0, row}},
+                     z.size() > 1 ? Range{0, in[1]} : reach(unitRows(p), 1), Range{0, row}},
                     {mask_.planes * in[0] * in[1] * row, in[0] * in[1] * row, in[1] * row, row, 1}, 4);
     }
     Span weightSpan(const Piece& p) const { return {p.b0 * kernel_.block_bytes, p.b1 * kernel_.block_bytes}; }

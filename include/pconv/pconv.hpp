@@ -95,7 +95,7 @@ struct PartialConvDesc : PconvPartialConvDesc {
             desc.dilation[i] = dilation;
             const int64_t padding = dilation * (kernel - 1);
             desc.padding[i] = padding / 2;
-            desc.padding_end[i] = padding - padding / 2;
+            if (padding % 2 != 0) desc.padding_end[i] = padding - padding / 2;
         }
         return desc;
     }

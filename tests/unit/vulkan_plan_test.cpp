@@ -119,6 +119,27 @@ TEST(Plan, CoversEveryOutputOnceWithinTheLimits) {
         }
 }
 
+// Row 23 of 24 is under no window, but under that of a row of the last tile which is no output.
+TEST(Plan, BindsWhatTheRowsOfATileBeyondTheLastRead) {
+    PartialConvDesc desc = squareDesc(1, 2, 4, 24);
+    desc.window.stride = {1, 2, 2};
+    desc.window.padding = {0, 0, 0};
+    desc.window.output = {1, 11, 11};
+    PlanLimits limits;
+    limits.max_range = int64_t{1} << 27;
+    limits.max_work = uint64_t{1} << 40;
+    limits.max_groups = {65535, 65535, 65535};
+    const auto input = stridesOf(2, desc.window.input, true);
+    const auto output = stridesOf(4, desc.window.output, true);
+    const Plan tiles = planPartialConv(desc, input, output, kernelOf(desc, 8, 4), {1, 1, 32, 1}, limits);
+    ASSERT_EQ(tiles.chunks.size(), 1U);
+    EXPECT_EQ(tiles.chunks[0].input.end, 2 * 24 * 24 * 4);
+    EXPECT_EQ(tiles.chunks[0].mask.end, 24 * 32);
+    const Plan rows = planPartialConv(desc, input, output, kernelOf(desc, 8, 1), {1, 1, 32, 1}, limits);
+    ASSERT_EQ(rows.chunks.size(), 1U);
+    EXPECT_EQ(rows.chunks[0].input.end, 2 * 23 * 24 * 4);
+}
+
 TEST(Plan, WhatCannotBeCutIsAnErrorThatSaysWhat) {
     PlanLimits limits;
     limits.max_range = 1000;
