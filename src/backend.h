@@ -315,6 +315,8 @@ struct DeviceInfo {
     uint64_t memory_bytes = 0;
     std::string driver;
     std::string features;
+    std::array<uint8_t, 8> luid{};  // all zero where there is none, as uuid is
+    std::string pci;                // "0000:01:00.0", or empty
 };
 
 // What the core gives a device: its limits and the way to be heard. Thread-safe, outlives the device.

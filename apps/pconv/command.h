@@ -54,6 +54,7 @@ const char* deviceTypeName(PconvDeviceType type);
 /// Writes to stdout or stderr, and fails where it cannot.
 void print(const std::string& text, std::FILE* stream = stdout);
 
-constexpr const char* kDeviceHelp = "cpu, vulkan, cuda, vulkan:1, or a number or name from 'pconv devices'";
+constexpr const char* kDeviceHelp =
+    "cpu, vulkan, cuda, vulkan:1, uuid:..., pci:..., or a number or name from 'pconv devices'";
 
 }  // namespace pconv::app

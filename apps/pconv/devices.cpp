@@ -57,15 +57,16 @@ std::vector<Listed> listDevices() {
     return devices;
 }
 
-/// As text, or null where the device has none.
-nlohmann::ordered_json uuidOf(const PconvDeviceInfo& info) {
-    if (std::all_of(std::begin(info.uuid), std::end(info.uuid), [](uint8_t byte) { return byte == 0; }))
+/// As text in the groups of a UUID, or null where the device has none.
+template <std::size_t N>
+nlohmann::ordered_json hexText(const uint8_t (&bytes)[N]) {
+    if (std::all_of(std::begin(bytes), std::end(bytes), [](uint8_t byte) { return byte == 0; }))
         return nullptr;
     std::string text;
-    for (std::size_t i = 0; i < sizeof info.uuid; ++i) {
+    for (std::size_t i = 0; i < N; ++i) {
         char digits[3];
-        std::snprintf(digits, sizeof digits, "%02x", info.uuid[i]);
-        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+        std::snprintf(digits, sizeof digits, "%02x", bytes[i]);
+        if (N == sizeof(PconvDeviceInfo::uuid) && (i == 4 || i == 6 || i == 8 || i == 10)) text += '-';
         text += digits;
     }
     return text;
@@ -94,7 +95,9 @@ std::string jsonText() {
                            {"name", device.info.name},
                            {"backend", device.info.backend},
                            {"type", deviceTypeName(device.info.type)},
-                           {"uuid", uuidOf(device.info)},
+                           {"uuid", hexText(device.info.uuid)},
+                           {"luid", hexText(device.info.luid)},
+                           {"pci", device.info.pci[0] != '\0' ? Json(device.info.pci) : Json(nullptr)},
                            {"memory_bytes", device.info.memory_bytes},
                            {"driver", device.info.driver},
                            {"features", words(device.info.features)},

@@ -99,6 +99,8 @@ typedef struct PconvDeviceInfo {
     uint64_t memory_bytes; /* memory the device can use, 0 if unknown */
     char driver[256];      /* driver or engine name and version */
     char features[256];    /* space-separated capability names, such as "f16-storage avx512" */
+    uint8_t luid[8];       /* as Windows tells adapters apart; all zero where there is none; since 0.2 */
+    char pci[16];          /* domain:bus:device.function in hexadecimal, "" where there is none */
 } PconvDeviceInfo;
 
 static inline PconvBackendInfo pconvDefaultBackendInfo(void) {
@@ -107,7 +109,8 @@ static inline PconvBackendInfo pconvDefaultBackendInfo(void) {
 }
 
 static inline PconvDeviceInfo pconvDefaultDeviceInfo(void) {
-    PconvDeviceInfo info = {sizeof(PconvDeviceInfo), {0}, {0}, PCONV_DEVICE_TYPE_OTHER, {0}, 0, {0}, {0}};
+    PconvDeviceInfo info = {
+        sizeof(PconvDeviceInfo), {0}, {0}, PCONV_DEVICE_TYPE_OTHER, {0}, 0, {0}, {0}, {0}, {0}};
     return info;
 }
 
@@ -142,7 +145,10 @@ static inline PconvDeviceOptions pconvDefaultDeviceOptions(void) {
 
 /*
  * Opens a device. `selector` is a backend ("cpu", "vulkan", "cuda"), its n-th device ("vulkan:1"), an index
- * of pconvGetDeviceInfo ("0"), or part of a device's name, in any case ("3090"). NULL: the environment
+ * of pconvGetDeviceInfo ("0"), part of a device's name, in any case ("3090"), or one that interfaces share:
+ * "uuid:" with 32 hexadecimal digits, "luid:" with 16, dashes anywhere, or "pci:" with "0000:01:00.0", whose
+ * domain and function may be left out; the first backend's that has such a device, or the one named before it
+ * ("vulkan:uuid:..."). NULL: the environment
  * variable PCONV_DEVICE, else the preferred device. `options` may be NULL. PCONV_ERROR_NO_DEVICE says what
  * there is.
  */

@@ -25,6 +25,8 @@ PconvDeviceInfo publicInfo(const std::string& backend, const DeviceInfo& info) {
     result.memory_bytes = info.memory_bytes;
     copyText(result.driver, info.driver);
     copyText(result.features, info.features);
+    std::copy(info.luid.begin(), info.luid.end(), result.luid);
+    copyText(result.pci, info.pci);
     return result;
 }
 

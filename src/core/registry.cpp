@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 
+#include "core/checked.h"
 #include "platform/dynamic_library.h"
 #include "platform/process.h"
 
@@ -115,6 +117,51 @@ DeviceEntry findInBackend(const std::string& name, const std::string& number, co
     return {&backend, static_cast<int>(index)};
 }
 
+// Lower-case hexadecimal digits, without dashes; empty where all are 0, which is none.
+template <size_t N>
+std::string hexOf(const std::array<uint8_t, N>& bytes) {
+    std::string text;
+    for (const uint8_t byte : bytes)
+        for (const int digit : {byte >> 4, byte & 15}) text += "0123456789abcdef"[digit];
+    return text.find_first_not_of('0') == std::string::npos ? "" : text;
+}
+
+// A PCI address with the parts that may be left out.
+std::string wholePci(std::string text) {
+    if (std::count(text.begin(), text.end(), ':') == 1) text.insert(0, "0000:");
+    return text.find('.') == std::string::npos ? text + ".0" : text;
+}
+
+// What interfaces share a device by, in every backend.
+struct HardwareName {
+    std::string kind, value;
+
+    bool names(const DeviceInfo& info) const {
+        const std::string own = kind == "uuid"   ? hexOf(info.uuid)
+                                : kind == "luid" ? hexOf(info.luid)
+                                                 : info.pci;
+        return !own.empty() && own == value;
+    }
+};
+
+std::optional<HardwareName> hardwareName(const std::string& text) {
+    const size_t colon = text.find(':');
+    HardwareName name{text.substr(0, colon), ""};
+    if (colon == std::string::npos || (name.kind != "uuid" && name.kind != "luid" && name.kind != "pci"))
+        return std::nullopt;
+    name.value = text.substr(colon + 1);
+    if (name.kind == "pci") {
+        name.value = wholePci(name.value);
+        return name;
+    }
+    name.value.erase(std::remove(name.value.begin(), name.value.end(), '-'), name.value.end());
+    const size_t digits = name.kind == "uuid" ? 32 : 16;
+    if (name.value.size() != digits || name.value.find_first_not_of("0123456789abcdef") != std::string::npos)
+        invalid("the device selector '" + text + "' has not " + std::to_string(digits) +
+                " hexadecimal digits after " + name.kind + ":");
+    return name;
+}
+
 }  // namespace
 
 const std::vector<std::string>& backendNames() {
@@ -161,10 +208,16 @@ DeviceEntry findDevice(const std::string& selector) {
     const std::string backend = wanted.substr(0, colon);
     const std::string number = colon == std::string::npos ? "" : wanted.substr(colon + 1);
     const auto& names = backendNames();
-    if (std::find(names.begin(), names.end(), backend) != names.end() &&
-        (colon == std::string::npos || isNumber(number)))
+    const bool has_backend = std::find(names.begin(), names.end(), backend) != names.end();
+    if (has_backend && (colon == std::string::npos || isNumber(number)))
         return findInBackend(backend, number, selector);
     const std::vector<DeviceEntry> devices = listDevices();
+    if (const auto hardware = hardwareName(has_backend ? number : wanted)) {
+        for (const DeviceEntry& device : devices)
+            if ((!has_backend || device.backend->name == backend) && hardware->names(device.info()))
+                return device;
+        fail(PCONV_ERROR_NO_DEVICE, "no device '" + selector + "'; there is " + whatThereIs());
+    }
     if (wanted.empty()) {
         if (devices.empty()) fail(PCONV_ERROR_NO_DEVICE, "no device is present");
         return devices.front();

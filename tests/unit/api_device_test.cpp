@@ -1,6 +1,11 @@
 // Backends and devices of the C API, and what it says when it is misused.
+#include <algorithm>
 #include <cctype>
 #include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <string>
 #include <thread>
 
 #include "support/api.h"
@@ -228,6 +233,55 @@ TEST(Verbosity, NamesTheRowChosen) {
     ASSERT_FALSE(lines.empty());
     EXPECT_NE(lines[0].find("cpu:reference"), std::string::npos) << lines[0];
     EXPECT_NE(lines[0].find("2x4x5x6 to 6 channels"), std::string::npos) << lines[0];
+}
+
+// As other interfaces name the device: every one that has such a name is found by it.
+TEST(Device, IsFoundByWhatInterfacesShare) {
+    int32_t count = 0;
+    check(pconvGetDeviceCount(&count));
+    const auto hex = [](const uint8_t* bytes, size_t size) {
+        std::string text;
+        for (size_t i = 0; i < size; ++i) {
+            char digits[4];
+            std::snprintf(digits, sizeof digits, "%02X", bytes[i]);
+            text += digits;
+            if (i == 3) text += "-";
+        }
+        return text;
+    };
+    for (int32_t i = 0; i < count; ++i) {
+        PconvDeviceInfo info = pconvDefaultDeviceInfo();
+        check(pconvGetDeviceInfo(i, &info));
+        const auto isFound = [&](const std::string& selector) {
+            PconvDeviceInfo found = pconvDefaultDeviceInfo();
+            check(pconvGetInfoOfDevice(openDevice(selector.c_str()).get(), &found));
+            EXPECT_EQ(std::memcmp(found.uuid, info.uuid, sizeof info.uuid), 0) << selector;
+        };
+        const auto isSet = [](uint8_t byte) { return byte != 0; };
+        if (std::any_of(std::begin(info.uuid), std::end(info.uuid), isSet))
+            isFound("uuid:" + hex(info.uuid, 16));
+        if (std::any_of(std::begin(info.luid), std::end(info.luid), isSet))
+            isFound("LUID:" + hex(info.luid, 8));
+        if (info.pci[0] != '\0') isFound(std::string("pci:") + info.pci);
+        if (std::any_of(std::begin(info.uuid), std::end(info.uuid), isSet)) {
+            isFound(std::string(info.backend) + ":uuid:" + hex(info.uuid, 16));
+            PconvDevice device = nullptr;
+            EXPECT_FAULT(pconvCreateDevice(("cpu:uuid:" + hex(info.uuid, 16)).c_str(), nullptr, &device),
+                         PCONV_ERROR_NO_DEVICE, "there is");
+        }
+    }
+}
+
+TEST(Device, WhatInterfacesShareIsCheckedAndMayBeAbsent) {
+    PconvDevice device = nullptr;
+    for (const char* selector :
+         {"uuid:", "uuid:12", "luid:0123456789abcdeg", "uuid:00112233445566778899aabbccddeeff0"})
+        EXPECT_INVALID(pconvCreateDevice(selector, nullptr, &device), "hexadecimal digits after");
+    for (const char* selector :
+         {"uuid:00112233445566778899aabbccddeeff", "uuid:00000000000000000000000000000000",
+          "luid:0000000000000000", "luid:0123456789abcdef", "pci:ffff:ff:1f.7", "pci:", "pci:7"})
+        EXPECT_FAULT(pconvCreateDevice(selector, nullptr, &device), PCONV_ERROR_NO_DEVICE, "there is");
+    EXPECT_EQ(device, nullptr);
 }
 
 }  // namespace

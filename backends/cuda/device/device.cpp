@@ -1,6 +1,7 @@
 #include "cuda/device/device.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "cuda/cudnn/context.h"
@@ -32,6 +33,11 @@ DeviceInfo describeDevice(int index) {
     info.name = properties.name;
     info.type = properties.integrated != 0 ? DeviceType::integrated_gpu : DeviceType::discrete_gpu;
     std::memcpy(info.uuid.data(), properties.uuid.bytes, info.uuid.size());
+    std::memcpy(info.luid.data(), properties.luid, info.luid.size());
+    char pci[48];
+    std::snprintf(pci, sizeof pci, "%04x:%02x:%02x.0", static_cast<unsigned>(properties.pciDomainID),
+                  static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
+    info.pci = pci;
     info.memory_bytes = properties.totalGlobalMem;
     info.driver = "CUDA driver " + versionText(driver) + ", runtime " + versionText(CUDART_VERSION);
     info.features = "sm_" + std::to_string(properties.major) + std::to_string(properties.minor) +

@@ -1,6 +1,7 @@
 #include "vulkan/device/context.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
@@ -90,6 +91,13 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT);
     const bool has_import = has(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
     const bool has_driver = has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
+    auto pci = structure<VkPhysicalDevicePCIBusInfoPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT);
+    const bool has_pci = has(VK_EXT_PCI_BUS_INFO_EXTENSION_NAME);
+    if (has_pci) {
+        pci.pNext = all.pNext;
+        all.pNext = &pci;
+    }
     const auto ask = [&all](bool known, auto& of_extension) {
         if (!known) return;
         of_extension.pNext = all.pNext;
@@ -106,6 +114,14 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
         has_import ? static_cast<size_t>(external.minImportedHostPointerAlignment) : 0;
     std::memcpy(capabilities.driver_uuid, id.driverUUID, VK_UUID_SIZE);
     std::memcpy(capabilities.info.uuid.data(), id.deviceUUID, VK_UUID_SIZE);
+    if (id.deviceLUIDValid == VK_TRUE)
+        std::memcpy(capabilities.info.luid.data(), id.deviceLUID, VK_LUID_SIZE);
+    if (has_pci) {
+        char text[48];
+        std::snprintf(text, sizeof text, "%04x:%02x:%02x.%x", pci.pciDomain, pci.pciBus, pci.pciDevice,
+                      pci.pciFunction);
+        capabilities.info.pci = text;
+    }
     capabilities.info.name = all.properties.deviceName;
     capabilities.info.type = deviceType(all.properties.deviceType);
     capabilities.info.driver = has_driver ? std::string(driver.driverName) + " " + driver.driverInfo
