@@ -141,6 +141,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     std::memset(properties, 0, sizeof *properties);
     std::strcpy(properties->name, "CUDA kernels on the CPU");
     std::memset(properties->uuid.bytes, 0x5C + device, sizeof properties->uuid.bytes);
+    std::memset(properties->luid, 0x11 + device, sizeof properties->luid);
+    properties->pciBusID = 1 + device;
     properties->major = 8;
     properties->minor = 6;
     properties->totalGlobalMem = size_t{1} << 30;

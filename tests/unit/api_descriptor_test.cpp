@@ -216,9 +216,14 @@ TEST(Descriptor, SameKeepsTheSizeForEveryKernelAndDilation) {
             EXPECT_EQ(desc.outputSize(), (std::vector<int64_t>{32, 5}))
                 << kernel << " dilated by " << dilation;
             // PyTorch's 'same' has the odd element behind.
-            EXPECT_EQ(desc.padding_end[0] - desc.padding[0], dilation * (kernel - 1) % 2);
+            const bool uneven = dilation * (kernel - 1) % 2 != 0;
+            EXPECT_EQ(desc.padding_end[0], uneven ? desc.padding[0] + 1 : PCONV_PADDING_AS_IN_FRONT);
         }
     EXPECT_EQ(PartialConvDesc::same(1, 2, 3, {32}, 3, 2).outputSize(), std::vector<int64_t>{16});
+    // A padding set afterwards is that of both ends.
+    auto changed = PartialConvDesc::same(1, 2, 3, {32}, 3);
+    changed.padding[0] = 0;
+    EXPECT_EQ(changed.outputSize(), std::vector<int64_t>{30});
 }
 
 TEST(Descriptor, DefaultsNeedOnlyASize) {
