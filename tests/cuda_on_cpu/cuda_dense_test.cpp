@@ -12,7 +12,8 @@ namespace pconv::test {
 namespace {
 
 TEST(CudaDense, ReadsNoMask) {
-    const BackendEntry& backend = probeBackend("cuda");
+    const std::string name = "cuda";
+    const BackendEntry& backend = probeBackend(name);
     ASSERT_NE(backend.module, nullptr) << backend.reason;
     OpenHost host;
     const auto device = backend.module->open(0, host);

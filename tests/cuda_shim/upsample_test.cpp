@@ -1,6 +1,7 @@
 // Upsampling in every way the kernel moves elements, against the formula.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "cuda/kernels/upsample.h"

@@ -15,7 +15,8 @@ namespace {
 class Recordings : public testing::TestWithParam<const char*> {
   protected:
     void SetUp() override {
-        const BackendEntry& backend = probeBackend(GetParam());
+        const std::string name = GetParam();
+        const BackendEntry& backend = probeBackend(name);
         if (backend.devices.empty()) GTEST_SKIP() << "no " << GetParam() << " device: " << backend.reason;
         device_ = backend.module->open(0, host_);
         for (const Implementation* row : device_->implementations()) {

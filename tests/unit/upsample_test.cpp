@@ -2,6 +2,7 @@
 // factors, and nothing written beside the destination.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "support/seam.h"
