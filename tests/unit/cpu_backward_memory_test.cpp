@@ -62,6 +62,11 @@ const Exception kExceptions[] = {
     {"large_weights", PCONV_DATA_TYPE_F16, 5.65},
     // 3 and 5 channels of 16 bits are 16 of 32 bits in oneDNN, and of parts of a depth most is shared.
     {"few_channels_in_depth", PCONV_DATA_TYPE_F16, 1.6},
+#ifdef PCONV_TEST_ONEDNN_3
+    // The strided kernel of 3.7 takes a scratchpad of the weights' size on each thread, whatever it is given
+    // to do.
+    {"downsampling", PCONV_DATA_TYPE_F16, 1.25},
+#endif
 };
 
 void PrintTo(const Shape& shape, std::ostream* out) {

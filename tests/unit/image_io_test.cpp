@@ -267,10 +267,14 @@ TEST(Png, DamageIsFoundOrHarmless) {
     for (int i = 0; i < 4000; ++i) {
         Bytes damaged = png;
         damaged[8 + random() % (png.size() - 8)] ^= static_cast<std::uint8_t>(1U << random() % 8);
-        found += faultOf(damaged).empty() ? 0 : 1;
+        if (!faultOf(damaged).empty())
+            ++found;
+        else
+            EXPECT_EQ(decodePng(damaged, kEnough).samples, image.samples) << i;
     }
-    // Every byte of every chunk is under a checksum.
-    EXPECT_EQ(found, 4000);
+    // Every byte of every chunk is under a checksum; that of the last one, which is empty, libpng 1.6.48 does
+    // not look at.
+    EXPECT_GE(found, 3970);
 }
 
 /// Makes the checksum of every chunk right, as far as their lengths lead.

@@ -28,11 +28,11 @@ dnnl::convolution_forward::primitive_desc describeForward(const dnnl::engine& en
 }
 
 template <typename Choice>
-decltype(Choice::desc) describe(const dnnl::engine& engine, const PlainConv& conv, const memory::desc& input,
-                                const memory::desc& output) {
+decltype(Choice::desc) describe(const dnnl::engine& engine, const PlainConv& conv,
+                                const dnnl::convolution_forward::primitive_desc& forward,
+                                const memory::desc& input, const memory::desc& output) {
     const ConvTerms t(conv);
     const memory::desc weights = anyDesc(conv.weightDims());
-    const auto forward = describeForward(engine, conv);
 #if DNNL_VERSION_MAJOR >= 3
     return {engine,    kAlgorithm, input, weights, output,       t.strides,
             t.dilates, t.begin,    t.end, forward, attributes(), true};
@@ -72,25 +72,32 @@ bool isTrusted(const Choice& found, const PlainConv& conv) {
     return !found.specialized || ((!channels_last || whole) && inside);
 }
 
+// The implementation oneDNN prefers, or the first of all that serves.
+enum class Search { preferred, all };
+
 template <typename Choice>
 std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, const memory::desc& input,
-                             const memory::desc& output) {
+                             const memory::desc& output, Search search = Search::preferred) {
     Choice found{};
+    dnnl::convolution_forward::primitive_desc forward;  // next_impl() reads it again
     try {
-        found.desc = describe<Choice>(engine, conv, input, output);
+        forward = describeForward(engine, conv);
+        found.desc = describe<Choice>(engine, conv, forward, input, output);
     } catch (const dnnl::error& error) {
         if (error.status == dnnl_out_of_memory) throw;
         return std::nullopt;
     }
     if (found.desc.get(true) == nullptr) return std::nullopt;
-    const auto in = layoutOf(inputOf(found), conv.inputDims());
-    const auto out = layoutOf(found.desc.diff_dst_desc(), conv.outputDims());
-    if (!in || !out) return std::nullopt;
-    found.input = *in;
-    found.output = *out;
-    found.specialized = isSpecialized(found.desc.impl_info_str());
-    if (!isTrusted(found, conv)) return std::nullopt;
-    return found;
+    do {
+        const auto in = layoutOf(inputOf(found), conv.inputDims());
+        const auto out = layoutOf(found.desc.diff_dst_desc(), conv.outputDims());
+        if (!in || !out) continue;
+        found.input = *in;
+        found.output = *out;
+        found.specialized = isSpecialized(found.desc.impl_info_str());
+        if (isTrusted(found, conv)) return found;
+    } while (search == Search::all && found.desc.next_impl());
+    return std::nullopt;
 }
 
 // The layouts oneDNN prefers where they are known here, else the best of equal ones.
@@ -103,6 +110,11 @@ std::optional<Choice> chooseBest(const dnnl::engine& engine, const PlainConv& co
                                    scratchDesc(conv.outputDims(), layout));
         if (next && (!found || (next->specialized && !found->specialized))) found = next;
     }
+    // From 3.7 on a kernel that is not trusted may be preferred in every layout.
+    for (const ScratchLayout layout : kLayouts)
+        if (!found)
+            found = choose<Choice>(engine, conv, scratchDesc(conv.inputDims(), layout),
+                                   scratchDesc(conv.outputDims(), layout), Search::all);
     return found;
 }
 
