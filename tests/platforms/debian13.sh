@@ -65,6 +65,11 @@ log=build/platforms/debian13.log
 mkdir -p build/platforms
 commit=$(git rev-parse --short=12 HEAD)
 
+# Times of a build say less where a ccache was there before.
+cached=
+if [ -d "$folder/root/.cache/ccache" ]; then
+    cached=", with a filled ccache"
+fi
 say "the demo"
 start=$(date +%s)
 demo=0
@@ -95,7 +100,7 @@ END
     done
     cat <<END
 
-- \`apps/demo.sh\`: packages, library, command and the demo's picture in $built s.
+- \`apps/demo.sh\`: packages, library, command and the demo's picture in $built s$cached.
 - \`tests/run.sh${all:+ $all}${1:+ -- $*}\`: the rest of the build and the tests in $tested s, exit code $status: $(tests_passed "$log").
 - Without CUDA: Debian 13 has no toolkit; its kernels are compiled for the CPU and tested there.
 
