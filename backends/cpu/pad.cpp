@@ -21,11 +21,6 @@ struct Sides {
     const Padding& padding;
 
     Dims3 size() const { return {dims[2], dims[3], dims[4]}; }
-    Dims3 paddedSize() const {
-        Dims3 all = size();
-        for (size_t d = 0; d < 3; ++d) all[d] += padding.begin[d] + padding.end[d];
-        return all;
-    }
     int64_t sourceOf(size_t axis, int64_t at) const {
         return paddedSource(padding.mode, at - padding.begin[axis], dims[2 + axis]);
     }
@@ -77,11 +72,12 @@ void padRow(const Sides& s, const T* from, T* to, int64_t count) {
 template <typename T>
 void padElements(const Threads& threads, const Sides& s) {
     const int64_t count = s.pixels() ? s.dims[1] : 1;
-    forEachRow(threads, s, s.paddedSize(), sizeof(T), [&](int64_t n, int64_t c, int64_t d, int64_t h) {
-        const T* from =
-            pointer<T>(s.plain) + elementIndex(s.plain, n, c, {s.sourceOf(0, d), s.sourceOf(1, h), 0});
-        padRow(s, from, pointer<T>(s.padded) + elementIndex(s.padded, n, c, {d, h, 0}), count);
-    });
+    forEachRow(threads, s, paddedSize(s.size(), s.padding), sizeof(T),
+               [&](int64_t n, int64_t c, int64_t d, int64_t h) {
+                   const T* from = pointer<T>(s.plain) +
+                                   elementIndex(s.plain, n, c, {s.sourceOf(0, d), s.sourceOf(1, h), 0});
+                   padRow(s, from, pointer<T>(s.padded) + elementIndex(s.padded, n, c, {d, h, 0}), count);
+               });
 }
 
 struct Single {

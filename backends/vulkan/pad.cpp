@@ -248,8 +248,8 @@ std::array<uint32_t, 3> groupsOf(const BoxPush& push) {
 
 void VulkanDevice::pad(const TensorRef& source, const TensorRef& destination, const Dims5& dims,
                        const Padding& padding) {
-    Dims5 outputs = dims;
-    for (size_t d = 0; d < 3; ++d) outputs[2 + d] += padding.begin[d] + padding.end[d];
+    const Dims3 padded = paddedSize({dims[2], dims[3], dims[4]}, padding);
+    const Dims5 outputs{dims[0], dims[1], padded[0], padded[1], padded[2]};
     const Sides sides{
         source,
         destination,

@@ -92,12 +92,8 @@ class PaddedPartialConv final : public PartialConv {
   private:
     static TensorRef allocatePadded(Device& device, const PartialConvDesc& desc) {
         const Dims5 dims = tensorDims(desc.batch, desc.in_channels, paddedSize(desc.window));
-        Dims5 strides = contiguousStrides(dims);
-        if (desc.input_layout == Layout::channels_last) {
-            const Dims5 inner = contiguousStrides({dims[0], dims[2], dims[3], dims[4], dims[1]});
-            strides = {inner[0], 1, inner[1], inner[2], inner[3]};
-        }
-        return allocateTensor(device, dims, desc.data_type, strides, "the padded input");
+        return allocateTensor(device, dims, desc.data_type, denseStrides(dims, desc.input_layout),
+                              "the padded input");
     }
     static const MaskUpdate& innerOf(const MaskUpdate& update) {
         return static_cast<const PaddedMaskUpdate&>(update).inner();

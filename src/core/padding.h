@@ -5,10 +5,13 @@
 
 namespace pconv {
 
-inline Dims3 paddedSize(const Window& window) {
-    Dims3 size = window.input;
-    for (size_t d = 0; d < 3; ++d) size[d] += window.padding[d] + window.padding_end[d];
+inline Dims3 paddedSize(Dims3 size, const Padding& padding) {
+    for (size_t d = 0; d < 3; ++d) size[d] += padding.begin[d] + padding.end[d];
     return size;
+}
+
+inline Dims3 paddedSize(const Window& window) {
+    return paddedSize(window.input, {PaddingMode::zeros, window.padding, window.padding_end});
 }
 
 // `at` counts from the first element of the input of `size`, and lies no further outside than the mode

@@ -98,6 +98,12 @@ Dims5 contiguousStrides(const Dims5& dims) {
     return strides;
 }
 
+Dims5 denseStrides(const Dims5& dims, Layout layout) {
+    if (layout == Layout::contiguous) return contiguousStrides(dims);
+    const Dims5 last = contiguousStrides({dims[0], dims[2], dims[3], dims[4], dims[1]});
+    return {last[0], last[4], last[1], last[2], last[3]};
+}
+
 TensorRef parseTensor(const PconvTensor* caller, const Expected& expected, const DeviceState& device) {
     const std::string name = expected.name;
     const PconvTensor& tensor = notNull(caller, expected.name);

@@ -33,5 +33,6 @@ void checkContiguous(const TensorRef& tensor, const Dims5& dims, const char* nam
 bool mayOverlap(const TensorRef& a, const Dims5& a_dims, const TensorRef& b, const Dims5& b_dims);
 
 Dims5 contiguousStrides(const Dims5& dims);
+Dims5 denseStrides(const Dims5& dims, Layout layout);
 
 }  // namespace pconv

@@ -83,12 +83,7 @@ TensorRef Calls::valueAt(size_t index, int64_t first_channel) const {
     TensorRef ref;
     if (store.kind == Store::Kind::arena) {
         ref = {prepared_.arena->state.buffer, store.offset, plan_.data_type, {}};
-        const Dims5 dims = tensorDims(plan_.batch, store.channels, store.size);
-        ref.strides = contiguousStrides(dims);
-        if (store.layout == Layout::channels_last) {
-            const Dims5 last = contiguousStrides({dims[0], dims[2], dims[3], dims[4], dims[1]});
-            ref.strides = {last[0], last[4], last[1], last[2], last[3]};
-        }
+        ref.strides = denseStrides(tensorDims(plan_.batch, store.channels, store.size), store.layout);
     } else {
         ref = store.kind == Store::Kind::input ? operands_.input : operands_.output;
     }

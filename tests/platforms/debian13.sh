@@ -67,9 +67,9 @@ commit=$(git rev-parse --short=12 HEAD)
 
 # Times of a build say less where a ccache was there before.
 cached=
-if [ -d "$folder/root/.cache/ccache" ]; then
-    cached=", with a filled ccache"
-fi
+for cache in "$folder"/*/.cache/ccache; do
+    [ ! -d "$cache" ] || cached=", with a filled ccache"
+done
 say "the demo"
 start=$(date +%s)
 demo=0

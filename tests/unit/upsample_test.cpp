@@ -3,9 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <random>
 
-#include "support/seam.h"
+#include "support/seam_device.h"
 
 namespace pconv {
 namespace {
@@ -24,36 +23,8 @@ const Setting kSettings[] = {
     {{2, 12, 1, 16, 24}, {1, 2, 2}}, {{1, 1, 1, 240, 300}, {1, 2, 2}}, {{1, 4, 4, 4, 4}, {3, 3, 3}},
 };
 
-class Upsample : public ::testing::TestWithParam<std::string> {
+class Upsample : public SeamDevice {
   protected:
-    void SetUp() override {
-        std::string reason;
-        device_ = openFirstDevice(GetParam(), host_, reason);
-        if (!device_) GTEST_SKIP() << reason;
-    }
-
-    // A view of a memory of `whole` elements before, around and after, filled with random bytes.
-    struct Placed {
-        TensorRef tensor;
-        std::vector<uint8_t> bytes;
-    };
-    Placed place(const Dims& dims, DataType type, bool channels_last, int64_t more_channels) {
-        Dims whole = dims;
-        whole[1] += more_channels;
-        const size_t size = sizeOf(type);
-        const int64_t guard = 48;
-        Placed placed;
-        placed.bytes.resize(static_cast<size_t>(elements(whole) + 2 * guard) * size);
-        for (uint8_t& byte : placed.bytes) byte = static_cast<uint8_t>(random_());
-        placed.tensor.buffer = device_->allocate(placed.bytes.size());
-        placed.tensor.strides = strides(whole, channels_last);
-        placed.tensor.offset =
-            static_cast<size_t>(guard + more_channels / 2 * placed.tensor.strides[1]) * size;
-        placed.tensor.data_type = type;
-        device_->write(*placed.tensor.buffer, 0, placed.bytes.data(), placed.bytes.size());
-        return placed;
-    }
-
     void check(const Setting& setting, DataType type, bool from_last, bool to_last, int64_t from_more,
                int64_t to_more) {
         Dims dims = setting.dims;
@@ -61,31 +32,15 @@ class Upsample : public ::testing::TestWithParam<std::string> {
         for (size_t d = 0; d < 3; ++d) dims[2 + d] *= setting.factor[d];
         Placed destination = place(dims, type, to_last, to_more);
         device_->upsample(source.tensor, destination.tensor, setting.dims, setting.factor);
-        std::vector<uint8_t> got(destination.bytes.size());
-        device_->read(*destination.tensor.buffer, 0, got.data(), got.size());
-
         const size_t size = sizeOf(type);
-        const auto at = [&](const TensorRef& t, const Dims& position) {
-            return t.offset + size * static_cast<size_t>(std::inner_product(position.begin(), position.end(),
-                                                                            t.strides.begin(), int64_t{0}));
-        };
-        Dims o{};
-        for (o[0] = 0; o[0] < dims[0]; ++o[0])
-            for (o[1] = 0; o[1] < dims[1]; ++o[1])
-                for (o[2] = 0; o[2] < dims[2]; ++o[2])
-                    for (o[3] = 0; o[3] < dims[3]; ++o[3])
-                        for (o[4] = 0; o[4] < dims[4]; ++o[4]) {
-                            const Dims from{o[0], o[1], o[2] / setting.factor[0], o[3] / setting.factor[1],
-                                            o[4] / setting.factor[2]};
-                            std::copy_n(&source.bytes[at(source.tensor, from)], size,
-                                        &destination.bytes[at(destination.tensor, o)]);
-                        }
-        EXPECT_EQ(got, destination.bytes);
+        forEachElement(dims, [&](const Dims& o) {
+            const Dims from{o[0], o[1], o[2] / setting.factor[0], o[3] / setting.factor[1],
+                            o[4] / setting.factor[2]};
+            std::copy_n(&source.bytes[byteOf(source.tensor, from)], size,
+                        &destination.bytes[byteOf(destination.tensor, o)]);
+        });
+        EXPECT_EQ(bytesOf(destination), destination.bytes);
     }
-
-    FreeHost host_;
-    std::unique_ptr<Device> device_;
-    std::mt19937 random_{5};
 };
 
 TEST_P(Upsample, RepeatsElements) {

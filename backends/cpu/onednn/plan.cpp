@@ -134,10 +134,8 @@ double overheadOf(const Work& work, double part) {
     return kBoxCost + bytes * (near ? kNearWeightByteCost : far);
 }
 
-double costOfBox(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
-                 const Work& work) {
-    return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) +
-           elementCost(elementsOf(desc, cut, live, work));
+double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, const Work& work) {
+    return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) + elementCost(elements);
 }
 
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
@@ -146,8 +144,9 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     const int64_t rounds = ceilDivide(count, work.threads);
     const double uneven = work.threads > 1 ? kUnevenness * work.threads / static_cast<double>(count) : 0;
     const double most = std::max(kPlentyOfScratch / work.threads, kFarScratch);
-    const double excess = elementsOf(desc, cut, live, work) * sizeof(float) > most ? kExcessCost : 1;
-    return static_cast<double>(rounds) * costOfBox(desc, cut, live, work) * (1 + uneven) * excess;
+    const double elements = elementsOf(desc, cut, live, work);
+    const double excess = elements * sizeof(float) > most ? kExcessCost : 1;
+    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * excess;
 }
 
 // Every even division of `size`, finer ones first only as far as they differ.
@@ -216,7 +215,7 @@ void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, con
         if (count < kLeastFineBoxes) return;
         if (count > kMostFineBoxes) continue;
         if (side > kMostFineSide && count <= kMostFineBoxes / 4) return;
-        const double cost = costOfBox(desc, cut, plan.live, work);
+        const double cost = costOfBox(desc, cut, elementsOf(desc, cut, plan.live, work), work);
         if (cost < kFineWorth * overheadOf(work, 1)) continue;
         plan.fine = boxesOf(plan, desc, cut);
         plan.fine_cost = cost;
@@ -265,7 +264,7 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
             for (int64_t width = kRowGrain; width < all[2] / kMostParts; width *= 2) considerWidth(width);
     });
     plan.boxes = boxesOf(plan, desc, best);
-    plan.box_cost = costOfBox(desc, best, plan.live, work);
+    plan.box_cost = costOfBox(desc, best, elementsOf(desc, best, plan.live, work), work);
     addFineBoxes(plan, desc, work, all);
     return plan;
 }

@@ -39,8 +39,8 @@ WindowMaskUpdate::WindowMaskUpdate(CpuDevice& device, const PartialConvDesc& des
                             2 * part.block_rows * part.line_length * part.window.stride[2]});
     }
     sums_ = device.allocate(static_cast<size_t>(sums) * elementSize());
-    // The padding of a single part is written here and never again.
-    std::memset(sums_->hostPointer(), 0, static_cast<size_t>(sums) * elementSize());
+    // The padding of a single part is written here and never again; of several, with each of them.
+    if (parts_.size() == 1) std::memset(sums_->hostPointer(), 0, static_cast<size_t>(sums) * elementSize());
     const Window& w = desc.window;
     row_pointers_at_ = (static_cast<size_t>(scratch) * elementSize() + 63) / 64 * 64;
     const auto row_pointers =

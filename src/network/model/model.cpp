@@ -50,8 +50,7 @@ Plan planned(const Model& model) {
     return makePlan(description, Layout::contiguous);
 }
 
-void readFile(const char* path, Model& model) {
-    SafetensorsReader file(path);
+void readDescription(const SafetensorsReader& file, Model& model) {
     const auto found = file.metadata().find(kMetadataKey);
     if (found == file.metadata().end())
         invalid(file.fileName() +
@@ -84,8 +83,7 @@ PconvTensorAnswer lookUp(void* user, const char* name, int32_t rank, const int64
 }
 
 // That every weight is there, and as described.
-void checkTensors(const char* path, const Model& model) {
-    SafetensorsReader file(path);
+void checkTensors(SafetensorsReader& file, const Model& model) {
     CallersWeights asked(lookUp, &file, true);
     try {
         readTensors(asked, planned(model));
@@ -162,8 +160,9 @@ PconvStatus pconvLoadModel(const char* path, PconvModel* model) {
         notNull(model, "model");
         auto made = std::make_unique<PconvModel_T>();
         try {
-            readFile(path, made->model);
-            checkTensors(path, made->model);
+            SafetensorsReader file(path);
+            readDescription(file, made->model);
+            checkTensors(file, made->model);
         } catch (const FileError& error) {
             invalid(error.what());
         }
