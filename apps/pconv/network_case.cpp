@@ -4,6 +4,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "typed_tensor.h"
+
 namespace pconv::app {
 namespace {
 
@@ -114,39 +116,13 @@ PconvTensorAnswer giveTensor(void* user, const char* name, int32_t rank, const i
     return PCONV_TENSOR_GIVEN;
 }
 
-Tensor upload(const Device& device, const std::vector<int64_t>& dims, const std::vector<float>& values,
-              PconvDataType type) {
-    Tensor exact(device, dims, values);
-    if (type == PCONV_DATA_TYPE_F32) return exact;
-    Tensor rounded(device, dims, type);
-    convert(exact.view(), rounded.view());
-    return rounded;
-}
-
-std::vector<float> readBack(const Device& device, const Tensor& tensor, PconvDataType type) {
-    if (type == PCONV_DATA_TYPE_F32) return tensor.read<float>();
-    const Tensor exact(device, tensor.dims());
-    convert(tensor.view(), exact.view());
-    return exact.read<float>();
-}
-
 /// The planes of a mask as [mask batch, planes, S...].
 NetworkCaseResult maskOf(const Network& network) {
     NetworkCaseResult result{"mask", {}, {}};
     for (const PconvMaskSegment& segment : network.outputMask()) {
         const PconvTensor& planes = segment.planes;
-        std::size_t count = 1;
-        for (int32_t i = 0; i < planes.rank; ++i) count *= static_cast<std::size_t>(planes.dims[i]);
-        if (planes.data_type == PCONV_DATA_TYPE_F32) {
-            std::vector<float> values(count);
-            detail::check(
-                pconvReadBuffer(planes.buffer, planes.offset, values.data(), count * sizeof(float)));
-            result.values.insert(result.values.end(), values.begin(), values.end());
-        } else {
-            std::vector<uint8_t> bytes(count);
-            detail::check(pconvReadBuffer(planes.buffer, planes.offset, bytes.data(), count));
-            for (const uint8_t byte : bytes) result.values.push_back(byte != 0 ? 1.0F : 0.0F);
-        }
+        const std::vector<float> values = maskValuesOf(planes);
+        result.values.insert(result.values.end(), values.begin(), values.end());
         if (result.shape.empty())
             result.shape.assign(planes.dims, planes.dims + planes.rank);
         else
@@ -204,7 +180,7 @@ std::vector<NetworkCaseResult> runNetworkCase(SafetensorsReader& file, const Dev
     std::vector<float> values(
         static_cast<std::size_t>((*shape)[0] * (*shape)[1] * (*shape)[2] * (*shape)[3]));
     tensors.fill("input", values.data());
-    const Tensor input = upload(device, *shape, values, options.data_type);
+    const Tensor input = tensorOf(options.data_type, device, *shape, values);
     const std::vector<int64_t> all = network.outputDims();
     std::vector<int64_t> dims(all.begin(), all.begin() + 4);
     const Tensor output(device, dims, options.data_type);
@@ -220,7 +196,7 @@ std::vector<NetworkCaseResult> runNetworkCase(SafetensorsReader& file, const Dev
     }
     while (chosen.classes != 0 && dims.size() > 2) dims.pop_back();
     std::vector<NetworkCaseResult> results;
-    results.push_back({"output", {dims.begin(), dims.end()}, readBack(device, output, options.data_type)});
+    results.push_back({"output", {dims.begin(), dims.end()}, floatsOf(device, output)});
     if (NetworkCaseResult updated = maskOf(network); !updated.shape.empty())
         results.push_back(std::move(updated));
     return results;

@@ -1,37 +1,32 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <string>
 
+#include "interruption.h"
 #include "platform.h"
 
 namespace pconv::app {
 namespace {
 
-// A signal handler may touch nothing but what is lock-free and in place.
-char temporary[4096];
-std::atomic<bool> has_temporary{false};
-char privates[4][1024];
-std::atomic<std::size_t> private_count{0};
-std::atomic<bool> has_bar{false};
-static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<std::size_t>::is_always_lock_free);
-
 void say(const char* text) {
     if (write(STDERR_FILENO, text, std::strlen(text)) < 0) return;
 }
 
+bool removeFile(const char* path) {
+    return unlink(path) == 0;
+}
+
+void removeFolder(const char* path) {
+    rmdir(path);
+}
+
 void onSignal(int signal) {
-    if (has_temporary.load()) unlink(temporary);
-    for (std::size_t i = 0; i < private_count.load(); ++i)
-        if (unlink(privates[i]) != 0) rmdir(privates[i]);
-    if (has_bar.load()) say("\r\x1b[K");
-    say("pconv: interrupted\n");
+    clearUp({removeFile, removeFolder, say});
     constexpr int kSignalBase = 128;
     _exit(kSignalBase + signal);
 }
@@ -59,27 +54,6 @@ void watchSignals() {
     // nohup has it ignored, and means it.
     if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) handle(SIGHUP, onSignal);
     handle(SIGXFSZ, SIG_IGN);
-}
-
-void watchTemporary(const char* path) {
-    has_temporary.store(false);
-    if (path == nullptr || std::strlen(path) >= sizeof temporary) return;
-    std::memcpy(temporary, path, std::strlen(path) + 1);
-    has_temporary.store(true);
-}
-
-void watchPrivate(const std::vector<std::string>& paths) {
-    private_count.store(0);
-    std::size_t count = 0;
-    for (const std::string& path : paths) {
-        if (count == std::size(privates) || path.size() >= sizeof privates[0]) break;
-        std::memcpy(privates[count++], path.c_str(), path.size() + 1);
-    }
-    private_count.store(count);
-}
-
-void noteProgressBar(bool shown) {
-    has_bar.store(shown);
 }
 
 bool stderrIsTerminal() {

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "files/safetensors.h"
 #include "network_case.h"
+#include "typed_tensor.h"
 
 namespace pconv::app {
 namespace {
@@ -65,21 +66,6 @@ std::vector<uint64_t> shapeOf(const PconvTensor& tensor) {
     return {tensor.dims, tensor.dims + tensor.rank};
 }
 
-/// The elements of a contiguous tensor as floats.
-std::vector<float> readFloats(const PconvTensor& tensor) {
-    std::size_t count = 1;
-    for (int32_t i = 0; i < tensor.rank; ++i) count *= static_cast<std::size_t>(tensor.dims[i]);
-    std::vector<float> values(count);
-    if (tensor.data_type == PCONV_DATA_TYPE_F32) {
-        detail::check(pconvReadBuffer(tensor.buffer, tensor.offset, values.data(), count * sizeof(float)));
-        return values;
-    }
-    std::vector<uint8_t> bytes(count);
-    detail::check(pconvReadBuffer(tensor.buffer, tensor.offset, bytes.data(), count));
-    for (std::size_t i = 0; i < count; ++i) values[i] = bytes[i] != 0 ? 1.0F : 0.0F;
-    return values;
-}
-
 Tensor makePlanes(const Device& device, const Case& work) {
     const CaseTensor& mask = *work.mask;
     if (work.desc.mask_type == PCONV_MASK_TYPE_FRACTIONAL) return {device, mask.dims, mask.values};
@@ -115,7 +101,8 @@ class Call {
         const bool plain =
             work_.desc.normalization == PCONV_NORMALIZATION_WEIGHT_MAGNITUDE && !work_.mask.has_value();
         if (!plain)
-            results_.push_back({"mask", shapeOf(update_->updatedMask()), readFloats(update_->updatedMask())});
+            results_.push_back(
+                {"mask", shapeOf(update_->updatedMask()), maskValuesOf(update_->updatedMask())});
     }
 
     void backward() {
@@ -148,21 +135,11 @@ class Call {
     };
 
     Tensor upload(const CaseTensor& tensor) const {
-        Tensor exact(device_, tensor.dims, tensor.values);
-        if (work_.desc.data_type == PCONV_DATA_TYPE_F32) return exact;
-        Tensor rounded(device_, tensor.dims, work_.desc.data_type);
-        convert(exact.view(), rounded.view());
-        return rounded;
+        return tensorOf(work_.desc.data_type, device_, tensor.dims, tensor.values);
     }
 
     void give(const std::string& name, const Tensor& tensor) {
-        if (work_.desc.data_type == PCONV_DATA_TYPE_F32) {
-            results_.push_back({name, shapeOf(tensor.view()), readFloats(tensor.view())});
-            return;
-        }
-        const Tensor exact(device_, tensor.dims());
-        convert(tensor.view(), exact.view());
-        results_.push_back({name, shapeOf(exact.view()), readFloats(exact.view())});
+        results_.push_back({name, shapeOf(tensor.view()), floatsOf(device_, tensor)});
     }
 
     void makeUpdate() {

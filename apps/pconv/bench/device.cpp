@@ -3,6 +3,7 @@
 #include <random>
 
 #include "platform.h"
+#include "typed_tensor.h"
 
 namespace pconv::app {
 namespace {
@@ -74,15 +75,9 @@ void BenchDevice::makeRandom() {
     std::vector<float> values(kRandomCount);
     std::generate(values.begin(), values.end(), [&] { return value(random); });
     const std::vector<int64_t> dims = {1, 1, static_cast<int64_t>(kRandomCount)};
-    const Tensor exact(device_, dims, values);
+    const Tensor all = tensorOf(settings_.data_type, device_, dims, values);
     random_.resize(kRandomCount * sizeOf(settings_.data_type));
-    if (settings_.data_type == PCONV_DATA_TYPE_F32) {
-        exact.buffer().read(random_.data(), random_.size());
-        return;
-    }
-    const Tensor rounded(device_, dims, settings_.data_type);
-    convert(exact.view(), rounded.view());
-    rounded.buffer().read(random_.data(), random_.size());
+    all.buffer().read(random_.data(), random_.size());
 }
 
 Tensor BenchDevice::randomTensor(const std::vector<int64_t>& dims, std::uint32_t seed) const {
