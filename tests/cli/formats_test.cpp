@@ -1,17 +1,14 @@
 // `pconv inpaint` on TIFF, WebP and JPEGs of inks: what comes back, through files and pipes, and what is
 // refused.
-#include <cstdio>
-
-#include <jpeglib.h>
-
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <random>
 
 #include "command.h"
 #include "files/file_error.h"
 #include "image/io.h"
+#include "support/images.h"
+#include "support/jpeg_forms.h"
 
 namespace pconv::test {
 namespace {
@@ -43,23 +40,14 @@ void setLevel(Image& image, std::size_t index, double level) {
     if (image.depth == 32) {
         const auto value = static_cast<float>(level);
         std::memcpy(&image.samples[4 * index], &value, sizeof value);
-    } else if (image.depth == 16) {
-        const auto value = static_cast<std::uint16_t>(level * 65535);
-        std::memcpy(&image.samples[2 * index], &value, sizeof value);
     } else {
-        image.samples[index] = static_cast<std::uint8_t>(level * image.maximum());
+        setSample(image, index, static_cast<unsigned>(level * image.maximum()));
     }
 }
 
 /// Noise between 0.6 and 0.9, and 0 in the hole: whatever is dark after a fill was not filled.
 Image bright(unsigned channels, unsigned depth, bool cmyk = false) {
-    Image image;
-    image.width = 48;
-    image.height = 40;
-    image.channels = channels;
-    image.depth = depth;
-    image.cmyk = cmyk;
-    image.samples.resize(image.rowBytes() * image.height);
+    Image image = blankImage(48, 40, channels, depth, cmyk);
     std::mt19937 random(channels * 64 + depth);
     for (std::size_t i = 0; i < image.pixelCount() * channels; ++i) {
         const bool is_alpha = image.hasAlpha() && i % channels == channels - 1;
@@ -93,35 +81,9 @@ void expectFilled(const Image& before, const Image& after) {
 }
 
 /// A JPEG of inks, inverted as Adobe's programs write them, at the best quality.
-Bytes inksJpeg(const Image& image, J_COLOR_SPACE space) {
-    jpeg_compress_struct codec{};
-    jpeg_error_mgr errors{};
-    codec.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&codec);
-    unsigned char* data = nullptr;
-    unsigned long size = 0;
-    jpeg_mem_dest(&codec, &data, &size);
-    codec.image_width = image.width;
-    codec.image_height = image.height;
-    codec.input_components = 4;
-    codec.in_color_space = JCS_CMYK;
-    jpeg_set_defaults(&codec);
-    jpeg_set_colorspace(&codec, space);
-    jpeg_set_quality(&codec, 100, TRUE);
-    for (int c = 0; c < 4; ++c) codec.comp_info[c].h_samp_factor = codec.comp_info[c].v_samp_factor = 1;
-    jpeg_start_compress(&codec, TRUE);
-    for (std::size_t y = 0; y < image.height; ++y) {
-        Bytes row(&image.samples[y * image.rowBytes()],
-                  &image.samples[y * image.rowBytes()] + image.rowBytes());
-        for (std::uint8_t& sample : row) sample = static_cast<std::uint8_t>(255 - sample);
-        JSAMPROW rows = row.data();
-        jpeg_write_scanlines(&codec, &rows, 1);
-    }
-    jpeg_finish_compress(&codec);
-    jpeg_destroy_compress(&codec);
-    Bytes bytes(data, data + size);
-    std::free(data);
-    return bytes;
+Bytes inksJpeg(Image image, J_COLOR_SPACE space) {
+    for (std::uint8_t& sample : image.samples) sample = static_cast<std::uint8_t>(255 - sample);
+    return makeJpeg(image, space, false, true);
 }
 
 class Formats : public CommandTest {

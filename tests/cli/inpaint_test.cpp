@@ -9,6 +9,7 @@
 #include "image/exif.h"
 #include "image/io.h"
 #include "image/png_chunks.h"
+#include "support/images.h"
 #include "support/png_forms.h"
 
 namespace pconv::test {
@@ -27,28 +28,9 @@ unsigned sampleAt(const Image& image, std::size_t index) {
     return value;
 }
 
-void setSample(Image& image, std::size_t index, unsigned value) {
-    if (image.depth != 16) {
-        image.samples[index] = static_cast<std::uint8_t>(value);
-        return;
-    }
-    const auto both = static_cast<std::uint16_t>(value);
-    std::memcpy(&image.samples[2 * index], &both, 2);
-}
-
-Image blank(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) {
-    Image image;
-    image.width = width;
-    image.height = height;
-    image.channels = channels;
-    image.depth = depth;
-    image.samples.resize(image.rowBytes() * height);
-    return image;
-}
-
 /// Bright noise, so that whatever is dark after a fill was not filled.
 Image bright(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) {
-    Image image = blank(width, height, channels, depth);
+    Image image = blankImage(width, height, channels, depth);
     std::mt19937 random(width + height + channels + depth);
     const unsigned top = image.maximum();
     for (std::size_t i = 0; i < image.pixelCount() * channels; ++i) {
@@ -73,7 +55,7 @@ void darkenHole(Image& image, bool alpha_too) {
 
 /// A mask of the hole: `inside` there, `outside` elsewhere.
 Image maskOf(const Image& image, unsigned channels, unsigned depth, unsigned inside, unsigned outside) {
-    Image mask = blank(image.width, image.height, channels, depth);
+    Image mask = blankImage(image.width, image.height, channels, depth);
     for (std::size_t i = 0; i < mask.pixelCount() * channels; ++i) {
         setSample(mask, i, inHole(image, i / channels) ? inside : outside);
     }
@@ -204,7 +186,7 @@ TEST_F(Inpaint, AMaskLeavesOtherTransparentPixelsAlone) {
 }
 
 TEST_F(Inpaint, AFilledPixelDoesNotTakeTheTransparentColour) {
-    Image image = blank(20, 20, 3, 8);
+    Image image = blankImage(20, 20, 3, 8);
     std::fill(image.samples.begin(), image.samples.end(), 90);
     image.samples[0] = 80;
     image.has_transparent_colour = true;
@@ -213,7 +195,7 @@ TEST_F(Inpaint, AFilledPixelDoesNotTakeTheTransparentColour) {
         if (i % 20 < 10 && i % 20 > 0) image.samples[3 * i] = 91;
     }
     savePng("in.png", image);
-    Image mask = blank(20, 20, 1, 8);
+    Image mask = blankImage(20, 20, 1, 8);
     for (std::size_t i = 0; i < mask.pixelCount(); ++i) mask.samples[i] = i % 20 > 3 && i % 20 < 16 ? 255 : 0;
     savePng("mask.png", mask);
     ASSERT_TRUE(succeeds(inpaint({"in.png", "-m", "mask.png", "-o", "out.png"})));
@@ -229,7 +211,7 @@ TEST_F(Inpaint, TheSmallestPictures) {
     for (const std::uint32_t size : {1U, 2U, 3U}) {
         Image image = bright(size, 1, 3, 8);
         savePng("in.png", image);
-        Image mask = blank(size, 1, 1, 8);
+        Image mask = blankImage(size, 1, 1, 8);
         savePng("mask.png", mask);
         Outcome outcome = inpaint({"in.png", "--mask", "mask.png", "-o", "out.png"});
         EXPECT_EQ(outcome.exit_code, 0);
@@ -295,7 +277,7 @@ TEST_F(Inpaint, FaultyInputsAreOneLineAndLeaveNothing) {
     Image image = bright(40, 30, 3, 8);
     savePng("in.png", image);
     savePng("mask.png", maskOf(image, 1, 8, 255, 0));
-    savePng("small.png", blank(39, 30, 1, 8));
+    savePng("small.png", blankImage(39, 30, 1, 8));
     write("text.png", "this is not a picture");
     write("empty.png", "");
     const std::string png = read("in.png");
@@ -365,7 +347,7 @@ TEST_F(Inpaint, WhatCannotBeWrittenLeavesTheOldFile) {
     EXPECT_TRUE(failsWith(inpaint({"in.png", "-o", "old.png"}, limits), 1, "cannot write"));
     EXPECT_EQ(read("old.png"), "old");
     savePng("wide.png", bright(65501, 1, 2, 8));
-    savePng("mask.png", blank(65501, 1, 1, 1));
+    savePng("mask.png", blankImage(65501, 1, 1, 1));
     const Outcome wide = inpaint({"wide.png", "-m", "mask.png", "-o", "out.jpg"});
     EXPECT_EQ(wide.exit_code, 2);
     EXPECT_NE(wide.err.find("JPEG holds at most"), std::string::npos) << wide.err;
@@ -376,7 +358,7 @@ TEST_F(Inpaint, NoMemoryIsOneLine) {
 #if defined(__SANITIZE_ADDRESS__)
     GTEST_SKIP() << "the address sanitizer needs more address space than the limit leaves";
 #endif
-    savePng("in.png", blank(11'000, 11'000, 4, 8));
+    savePng("in.png", blankImage(11'000, 11'000, 4, 8));
     Limits limits;
     limits.memory_bytes = 400ULL << 20;
     EXPECT_TRUE(failsWith(inpaint({"in.png", "-o", "out.png"}, limits), 1, "memory"));

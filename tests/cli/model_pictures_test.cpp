@@ -4,6 +4,7 @@
 
 #include "command.h"
 #include "image/io.h"
+#include "support/images.h"
 #include "support/png_forms.h"
 #include "support/small_model.h"
 
@@ -14,24 +15,8 @@ using app::Image;
 
 constexpr std::uint64_t kEnough = 100'000'000;
 
-Image blank(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) {
-    Image image;
-    image.width = width;
-    image.height = height;
-    image.channels = channels;
-    image.depth = depth;
-    image.samples.resize(image.rowBytes() * height);
-    return image;
-}
-
 void setLevel(Image& image, std::size_t index, double level) {
-    const auto value = static_cast<unsigned>(std::lround(level * image.maximum()));
-    if (image.depth != 16) {
-        image.samples[index] = static_cast<std::uint8_t>(value);
-        return;
-    }
-    const auto both = static_cast<std::uint16_t>(value);
-    std::memcpy(&image.samples[2 * index], &both, 2);
+    setSample(image, index, static_cast<unsigned>(std::lround(level * image.maximum())));
 }
 
 /// A soft slope, and an alpha that is nowhere full.
@@ -65,8 +50,8 @@ class ModelPictures : public CommandTest {
 
     /// A picture and its mask, in.png and mask.png; black in the hole.
     Image draw(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) const {
-        Image image = blank(width, height, channels, depth);
-        Image mask = blank(width, height, 1, 8);
+        Image image = blankImage(width, height, channels, depth);
+        Image mask = blankImage(width, height, 1, 8);
         for (std::size_t i = 0; i < image.pixelCount() * channels; ++i)
             setLevel(image, i, inHole(image, i / channels) ? 0 : levelAt(image, i));
         for (std::size_t i = 0; i < mask.pixelCount(); ++i) mask.samples[i] = inHole(mask, i) ? 255 : 0;
@@ -149,7 +134,7 @@ TEST_F(ModelPictures, WhatDoesNotFitIsNamed) {
 
 /// 4:3, with a red middle of 60 columns, and blue beside it.
 Image drawRed(unsigned depth) {
-    Image image = blank(80, 60, 3, depth);
+    Image image = blankImage(80, 60, 3, depth);
     for (std::size_t i = 0; i < image.pixelCount(); ++i) {
         const std::size_t x = i % 80;
         setLevel(image, 3 * i + (x >= 10 && x < 70 ? 0 : 2), 1);

@@ -8,6 +8,7 @@
 #include "image/exif.h"
 #include "image/io.h"
 #include "image/png_chunks.h"
+#include "support/images.h"
 
 namespace pconv::test {
 namespace {
@@ -37,17 +38,8 @@ class Pictures : public CommandTest {
     }
 };
 
-Image blank(std::uint32_t width, std::uint32_t height, unsigned channels) {
-    Image image;
-    image.width = width;
-    image.height = height;
-    image.channels = channels;
-    image.samples.resize(image.rowBytes() * height);
-    return image;
-}
-
 Image noise(std::uint32_t width, std::uint32_t height, unsigned channels) {
-    Image image = blank(width, height, channels);
+    Image image = blankImage(width, height, channels);
     std::mt19937 random(width + height + channels);
     for (std::uint8_t& sample : image.samples) sample = static_cast<std::uint8_t>(random());
     return image;
@@ -86,7 +78,7 @@ TEST_F(Pictures, WhatIsTransparentInAMaskIsNoHoleWhateverSaysIt) {
     EXPECT_EQ(changed_outside, 0U);
     EXPECT_GT(changed, 0U);
     // Colour: what is transparent has a white of its own.
-    Image colour = blank(mask.width, mask.height, 3);
+    Image colour = blankImage(mask.width, mask.height, 3);
     colour.has_transparent_colour = true;
     colour.transparent_colour = {255, 254, 253};
     for (std::size_t i = 0; i < mask.pixelCount(); ++i) {
@@ -107,7 +99,7 @@ TEST_F(Pictures, AMaskOfLabelsIsAnErrorThatNamesItsBrightestValue) {
                          part);
     };
     EXPECT_TRUE(refuses(given("mask01.png"), "its brightest value is 1 of 255; expected half white and up"));
-    Image mask = blank(64, 48, 1);
+    Image mask = blankImage(64, 48, 1);
     mask.samples[5] = 100;
     save("mask.png", app::encodePng(mask));
     EXPECT_TRUE(refuses(path("mask.png"), "its brightest value is 100 of 255"));
@@ -167,7 +159,7 @@ TEST_F(Pictures, AGainMapIsLeftOutWithItsMetadata) {
 
 TEST_F(Pictures, WhatASoftBrushErasedIsFilledWithoutARing) {
     // A gradient, erased about the middle: what is left of a colour is what its alpha's 8 bits could hold.
-    Image before = blank(96, 72, 4);
+    Image before = blankImage(96, 72, 4);
     Image erased = before;
     for (std::size_t i = 0; i < before.pixelCount(); ++i) {
         const double x = static_cast<double>(i % 96);
@@ -263,7 +255,7 @@ TEST_F(Pictures, AMaskDrawnAsThePictureIsDisplayedIsAppliedSo) {
             image.chunks = {app::makeChunk("eXIf", app::makeExif(orientation, {}))};
             save("in.png", app::encodePng(image));
             const bool on_side = orientation >= 5;
-            Image mask = blank(on_side ? height : 28, on_side ? 28 : height, 1);
+            Image mask = blankImage(on_side ? height : 28, on_side ? 28 : height, 1);
             for (std::size_t y = 0; y < 3; ++y) {
                 for (std::size_t x = 0; x < 5; ++x) mask.samples[y * mask.width + x] = 255;
             }
@@ -284,7 +276,7 @@ TEST_F(Pictures, AMaskDrawnAsThePictureIsDisplayedIsAppliedSo) {
                       orientation);
 
             // Stored as the picture is, and turned alike: the same.
-            Image turned = blank(28, height, 1);
+            Image turned = blankImage(28, height, 1);
             for (std::uint32_t y = 0; y < high; ++y) {
                 for (std::uint32_t x = 0; x < wide; ++x) {
                     const std::uint32_t at_x = (right ? 28 - wide : 0) + x;

@@ -10,6 +10,7 @@
 #include "image/io.h"
 #include "image/png_chunks.h"
 #include "image/png_metadata.h"
+#include "support/images.h"
 
 namespace {
 
@@ -17,13 +18,7 @@ namespace fs = std::filesystem;
 using namespace pconv::app;
 
 Image picture(unsigned channels, unsigned depth, bool cmyk = false) {
-    Image image;
-    image.width = 13;
-    image.height = 11;
-    image.channels = channels;
-    image.depth = depth;
-    image.cmyk = cmyk;
-    image.samples.resize(image.rowBytes() * image.height);
+    Image image = pconv::test::blankImage(13, 11, channels, depth, cmyk);
     for (std::size_t i = 0; i < image.samples.size(); ++i)
         image.samples[i] = static_cast<std::uint8_t>(depth < 8 ? i * 7 % (1U << depth) : i * 5);
     return image;

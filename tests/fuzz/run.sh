@@ -41,7 +41,7 @@ sources="apps/pconv/hole.cpp src/files/atomic_file.cpp src/files/file_error.cpp 
     src/platform/existing_file.cpp src/platform/new_file.cpp"
 sources="$sources $(cd "$source" && ls apps/pconv/image/*.cpp)"
 flags="-std=c++17 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-    -DPCONV_WITH_TIFF -DPCONV_WITH_WEBP -I$source/apps/pconv -I$source/src -I$source/include"
+    -DPCONV_WITH_TIFF -DPCONV_WITH_WEBP -I$source/apps/pconv -I$source/src -I$source/include -I$source/tests"
 libraries="-lpng -ljpeg -ltiff -lwebpmux -lwebp -lz"
 
 objects=

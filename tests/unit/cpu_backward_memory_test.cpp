@@ -198,38 +198,40 @@ TEST_P(CpuLargeTensors, AreTakenInParts) {
 INSTANTIATE_TEST_SUITE_P(Shapes, CpuLargeTensors, testing::ValuesIn(kLarge),
                          [](const auto& test) { return std::string(test.param.name); });
 
-// Masks whose sums over channels are held in parts: of rows, of one row, of depth and of planes.
-TEST(CpuLargeMasks, AreSummedInParts) {
-    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
-    for (const std::vector<int64_t>& size :
-         {std::vector<int64_t>{1500, 1470}, {2'200'000}, {5, 660, 670}, {2, 1'100'000}}) {
-        Problem p = makeProblem(1, 1, 1, size, 3, 2, 1);
-        fillUniform(p, 8);
-        addPlane(p, 9, MaskContent::fractions, 1);
-        p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
-        EXPECT_TRUE(conforms(*onednn(), p)) << size[0];
-    }
-    Problem p = makeProblem(3, 1, 1, {900, 910}, 3, 1, 1);
+Problem filled(Problem p, MaskContent content) {
     fillUniform(p, 8);
-    addPlane(p, 9, MaskContent::fractions, 3);
-    p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
-    EXPECT_TRUE(conforms(*onednn(), p));
+    addPlane(p, 9, content, p.batch);
+    if (content == MaskContent::fractions) p.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
+    return p;
+}
+
+class CpuOnednn : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
+    }
+};
+using CpuLargeMasks = CpuOnednn;
+using CpuLongRows = CpuOnednn;
+
+// Masks whose sums over channels are held in parts: of rows, of one row, of depth and of planes.
+TEST_F(CpuLargeMasks, AreSummedInParts) {
+    for (const std::vector<int64_t>& size :
+         {std::vector<int64_t>{1500, 1470}, {2'200'000}, {5, 660, 670}, {2, 1'100'000}})
+        EXPECT_TRUE(conforms(*onednn(), filled(makeProblem(1, 1, 1, size, 3, 2, 1), MaskContent::fractions)))
+            << size[0];
+    EXPECT_TRUE(
+        conforms(*onednn(), filled(makeProblem(3, 1, 1, {900, 910}, 3, 1, 1), MaskContent::fractions)));
 }
 
 // Rows of which one would fill a box many times over.
-TEST(CpuLongRows, AreSplit) {
-    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
-    Problem p = makeProblem(1, 8, 1, {8, 180'000}, 3, 1, 1);
-    fillUniform(p, 8);
-    addPlane(p, 9, MaskContent::binary, 1);
-    EXPECT_TRUE(conforms(*onednn(), p));
+TEST_F(CpuLongRows, AreSplit) {
+    EXPECT_TRUE(
+        conforms(*onednn(), filled(makeProblem(1, 8, 1, {8, 180'000}, 3, 1, 1), MaskContent::binary)));
 }
 
-TEST(CpuLongRows, HaveGradientsInParts) {
-    if (onednn() == nullptr) GTEST_SKIP() << "no cpu:onednn";
-    Problem p = makeProblem(1, 8, 1, {2, 180'000}, 3, 1, 1);
-    fillUniform(p, 8);
-    addPlane(p, 9, MaskContent::binary, 1);
+TEST_F(CpuLongRows, HaveGradientsInParts) {
+    Problem p = filled(makeProblem(1, 8, 1, {2, 180'000}, 3, 1, 1), MaskContent::binary);
     p.grad_output.assign(static_cast<size_t>(product(outputDims(p))), 0.3F);
     EXPECT_TRUE(conforms(*onednn(), p));
 }

@@ -16,6 +16,7 @@
 #include "image/io.h"
 #include "image/png_chunks.h"
 #include "image/png_metadata.h"
+#include "support/images.h"
 
 namespace pconv::app {
 namespace {
@@ -23,13 +24,7 @@ namespace {
 constexpr std::uint64_t kEnough = 1'000'000;
 
 [[maybe_unused]] Image noise(unsigned channels, unsigned depth, bool cmyk = false) {
-    Image image;
-    image.width = 37;
-    image.height = 21;
-    image.channels = channels;
-    image.depth = depth;
-    image.cmyk = cmyk;
-    image.samples.resize(image.rowBytes() * image.height);
+    Image image = test::blankImage(37, 21, channels, depth, cmyk);
     std::mt19937 random(channels * 100 + depth);
     for (std::uint8_t& byte : image.samples)
         byte = static_cast<std::uint8_t>(depth >= 8 ? random() : random() % (1U << depth));

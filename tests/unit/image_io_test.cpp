@@ -20,6 +20,8 @@
 #include "files/file_error.h"
 #include "image/exif.h"
 #include "image/png_chunks.h"
+#include "support/images.h"
+#include "support/jpeg_forms.h"
 #include "support/png_forms.h"
 
 namespace pconv::app {
@@ -29,13 +31,8 @@ constexpr std::uint64_t kEnough = 1'000'000;
 
 /// A picture whose every sample is drawn from all its values.
 Image noise(std::uint32_t width, std::uint32_t height, unsigned channels, unsigned depth) {
-    Image image;
-    image.width = width;
-    image.height = height;
-    image.channels = channels;
-    image.depth = depth;
+    Image image = test::blankImage(width, height, channels, depth);
     std::mt19937 random(width * 31 + height * 7 + channels * 3 + depth);
-    image.samples.resize(image.pixelCount() * channels * (depth == 16 ? 2 : 1));
     for (std::uint8_t& byte : image.samples) {
         byte = static_cast<std::uint8_t>(depth >= 8 ? random() : random() % (image.maximum() + 1));
     }
@@ -402,41 +399,6 @@ TEST(Jpeg, BlocksOutsideTheHoleAreCopiedWithoutLoss) {
     }
 }
 
-/// A JPEG as another program would write it: subsampled, with comments, progressive, in any of its colours.
-Bytes makeJpeg(const Image& image, J_COLOR_SPACE space, bool progressive) {
-    jpeg_compress_struct codec{};
-    jpeg_error_mgr errors{};
-    codec.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&codec);
-    unsigned char* memory = nullptr;
-    unsigned long size = 0;
-    jpeg_mem_dest(&codec, &memory, &size);
-    codec.image_width = image.width;
-    codec.image_height = image.height;
-    codec.input_components = static_cast<int>(image.channels);
-    codec.in_color_space = image.channels == 1 ? JCS_GRAYSCALE : image.channels == 3 ? JCS_RGB : JCS_CMYK;
-    jpeg_set_defaults(&codec);
-    jpeg_set_colorspace(&codec, space);
-    codec.density_unit = 2;
-    codec.X_density = 100;
-    codec.Y_density = 50;
-    if (progressive) jpeg_simple_progression(&codec);
-    jpeg_start_compress(&codec, TRUE);
-    jpeg_write_marker(&codec, JPEG_COM, reinterpret_cast<const JOCTET*>("a comment"), 9);
-    for (std::size_t y = 0; y < image.height; ++y) {
-        Bytes row(
-            image.samples.begin() + static_cast<std::ptrdiff_t>(y * image.width * image.channels),
-            image.samples.begin() + static_cast<std::ptrdiff_t>((y + 1) * image.width * image.channels));
-        JSAMPROW rows[] = {row.data()};
-        jpeg_write_scanlines(&codec, rows, 1);
-    }
-    jpeg_finish_compress(&codec);
-    Bytes bytes(memory, memory + size);
-    jpeg_destroy_compress(&codec);
-    std::free(memory);
-    return bytes;
-}
-
 TEST(Jpeg, PatchingNothingKeepsEveryPixelOfAnyKind) {
     struct Kind {
         unsigned channels;
@@ -444,7 +406,7 @@ TEST(Jpeg, PatchingNothingKeepsEveryPixelOfAnyKind) {
     };
     for (const Kind kind : {Kind{1, JCS_GRAYSCALE}, Kind{3, JCS_YCbCr}, Kind{3, JCS_RGB}}) {
         for (const bool progressive : {false, true}) {
-            const Bytes file = makeJpeg(smooth(45, 50, kind.channels), kind.space, progressive);
+            const Bytes file = test::makeJpeg(smooth(45, 50, kind.channels), kind.space, progressive);
             const Image image = decodeJpeg(file, kEnough);
             const Bytes patched = patchJpeg(image, Bytes(image.pixelCount()));
             EXPECT_EQ(decodeJpeg(patched, kEnough).samples, image.samples);
@@ -459,7 +421,7 @@ TEST(Jpeg, PatchingNothingKeepsEveryPixelOfAnyKind) {
 }
 
 TEST(Jpeg, SubsampledBlocksFarFromTheHoleAreKept) {
-    const Image image = decodeJpeg(makeJpeg(smooth(96, 96, 3), JCS_YCbCr, false), kEnough);
+    const Image image = decodeJpeg(test::makeJpeg(smooth(96, 96, 3), JCS_YCbCr, false), kEnough);
     Image filled = image;
     const Bytes mask = hole(image, 40, 40, 44, 44);
     for (std::size_t i = 0; i < filled.samples.size(); ++i) {
@@ -521,8 +483,9 @@ TEST(Jpeg, InksAreReadInEitherSenseAndWrittenBackAsTheyWere) {
         const double light = (255 - image.samples[0]) * (255 - image.samples[3]) / 255.0;
         EXPECT_NEAR(rgb.samples[0], light, 1);
     };
-    for (const J_COLOR_SPACE space : {JCS_CMYK, JCS_YCCK}) expect_kept(makeJpeg(stored, space, false), true);
-    expect_kept(withoutAdobeMarker(makeJpeg(stored, JCS_CMYK, false)), false);
+    for (const J_COLOR_SPACE space : {JCS_CMYK, JCS_YCCK})
+        expect_kept(test::makeJpeg(stored, space, false), true);
+    expect_kept(withoutAdobeMarker(test::makeJpeg(stored, JCS_CMYK, false)), false);
 }
 
 TEST(Jpeg, RefusesSizes) {
@@ -535,7 +498,7 @@ TEST(Jpeg, RefusesSizes) {
 
 TEST(Jpeg, EveryTruncationIsAnError) {
     for (const bool progressive : {false, true}) {
-        const Bytes jpeg = makeJpeg(smooth(24, 24, 3), JCS_YCbCr, progressive);
+        const Bytes jpeg = test::makeJpeg(smooth(24, 24, 3), JCS_YCbCr, progressive);
         for (std::size_t size = 3; size + 2 < jpeg.size(); ++size) {
             EXPECT_NE(faultOf({jpeg.begin(), jpeg.begin() + static_cast<std::ptrdiff_t>(size)}), "") << size;
         }
@@ -543,7 +506,7 @@ TEST(Jpeg, EveryTruncationIsAnError) {
 }
 
 TEST(Jpeg, DamageNeverEscapes) {
-    const Bytes jpeg = makeJpeg(smooth(40, 40, 3), JCS_YCbCr, true);
+    const Bytes jpeg = test::makeJpeg(smooth(40, 40, 3), JCS_YCbCr, true);
     std::mt19937 random(1);
     int found = 0;
     for (int i = 0; i < 2000; ++i) {
@@ -562,7 +525,7 @@ TEST(Jpeg, DamageNeverEscapes) {
 }
 
 TEST(Jpeg, ZerosInItsQuantizationTablesDivideNothing) {
-    const Bytes jpeg = makeJpeg(smooth(40, 40, 3), JCS_YCbCr, false);
+    const Bytes jpeg = test::makeJpeg(smooth(40, 40, 3), JCS_YCbCr, false);
     const std::string_view marker("\xff\xdb", 2);
     const auto found = std::search(jpeg.begin(), jpeg.end(), marker.begin(), marker.end(),
                                    [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); });
