@@ -5,11 +5,13 @@
 
 #include "cuda/kernels/pad.h"
 #include "cuda_shim.h"
+#include "support/elements.h"
 #include "support/padding.h"
 
 namespace pconv::cuda {
 namespace {
 
+using test::forEachElement;
 using test::PaddingSetting;
 using Sizes = std::array<int64_t, 5>;
 
@@ -26,16 +28,6 @@ struct Placed {
         return static_cast<T*>(view.data)[i];
     }
 };
-
-template <typename F>
-void forEachPlace(const Sizes& dims, const F& f) {
-    Sizes o{};
-    for (o[0] = 0; o[0] < dims[0]; ++o[0])
-        for (o[1] = 0; o[1] < dims[1]; ++o[1])
-            for (o[2] = 0; o[2] < dims[2]; ++o[2])
-                for (o[3] = 0; o[3] < dims[3]; ++o[3])
-                    for (o[4] = 0; o[4] < dims[4]; ++o[4]) f(o);
-}
 
 class PadKernels : public testing::Test {
   protected:
@@ -85,7 +77,8 @@ class PadKernels : public testing::Test {
         place(from, setting.dims, from_last, between);
         place(to, test::paddedDims(setting), to_last, between);
         Placed<T> expected = copyOf(to);
-        forEachPlace(to.dims, [&](const Sizes& o) { expected.at(o) = from.at(test::sourceOf(setting, o)); });
+        forEachElement(to.dims,
+                       [&](const Sizes& o) { expected.at(o) = from.at(test::sourceOf(setting, o)); });
         ASSERT_EQ(launchPad(describe(setting, type, from.view, to.view), nullptr), cudaSuccess);
         EXPECT_EQ(to.memory, expected.memory)
             << test::name(setting) << ", " << from_last << to_last << ", between " << between;
@@ -98,9 +91,9 @@ class PadKernels : public testing::Test {
         place(from, test::paddedDims(setting), from_last, between);
         place(to, setting.dims, to_last, between);
         Placed<float> expected = copyOf(to);
-        if (!accumulate) forEachPlace(to.dims, [&](const Sizes& o) { expected.at(o) = 0; });
-        forEachPlace(from.dims,
-                     [&](const Sizes& o) { expected.at(test::sourceOf(setting, o)) += from.at(o); });
+        if (!accumulate) forEachElement(to.dims, [&](const Sizes& o) { expected.at(o) = 0; });
+        forEachElement(from.dims,
+                       [&](const Sizes& o) { expected.at(test::sourceOf(setting, o)) += from.at(o); });
         ASSERT_EQ(
             launchFoldPadding(describe(setting, DataType::f32, to.view, from.view), accumulate, nullptr),
             cudaSuccess);

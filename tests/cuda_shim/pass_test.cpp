@@ -5,12 +5,14 @@
 
 #include "cuda/kernels/passes.h"
 #include "cuda_shim.h"
+#include "support/elements.h"
 #include "support/pass_oracle.h"
 
 namespace pconv::cuda {
 namespace {
 
 using test::Dims;
+using test::forEachElement;
 
 class PassKernels : public testing::Test {
   protected:
@@ -35,23 +37,13 @@ class PassKernels : public testing::Test {
         return static_cast<size_t>(at);
     }
 
-    template <typename Body>
-    static void forEach(const Dims& dims, const Body& body) {
-        Dims p{};
-        for (p[0] = 0; p[0] < dims[0]; ++p[0])
-            for (p[1] = 0; p[1] < dims[1]; ++p[1])
-                for (p[2] = 0; p[2] < dims[2]; ++p[2])
-                    for (p[3] = 0; p[3] < dims[3]; ++p[3])
-                        for (p[4] = 0; p[4] < dims[4]; ++p[4]) body(p);
-    }
-
     void place(Memory& memory, const Dims& dims, bool channels_last) {
         const Dims strides = stridesOf(dims, channels_last);
         std::copy(strides.begin(), strides.end(), memory.view.strides);
         memory.floats.resize(static_cast<size_t>(dims[0] * dims[1] * dims[2] * dims[3] * dims[4]));
         memory.view.data = memory.floats.data();
         memory.values.dims = dims;
-        forEach(dims, [&](const Dims& p) {
+        forEachElement(dims, [&](const Dims& p) {
             const float value = static_cast<float>(static_cast<int>(random_() % 129) - 64) / 8;
             memory.floats[offsetOf(memory.view, p)] = value;
             memory.values.values.push_back(static_cast<double>(value));
@@ -98,7 +90,7 @@ class PassKernels : public testing::Test {
                                    : desc.kind == PassKind::average_pool ? launchAveragePool(p, nullptr)
                                                                          : launchInterpolate(p, nullptr);
         ASSERT_EQ(status, cudaSuccess);
-        forEach(output, [&](const Dims& o) {
+        forEachElement(output, [&](const Dims& o) {
             const Dims channel{0, o[1], 0, 0, 0};
             const double expected =
                 desc.kind != PassKind::pointwise

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "support/elements.h"
 #include "support/seam.h"
 
 namespace pconv::test {
@@ -14,16 +15,6 @@ inline size_t byteOf(const TensorRef& t, const Dims& position) {
     const int64_t element =
         std::inner_product(position.begin(), position.end(), t.strides.begin(), int64_t{0});
     return t.offset + sizeOf(t.data_type) * static_cast<size_t>(element);
-}
-
-template <typename F>
-void forEachElement(const Dims& dims, const F& f) {
-    Dims o{};
-    for (o[0] = 0; o[0] < dims[0]; ++o[0])
-        for (o[1] = 0; o[1] < dims[1]; ++o[1])
-            for (o[2] = 0; o[2] < dims[2]; ++o[2])
-                for (o[3] = 0; o[3] < dims[3]; ++o[3])
-                    for (o[4] = 0; o[4] < dims[4]; ++o[4]) f(o);
 }
 
 // The parameter is the backend's name. Skips where it has no device.

@@ -263,6 +263,18 @@ TEST_P(CpuBackward, RandomConfigurationsMatchTheOracle) {
     }
 }
 
+void fillWithGradient(Problem& p) {
+    fillUniform(p, 6);
+    std::mt19937 engine(7);
+    p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
+    for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
+}
+
+void roundTo(Problem& p, const Type& type) {
+    for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
+        for (float& value : *values) value = rounded(value, type.type);
+}
+
 // Shapes that oneDNN's vector kernels take, over enough pixels to be divided among threads.
 Problem largeProblem(int dims, int64_t stride, bool multi_channel) {
     const std::vector<int64_t> size = dims == 1   ? std::vector<int64_t>{501}
@@ -273,10 +285,7 @@ Problem largeProblem(int dims, int64_t stride, bool multi_channel) {
         addSegments(p, 5, MaskContent::binary, 2, {{16, 1}, {1, 16}});
     else
         addPlane(p, 5, MaskContent::binary, 2);
-    fillUniform(p, 6);
-    std::mt19937 engine(7);
-    p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
-    for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
+    fillWithGradient(p);
     return p;
 }
 
@@ -288,8 +297,7 @@ TEST_P(CpuBackward, LargerShapesMatchTheOracle) {
                 SCOPED_TRACE(std::to_string(dims) + "-D, stride " + std::to_string(stride) +
                              (last ? ", channels-last" : ""));
                 Problem p = largeProblem(dims, stride, dims != 2);
-                for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
-                    for (float& value : *values) value = rounded(value, type.type);
+                roundTo(p, type);
                 const Answer answer = solve(p);
                 Call call;
                 call.type = type.type;
@@ -312,12 +320,8 @@ TEST_P(CpuBackward, WindowsAsLargeAsTheInputMatchTheOracle) {
         p.stride = {2, 3, 1};
         p.padding = {3, 3, kernel[2] / 2};
         addPlane(p, 5, MaskContent::binary, 2);
-        fillUniform(p, 6);
-        std::mt19937 engine(7);
-        p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
-        for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
-        for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
-            for (float& value : *values) value = rounded(value, type.type);
+        fillWithGradient(p);
+        roundTo(p, type);
         SCOPED_TRACE("kernel " + std::to_string(kernel[0]) + "x" + std::to_string(kernel[1]) + "x" +
                      std::to_string(kernel[2]));
         const Answer answer = solve(p);
@@ -340,12 +344,8 @@ TEST_P(CpuBackward, PartsThatShareUnequallyMatchTheOracle) {
     p.padding = {9, 3};
     p.dilation = {3, 3};
     addPlane(p, 5, MaskContent::binary, 1);
-    fillUniform(p, 6);
-    std::mt19937 engine(7);
-    p.grad_output.resize(static_cast<size_t>(product(outputDims(p))));
-    for (float& dy : p.grad_output) dy = static_cast<float>(engine() % 2001) / 1000 - 1;
-    for (Values* values : {&p.input, &p.weight, &p.bias, &p.grad_output})
-        for (float& value : *values) value = rounded(value, type.type);
+    fillWithGradient(p);
+    roundTo(p, type);
     const Answer answer = solve(p);
     Call call;
     call.type = type.type;

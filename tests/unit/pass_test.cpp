@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/half.h"
+#include "support/elements.h"
 #include "support/pass_oracle.h"
 #include "support/seam.h"
 
@@ -67,20 +68,10 @@ class Passes : public ::testing::TestWithParam<std::string> {
         placed.tensor.data_type = type;
         device_->write(*placed.tensor.buffer, 0, placed.bytes.data(), placed.bytes.size());
         placed.values.dims = dims;
-        forEach(dims, [&](const Dims& p) {
+        forEachElement(dims, [&](const Dims& p) {
             placed.values.values.push_back(fromBytes(&placed.bytes[byteOf(placed.tensor, p)], type));
         });
         return placed;
-    }
-
-    template <typename Body>
-    static void forEach(const Dims& dims, const Body& body) {
-        Dims p{};
-        for (p[0] = 0; p[0] < dims[0]; ++p[0])
-            for (p[1] = 0; p[1] < dims[1]; ++p[1])
-                for (p[2] = 0; p[2] < dims[2]; ++p[2])
-                    for (p[3] = 0; p[3] < dims[3]; ++p[3])
-                        for (p[4] = 0; p[4] < dims[4]; ++p[4]) body(p);
     }
 
     static size_t byteOf(const TensorRef& t, const Dims& p) {
@@ -110,7 +101,7 @@ class Passes : public ::testing::TestWithParam<std::string> {
         const double unit = form.type == DataType::f32   ? 3e-6
                             : form.type == DataType::f16 ? 1.0 / 1024
                                                          : 1.0 / 128;
-        forEach(dims, [&](const Dims& o) {
+        forEachElement(dims, [&](const Dims& o) {
             double expected = 0;
             if (desc.kind == PassKind::pointwise)
                 expected =
