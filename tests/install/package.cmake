@@ -1,5 +1,6 @@
 # The installed package after its prefix was moved, by find_package and pkg-config, in C++ and C and in a project of C alone,
-# which a static library refuses; then the snippets of README.md and docs/networks.md as they stand there.
+# which a static library refuses; then the snippets of README.md, docs/embedding.md and docs/networks.md as they
+# stand there.
 include(${CMAKE_CURRENT_LIST_DIR}/common.cmake)
 check_installation(${BUILD})
 if(LIBRARY MATCHES "[.](a|lib)$")
@@ -49,6 +50,12 @@ if(EXISTS ${WORK}/readme_c)
     message(FATAL_ERROR "the README's C program says: ${output}")
   endif()
 endif()
+
+# The program that fills a hole in a thread of its own.
+file(COPY ${WORK}/readme/CMakeLists.txt DESTINATION ${WORK}/filling)
+extract(docs/embedding.md cpp ${WORK}/filling/app.cpp)
+build_project(filling_build ${WORK}/filling -DCMAKE_PREFIX_PATH=${WORK}/moved)
+run(ignored ${WORK}/filling_build/app)
 
 # The network's program comes as far as its weights, which are not there.
 file(COPY ${WORK}/readme/CMakeLists.txt DESTINATION ${WORK}/networks)

@@ -43,6 +43,41 @@ static void fillOneHole(PconvDevice device) {
     printf("inpainted: %d %d %d, expected 80 three times\n", pixels[0], pixels[1], pixels[2]);
 }
 
+/* One stroke by a call, a preview of it, and another by a job. */
+static void fillStrokes(PconvDevice device) {
+    static const uint8_t hole[3] = {0, 1, 0};
+    uint8_t pixels[3] = {80, 255, 80}, reduced[3] = {0, 0, 0};
+    PconvImage image = pconvDefaultImage(), preview;
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    PconvInpainter inpainter = NULL;
+    PconvInpaintJob job = NULL;
+    double done = 0;
+    int32_t finished = 0;
+    image.pixels = pixels;
+    image.width = 3;
+    image.height = 1;
+    image.channels = 1;
+    preview = image;
+    preview.pixels = reduced;
+    options.mask_levels = PCONV_MASK_LEVELS_BINARY;
+    expectSuccess(pconvCreateInpainter(device, &inpainter), "pconvCreateInpainter");
+    expectSuccess(pconvPreviewInpainter(inpainter, &image, hole, &options, &preview),
+                  "pconvPreviewInpainter");
+    expectSuccess(pconvRunInpainter(inpainter, &image, hole, &options), "pconvRunInpainter");
+    if (reduced[1] != 80 || pixels[1] != 80) ++failures;
+    pixels[1] = 255;
+    expectSuccess(pconvStartInpainter(inpainter, &image, hole, &options, &job), "pconvStartInpainter");
+    expectSuccess(pconvWaitInpaint(job), "pconvWaitInpaint");
+    expectSuccess(pconvGetInpaintProgress(job, &done, &finished), "pconvGetInpaintProgress");
+    expectSuccess(pconvCancelInpaint(job), "pconvCancelInpaint");
+    if (pixels[1] != 80 || done != 1 || finished != 1) {
+        ++failures;
+        printf("the job left %d, %g done\n", pixels[1], done);
+    }
+    pconvReleaseInpaintJob(job);
+    pconvReleaseInpainter(inpainter);
+}
+
 static void testModels(void) {
     PconvModelOptions options = pconvDefaultModelOptions();
     PconvModelInfo info = pconvDefaultModelInfo();
@@ -148,6 +183,7 @@ int main(void) {
     }
 
     fillOneHole(device);
+    fillStrokes(device);
 
     pconvReleaseDevice(device);
     pconvReleaseBuffer(input_buffer);
