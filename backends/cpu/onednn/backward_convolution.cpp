@@ -69,7 +69,7 @@ bool isTrusted(const Choice& found, const PlainConv& conv) {
             inside && conv.window.dilation[d] * (conv.window.kernel[d] - 1) + 1 <= conv.spans[d].input_size;
     const Window& w = conv.window;
     inside = inside && w.dilation[0] * (w.kernel[0] - 1) + w.stride[0] <= conv.spans[0].input_size;
-    return !found.specialized || ((!channels_last || whole) && inside);
+    return found.kernel != Kernel::vectors || ((!channels_last || whole) && inside);
 }
 
 // The implementation oneDNN prefers, or the first of all that serves.
@@ -94,7 +94,7 @@ std::optional<Choice> choose(const dnnl::engine& engine, const PlainConv& conv, 
         if (!in || !out) continue;
         found.input = *in;
         found.output = *out;
-        found.specialized = isSpecialized(found.desc.impl_info_str());
+        found.kernel = kernelOf(found.desc.impl_info_str());
         if (isTrusted(found, conv)) return found;
     } while (search == Search::all && found.desc.next_impl());
     return std::nullopt;
@@ -108,7 +108,7 @@ std::optional<Choice> chooseBest(const dnnl::engine& engine, const PlainConv& co
     for (const ScratchLayout layout : kLayouts) {
         auto next = choose<Choice>(engine, conv, scratchDesc(conv.inputDims(), layout),
                                    scratchDesc(conv.outputDims(), layout));
-        if (next && (!found || (next->specialized && !found->specialized))) found = next;
+        if (next && (!found || next->kernel > found->kernel)) found = next;
     }
     // From 3.7 on a kernel that is not trusted may be preferred in every layout.
     for (const ScratchLayout layout : kLayouts)
@@ -136,7 +136,7 @@ std::optional<BackwardWeights> chooseBackwardWeights(const dnnl::engine& engine,
     if (best && best->output == output) return best;
     auto same = choose<BackwardWeights>(engine, conv, anyDesc(conv.inputDims()),
                                         scratchDesc(conv.outputDims(), output));
-    return same && (!best || same->specialized || !best->specialized) ? same : best;
+    return same && (!best || same->kernel >= best->kernel) ? same : best;
 }
 
 }  // namespace pconv::cpu

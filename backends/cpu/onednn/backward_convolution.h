@@ -8,13 +8,13 @@ namespace pconv::cpu {
 struct BackwardData {
     dnnl::convolution_backward_data::primitive_desc desc;
     ScratchLayout input, output;
-    bool specialized;
+    Kernel kernel;
 };
 
 struct BackwardWeights {
     dnnl::convolution_backward_weights::primitive_desc desc;
     ScratchLayout input, output;
-    bool specialized;
+    Kernel kernel;
 };
 
 std::optional<BackwardData> chooseBackwardData(const dnnl::engine& engine, const PlainConv& conv);

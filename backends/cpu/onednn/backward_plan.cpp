@@ -96,8 +96,8 @@ class Planner {
         return BackwardForm{box, *data, *weights};
     }
 
-    static bool isSpecialized(const BackwardForm& form) {
-        return form.data.specialized && form.weights.specialized;
+    static Kernel slowerKernel(const BackwardForm& form) {
+        return std::min(form.data.kernel, form.weights.kernel);
     }
 
     // The most equal slices in whole blocks of channels, up to one a thread.
@@ -115,10 +115,10 @@ class Planner {
         const Box box{0, desc_.batch, live_, 0, desc_.out_channels};
         plan.slices = slicesOf(1);
         auto form = formOf(box, 1, plan.slices);
-        if (desc_.groups > 1 && !(form && isSpecialized(*form))) {
+        if (desc_.groups > 1 && !(form && slowerKernel(*form) == Kernel::vectors)) {
             const int64_t slices = slicesOf(desc_.groups);
             auto single = formOf(box, desc_.groups, slices);
-            if (single && (!form || isSpecialized(*single))) {
+            if (single && (!form || slowerKernel(*single) > slowerKernel(*form))) {
                 form = std::move(single);
                 plan.separate_groups = desc_.groups;
                 plan.slices = slices;
@@ -186,8 +186,8 @@ class Planner {
                     if (form && first != nullptr && !goTogether(*form, *first))
                         form = formOf(part.box, plan.separate_groups, plan.slices, first);
                     if (!form || (first != nullptr && !goTogether(*form, *first)) ||
-                        !isAsGood(form->data, whole.forms[0].data) ||
-                        !isAsGood(form->weights, whole.forms[0].weights))
+                        form->data.kernel < whole.forms[0].data.kernel ||
+                        form->weights.kernel < whole.forms[0].weights.kernel)
                         return std::nullopt;
                     plan.forms.push_back(*form);
                 }
@@ -196,14 +196,6 @@ class Planner {
         plan.wave = std::min(wave, static_cast<int64_t>(plan.parts.size()));
         measure(plan);
         return plan;
-    }
-
-    template <typename Choice>
-    static bool isAsGood(const Choice& part, const Choice& whole) {
-        const auto loops = [](const Choice& choice) {
-            return std::string(choice.desc.impl_info_str()).find("ref") != std::string::npos;
-        };
-        return part.specialized >= whole.specialized && loops(part) <= loops(whole);
     }
 
     // With the same packed weights and the same layout of what is shared.

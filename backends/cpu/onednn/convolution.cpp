@@ -113,9 +113,10 @@ memory::desc anyDesc(const Dims& dims) {
     return dense(dims, Tag::any);
 }
 
-bool isSpecialized(const std::string& implementation) {
-    return implementation.find("ref") == std::string::npos &&
-           implementation.find("gemm") == std::string::npos;
+Kernel kernelOf(const std::string& implementation) {
+    const auto has = [&](const char* part) { return implementation.find(part) != std::string::npos; };
+    if (has("ref")) return Kernel::loops;
+    return has("gemm") ? Kernel::matrix_product : Kernel::vectors;
 }
 
 std::optional<ScratchLayout> layoutOf(const memory::desc& desc, const Dims& dims) {
@@ -185,8 +186,7 @@ std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const Plain
     auto desc = describe(engine, conv, winograd, scratchDesc(conv.inputDims(), input),
                          scratchDesc(conv.outputDims(), output));
     if (!desc) return std::nullopt;
-    const bool specialized = isSpecialized(desc->impl_info_str());
-    return Primitive{*desc, input, output, specialized, winograd};
+    return Primitive{*desc, input, output, kernelOf(desc->impl_info_str()), winograd};
 }
 
 std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd) {
@@ -195,12 +195,12 @@ std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const Plain
         const auto input = layoutOf(desc->src_desc(), conv.inputDims());
         const auto output = layoutOf(desc->dst_desc(), conv.outputDims());
         if (input && output)
-            return Primitive{*desc, *input, *output, isSpecialized(desc->impl_info_str()), winograd};
+            return Primitive{*desc, *input, *output, kernelOf(desc->impl_info_str()), winograd};
     }
     std::optional<Primitive> found;
     for (const ScratchLayout layout : kLayouts) {
         auto next = choosePrimitive(engine, conv, winograd, layout, layout);
-        if (next && (!found || (next->specialized && !found->specialized))) found = next;
+        if (next && (!found || next->kernel > found->kernel)) found = next;
     }
     return found;
 }

@@ -62,9 +62,10 @@ dnnl::memory::desc scratchDesc(const dnnl::memory::dims& dims, ScratchLayout lay
 // In whatever layout oneDNN likes.
 dnnl::memory::desc anyDesc(const dnnl::memory::dims& dims);
 std::optional<ScratchLayout> layoutOf(const dnnl::memory::desc& desc, const dnnl::memory::dims& dims);
-// Whether an implementation is written for the machine's vectors, rather than matrix multiplications or
-// loops.
-bool isSpecialized(const std::string& implementation);
+// What an implementation is made of, the slowest first: plain loops are a hundred times slower than a
+// product.
+enum class Kernel { loops, matrix_product, vectors };
+Kernel kernelOf(const std::string& implementation);
 
 // From one layout to another, by any number of threads at once: scratch memory of the primitive's own, which
 // oneDNN takes unless told otherwise, would be shared by them (Winograd's weights came out mixed).
@@ -84,7 +85,7 @@ class Reorder {
 struct Primitive {
     dnnl::convolution_forward::primitive_desc desc;
     ScratchLayout input, output;
-    bool specialized;
+    Kernel kernel;
     bool winograd;
 };
 

@@ -92,14 +92,14 @@ void OneDnnPartialConv::plan() {
         // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
         chosen = choosePrimitive(engine_, plainConv(largest()), false, ScratchLayout::channels_last,
                                  ScratchLayout::channels_last);
-        if (chosen && !(chosen->specialized && keepsPaceChannelsLast(*chosen))) chosen.reset();
+        if (chosen && !(chosen->kernel == Kernel::vectors && keepsPaceChannelsLast(*chosen))) chosen.reset();
     }
     if (!chosen) {
         chosen = choosePrimitive(engine_, plainConv(largest()), false);
-        if (desc_.groups > 1 && !(chosen && chosen->specialized)) {
+        if (desc_.groups > 1 && !(chosen && chosen->kernel == Kernel::vectors)) {
             separate_groups_ = desc_.groups;
             auto single = choosePrimitive(engine_, plainConv(largest()), false);
-            if (single && (!chosen || single->specialized)) {
+            if (single && (!chosen || single->kernel > chosen->kernel)) {
                 chosen = single;
                 work.channel_grain = channelGrain();
                 work.own_inputs = true;
