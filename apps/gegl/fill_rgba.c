@@ -16,7 +16,7 @@ static int forward(void* user, double done) {
     return share->callback == NULL ? 0 : share->callback(share->user, share->start + share->size * done);
 }
 
-static PconvStatus run(PconvInpainter inpainter, float* samples, int64_t width, int64_t height, int channels,
+static PconvStatus run(const PconvFiller* filler, float* samples, int64_t width, int64_t height, int channels,
                        const uint8_t* mask, PconvMaskLevels levels, PconvMaskPolarity polarity,
                        Share* share) {
     PconvImage image = pconvDefaultImage();
@@ -32,7 +32,10 @@ static PconvStatus run(PconvInpainter inpainter, float* samples, int64_t width, 
     options.polarity = polarity;
     options.progress = forward;
     options.user = share;
-    return pconvRunInpainter(inpainter, &image, mask, &options);
+    if (filler->network != NULL && channels == kColours)
+        return pconvInpaintWithNetwork(filler->device, filler->model, filler->network, &image, mask, &options,
+                                       0);
+    return pconvRunInpainter(filler->inpainter, &image, mask, &options);
 }
 
 static uint8_t byteOf(float alpha) {
@@ -40,20 +43,20 @@ static uint8_t byteOf(float alpha) {
 }
 
 /* The transparency is the hole. */
-static PconvStatus fillTransparent(PconvInpainter inpainter, float* rgba, int64_t width, int64_t height,
+static PconvStatus fillTransparent(const PconvFiller* filler, float* rgba, int64_t width, int64_t height,
                                    uint8_t* known, Share* share) {
     const int64_t pixels = width * height;
     PconvStatus status;
     int64_t i;
     for (i = 0; i < pixels; ++i) known[i] = byteOf(rgba[kSamples * i + kColours]);
-    status = run(inpainter, rgba, width, height, kColours, known, PCONV_MASK_LEVELS_CONFIDENCE,
+    status = run(filler, rgba, width, height, kColours, known, PCONV_MASK_LEVELS_CONFIDENCE,
                  PCONV_MASK_VALID_IS_ONE, share);
     if (status != PCONV_SUCCESS) return status;
     for (i = 0; i < pixels; ++i) rgba[kSamples * i + kColours] = 1.0F;
     return PCONV_SUCCESS;
 }
 
-static PconvStatus fillMasked(PconvInpainter inpainter, float* rgba, int64_t width, int64_t height,
+static PconvStatus fillMasked(const PconvFiller* filler, float* rgba, int64_t width, int64_t height,
                               const uint8_t* mask, uint8_t* unknown, float* before, Share* share) {
     const int64_t pixels = width * height;
     int has_alpha = 0;
@@ -66,11 +69,11 @@ static PconvStatus fillMasked(PconvInpainter inpainter, float* rgba, int64_t wid
         has_alpha = has_alpha || (alpha < 1.0F && mask[i] == 0);
     }
     share->size = has_alpha ? 0.5 : 1.0;
-    status = run(inpainter, rgba, width, height, kColours, unknown, PCONV_MASK_LEVELS_BLEND,
+    status = run(filler, rgba, width, height, kColours, unknown, PCONV_MASK_LEVELS_BLEND,
                  PCONV_MASK_HOLE_IS_ONE, share);
     if (status == PCONV_SUCCESS && has_alpha) {
         share->start = 0.5;
-        status = run(inpainter, rgba + kColours, width, height, 1, mask, PCONV_MASK_LEVELS_BLEND,
+        status = run(filler, rgba + kColours, width, height, 1, mask, PCONV_MASK_LEVELS_BLEND,
                      PCONV_MASK_HOLE_IS_ONE, share);
     }
     for (i = 0; i < pixels; ++i) {
@@ -85,7 +88,36 @@ static PconvStatus fillMasked(PconvInpainter inpainter, float* rgba, int64_t wid
     return status;
 }
 
-PconvStatus pconvFillRgba(PconvInpainter inpainter, float* rgba, int64_t width, int64_t height,
+/* The network of a file that describes itself, for pictures of any size. */
+static PconvStatus loadNetwork(const char* path, PconvFiller* filler) {
+    PconvModelInfo info = pconvDefaultModelInfo();
+    int64_t size[PCONV_MAX_SPATIAL_DIMS] = {0, 0, 0};
+    PconvStatus status = pconvLoadModel(path, &filler->model);
+    if (status == PCONV_SUCCESS) status = pconvGetModelInfo(filler->model, &info);
+    if (status != PCONV_SUCCESS) return status;
+    size[0] = size[1] = info.fixed_size != 0 ? info.fixed_size : info.size_multiple;
+    return pconvLoadNetwork(filler->device, path, size, &filler->network);
+}
+
+PconvStatus pconvOpenFiller(const char* device, const char* model, PconvFiller* filler) {
+    PconvStatus status;
+    memset(filler, 0, sizeof *filler);
+    status = pconvCreateDevice(device != NULL && *device != '\0' ? device : "cpu", NULL, &filler->device);
+    if (status == PCONV_SUCCESS) status = pconvCreateInpainter(filler->device, &filler->inpainter);
+    if (status == PCONV_SUCCESS && model != NULL && *model != '\0') status = loadNetwork(model, filler);
+    if (status != PCONV_SUCCESS) pconvCloseFiller(filler);
+    return status;
+}
+
+void pconvCloseFiller(PconvFiller* filler) {
+    pconvReleaseNetwork(filler->network);
+    pconvReleaseModel(filler->model);
+    pconvReleaseInpainter(filler->inpainter);
+    pconvReleaseDevice(filler->device);
+    memset(filler, 0, sizeof *filler);
+}
+
+PconvStatus pconvFillRgba(const PconvFiller* filler, float* rgba, int64_t width, int64_t height,
                           const uint8_t* mask, PconvProgressCallback progress, void* user) {
     const size_t pixels = (size_t)width * (size_t)height;
     Share share = {progress, user, 0.0, 1.0};
@@ -93,8 +125,8 @@ PconvStatus pconvFillRgba(PconvInpainter inpainter, float* rgba, int64_t width, 
     float* before = mask == NULL ? NULL : malloc(pixels * kSamples * sizeof(float));
     PconvStatus status = PCONV_ERROR_OUT_OF_MEMORY;
     if (bytes != NULL && (mask == NULL || before != NULL))
-        status = mask == NULL ? fillTransparent(inpainter, rgba, width, height, bytes, &share)
-                              : fillMasked(inpainter, rgba, width, height, mask, bytes, before, &share);
+        status = mask == NULL ? fillTransparent(filler, rgba, width, height, bytes, &share)
+                              : fillMasked(filler, rgba, width, height, mask, bytes, before, &share);
     free(before);
     free(bytes);
     return status;

@@ -9,6 +9,9 @@
 property_string(device, _("Device"), "cpu")
     description(_("What to compute on: cpu, vulkan, cuda, or part of a device's name"))
 
+        property_file_path(model, _("Model file"), "") description(
+            _("A trained network, as pconv model import writes it; none: filled smoothly, without a network"))
+
 #else
 
 #define GEGL_OP_COMPOSER
@@ -77,8 +80,7 @@ static gboolean process(GeglOperation* operation, GeglBuffer* input, GeglBuffer*
     const gsize pixels = (gsize)box.width * (gsize)box.height;
     gfloat* rgba = NULL;
     guint8* mask = NULL;
-    PconvDevice device = NULL;
-    PconvInpainter inpainter = NULL;
+    PconvFiller filler = {0};
     gboolean done = FALSE;
     (void)level;
     if (input == NULL || pixels == 0) return TRUE;
@@ -89,9 +91,8 @@ static gboolean process(GeglOperation* operation, GeglBuffer* input, GeglBuffer*
                   box.width, box.height);
     } else {
         gegl_buffer_get(input, &box, 1.0, format, rgba, GEGL_AUTO_ROWSTRIDE, GEGL_ABYSS_NONE);
-        if (pconvCreateDevice(properties->device, NULL, &device) == PCONV_SUCCESS &&
-            pconvCreateInpainter(device, &inpainter) == PCONV_SUCCESS &&
-            pconvFillRgba(inpainter, rgba, box.width, box.height, mask, NULL, NULL) == PCONV_SUCCESS) {
+        if (pconvOpenFiller(properties->device, properties->model, &filler) == PCONV_SUCCESS &&
+            pconvFillRgba(&filler, rgba, box.width, box.height, mask, NULL, NULL) == PCONV_SUCCESS) {
             gegl_buffer_set(output, &box, 0, format, rgba, GEGL_AUTO_ROWSTRIDE);
             done = TRUE;
         } else {
@@ -99,8 +100,7 @@ static gboolean process(GeglOperation* operation, GeglBuffer* input, GeglBuffer*
         }
     }
     if (!done) gegl_buffer_copy(input, &box, GEGL_ABYSS_NONE, output, &box);
-    pconvReleaseInpainter(inpainter);
-    pconvReleaseDevice(device);
+    pconvCloseFiller(&filler);
     g_free(mask);
     g_free(rgba);
     return TRUE;

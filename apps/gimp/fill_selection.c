@@ -4,11 +4,12 @@
 
 /*
  * The part of the layer that the fill depends on: about five times the hole's size around it, from where the
- * cells of a fill of the whole layer would begin.
+ * cells of a fill of the whole layer would begin. Networks see a tile of 512 pixels.
  */
-static GeglRectangle neighbourhood(const GeglRectangle* hole, const GeglRectangle* layer) {
+static GeglRectangle neighbourhood(const GeglRectangle* hole, const GeglRectangle* layer,
+                                   gboolean by_network) {
     const gint64 size = MAX(hole->width, hole->height);
-    const gint64 margin = 6 * size + 128;
+    const gint64 margin = 6 * size + (by_network ? 512 : 128);
     gint64 step = 128;
     while (step < size) step *= 2;
     const gint64 left = MAX(hole->x - margin, 0) / step * step;
@@ -22,8 +23,7 @@ static gchar* run(const PconvFill* fill, const GeglRectangle* box, gfloat* rgba,
     const Babl* format = babl_format_with_space("R'G'B'A float", fill->space);
     const gsize pixels = (gsize)box->width * (gsize)box->height;
     const gboolean by_selection = fill->selection != NULL;
-    PconvDevice device = NULL;
-    PconvInpainter inpainter = NULL;
+    PconvFiller filler = {0};
     gchar* fault = NULL;
     gboolean any = FALSE, all = TRUE;
     gegl_buffer_get(fill->layer, box, 1.0, format, rgba, GEGL_AUTO_ROWSTRIDE, GEGL_ABYSS_NONE);
@@ -46,22 +46,20 @@ static gchar* run(const PconvFill* fill, const GeglRectangle* box, gfloat* rgba,
                                      : "nothing is selected, and nothing in the layer is transparent");
     if (all)
         return g_strdup("all of the layer is to be filled; expected some of it to be kept, to fill from");
-    if (pconvCreateDevice(fill->device != NULL && *fill->device != '\0' ? fill->device : "cpu", NULL,
-                          &device) != PCONV_SUCCESS ||
-        pconvCreateInpainter(device, &inpainter) != PCONV_SUCCESS ||
-        pconvFillRgba(inpainter, rgba, box->width, box->height, by_selection ? mask : NULL, fill->progress,
+    if (pconvOpenFiller(fill->device, fill->model, &filler) != PCONV_SUCCESS ||
+        pconvFillRgba(&filler, rgba, box->width, box->height, by_selection ? mask : NULL, fill->progress,
                       fill->user) != PCONV_SUCCESS)
         fault = g_strdup(pconvGetLastError());
     else
         gegl_buffer_set(fill->shadow, box, 0, format, rgba, GEGL_AUTO_ROWSTRIDE);
-    pconvReleaseInpainter(inpainter);
-    pconvReleaseDevice(device);
+    pconvCloseFiller(&filler);
     return fault;
 }
 
 gchar* pconvFillSelection(const PconvFill* fill, GeglRectangle* written) {
     const GeglRectangle* layer = gegl_buffer_get_extent(fill->layer);
-    const GeglRectangle box = neighbourhood(&fill->bounds, layer);
+    const GeglRectangle box =
+        neighbourhood(&fill->bounds, layer, fill->model != NULL && *fill->model != '\0');
     const gsize pixels = (gsize)box.width * (gsize)box.height;
     gfloat* rgba = g_try_new(gfloat, 4 * pixels);
     guint8* mask = g_try_new(guint8, pixels);

@@ -14,6 +14,7 @@ typedef struct PconvFill {
     GeglRectangle bounds;    /* of what is selected, in the layer */
     gint offset_x, offset_y; /* of the layer in the selection */
     const gchar* device;     /* NULL or "": the CPU */
+    const gchar* model;      /* NULL or "": without a network */
     PconvProgressCallback progress;
     gpointer user;
 } PconvFill;

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "fill_selection.h"
+#include "gimp2_dialog.h"
 
 #define PROCEDURE "plug-in-pconv-fill-selection"
+#define ASKING_PROCEDURE "plug-in-pconv-fill-selection-by"
 
 static void query(void) {
     static const GimpParamDef args[] = {
@@ -12,14 +14,44 @@ static void query(void) {
         {GIMP_PDB_IMAGE, "image", "Input image"},
         {GIMP_PDB_DRAWABLE, "drawable", "Layer to fill"},
         {GIMP_PDB_STRING, "device", "What to compute on: cpu, vulkan, cuda, part of a name; empty: cpu"},
+        {GIMP_PDB_STRING, "model", "File of a trained network, as pconv model import writes it; empty: none"},
     };
-    gimp_install_procedure(
-        PROCEDURE, "Fills what is selected from what is around it",
-        "Fills the selection, or without one what is transparent, by partial convolutions: "
-        "smoothly, for scratches, dust, wires and objects before a plain ground.",
-        "The pconv developers", "The pconv developers", "2026", "Fill selection (pconv)",
-        "RGB*, GRAY*, INDEXED*", GIMP_PLUGIN, G_N_ELEMENTS(args), 0, args, NULL);
+    static const char* const about =
+        "Fills the selection, or without one what is transparent, by partial convolutions: smoothly, for "
+        "scratches, dust, wires and objects before a plain ground; or by a trained network.";
+    gimp_install_procedure(PROCEDURE, "Fills what is selected from what is around it", about,
+                           "The pconv developers", "The pconv developers", "2026", "Fill selection (pconv)",
+                           "RGB*, GRAY*, INDEXED*", GIMP_PLUGIN, G_N_ELEMENTS(args), 0, args, NULL);
     gimp_plugin_menu_register(PROCEDURE, "<Image>/Filters/Enhance");
+    gimp_install_procedure(ASKING_PROCEDURE, "Asks for device and network, and fills what is selected", about,
+                           "The pconv developers", "The pconv developers", "2026",
+                           "Fill selection by... (pconv)", "RGB*, GRAY*, INDEXED*", GIMP_PLUGIN,
+                           G_N_ELEMENTS(args), 0, args, NULL);
+    gimp_plugin_menu_register(ASKING_PROCEDURE, "<Image>/Filters/Enhance");
+}
+
+/* What was chosen last, in this session or one before. */
+static PconvChoice lastChoice(void) {
+    PconvChoice choice = {"", ""};
+    GimpParasite* kept = gimp_get_parasite(PROCEDURE);
+    if (kept != NULL) {
+        if (gimp_parasite_data_size(kept) == sizeof choice) {
+            memcpy(&choice, gimp_parasite_data(kept), sizeof choice);
+            choice.device[sizeof choice.device - 1] = choice.model[sizeof choice.model - 1] = '\0';
+        }
+        gimp_parasite_free(kept);
+    }
+    return choice;
+}
+
+static void keepChoice(const PconvChoice* choice) {
+    GimpParasite* kept = gimp_parasite_new(PROCEDURE, GIMP_PARASITE_PERSISTENT, sizeof *choice, choice);
+    gimp_attach_parasite(kept);
+    gimp_parasite_free(kept);
+}
+
+static gboolean takeText(const gchar* given, gchar* text, gsize size) {
+    return g_strlcpy(text, given != NULL ? given : "", size) < size;
 }
 
 static int onProgress(void* user, double done) {
@@ -42,7 +74,7 @@ static const gchar* unsuitable(gint32 image, gint32 drawable) {
     return NULL;
 }
 
-static gchar* fillDrawable(gint32 image, gint32 drawable, const gchar* device) {
+static gchar* fillDrawable(gint32 image, gint32 drawable, const PconvChoice* choice) {
     PconvFill fill = {0};
     GeglRectangle written;
     gint x1, y1, x2, y2;
@@ -62,7 +94,8 @@ static gchar* fillDrawable(gint32 image, gint32 drawable, const gchar* device) {
     fill.bounds = *GEGL_RECTANGLE(x1, y1, x2 - x1, y2 - y1);
     if (selected) fill.selection = gimp_drawable_get_buffer(gimp_image_get_selection(image));
     gimp_drawable_offsets(drawable, &fill.offset_x, &fill.offset_y);
-    fill.device = device;
+    fill.device = choice->device;
+    fill.model = choice->model;
     fill.progress = onProgress;
     fault = pconvFillSelection(&fill, &written);
     g_object_unref(fill.layer);
@@ -78,23 +111,32 @@ static gchar* fillDrawable(gint32 image, gint32 drawable, const gchar* device) {
 static void run(const gchar* name, gint count, const GimpParam* params, gint* result_count,
                 GimpParam** results) {
     static GimpParam result[2];
-    gchar device[256] = "";
     const GimpRunMode mode = (GimpRunMode)params[0].data.d_int32;
+    PconvChoice choice = {"", ""};
     gchar* fault = NULL;
-    (void)name;
     *result_count = 1;
     *results = result;
     result[0].type = GIMP_PDB_STATUS;
     result[0].data.d_status = GIMP_PDB_SUCCESS;
-    if (mode == GIMP_RUN_NONINTERACTIVE && count >= 4)
-        g_strlcpy(device, params[3].data.d_string != NULL ? params[3].data.d_string : "", sizeof device);
-    else
-        gimp_get_data(PROCEDURE, device);
-    device[sizeof device - 1] = '\0';
-    gimp_progress_init("Filling");
-    fault = fillDrawable(params[1].data.d_image, params[2].data.d_drawable, device);
+    if (mode != GIMP_RUN_NONINTERACTIVE)
+        choice = lastChoice();
+    else if (count < 5 || !takeText(params[3].data.d_string, choice.device, sizeof choice.device) ||
+             !takeText(params[4].data.d_string, choice.model, sizeof choice.model))
+        fault = g_strdup(
+            "device and model are not what is expected: a text of less than 256 and one of less "
+            "than 4096 bytes");
+    if (mode == GIMP_RUN_INTERACTIVE && strcmp(name, ASKING_PROCEDURE) == 0) {
+        if (!pconvAskForChoice(&choice)) {
+            result[0].data.d_status = GIMP_PDB_CANCEL;
+            return;
+        }
+        keepChoice(&choice);
+    }
     if (fault == NULL) {
-        gimp_set_data(PROCEDURE, device, sizeof device);
+        gimp_progress_init("Filling");
+        fault = fillDrawable(params[1].data.d_image, params[2].data.d_drawable, &choice);
+    }
+    if (fault == NULL) {
         if (mode != GIMP_RUN_NONINTERACTIVE) gimp_displays_flush();
         return;
     }

@@ -1,5 +1,6 @@
 # What the tests of real hosts share: a damaged picture, what `pconv inpaint` makes of it, and comparing pixels. Scripts that ctest
-# runs: PCONV is the command, PICTURE the picture, WORK a folder, PLUGINS where the plug-ins were built, COMPARE the comparing program.
+# runs: PCONV is the command, PICTURE the picture, WORK a folder, PLUGINS where the plug-ins were built, COMPARE the comparing program,
+# MODEL one that writes a model file.
 function(run)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "TIMEOUT;OUTPUT;INPUT" "COMMAND")
   if(NOT arg_TIMEOUT)

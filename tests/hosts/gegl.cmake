@@ -26,9 +26,24 @@ file(WRITE ${WORK}/aux.xml "<?xml version='1.0'?>
 run(COMMAND ${GEGL} ${WORK}/aux.xml -o ${WORK}/filled_by_aux.png)
 expect_same(${WORK}/expected_by_mask.png ${WORK}/filled_by_aux.png 0.51)
 
+# By a network.
+run(COMMAND ${MODEL} ${WORK}/model.safetensors)
+run(COMMAND ${PCONV} inpaint ${PICTURE} --model ${WORK}/model.safetensors -o ${WORK}/expected_by_model.png)
+run(COMMAND ${GEGL} ${PICTURE} -o ${WORK}/filled_by_model.png -- pconv:inpaint model=${WORK}/model.safetensors)
+expect_same(${WORK}/expected_by_model.png ${WORK}/filled_by_model.png 0.51)
+execute_process(COMMAND ${COMPARE} ${WORK}/expected.png ${WORK}/filled_by_model.png 2 RESULT_VARIABLE result OUTPUT_QUIET)
+if(result EQUAL 0)
+  message(FATAL_ERROR "the network fills as the method without one does")
+endif()
+
 # A device that is not there: the picture goes through, and a line says why.
 execute_process(COMMAND ${GEGL} ${PICTURE} -o ${WORK}/faulty.png -- pconv:inpaint device=nonesuch RESULT_VARIABLE result OUTPUT_VARIABLE output
   ERROR_VARIABLE output)
 if(NOT output MATCHES "pconv:inpaint: .*no device 'nonesuch'" OR NOT EXISTS ${WORK}/faulty.png)
   message(FATAL_ERROR "no word of the device that is missing:\n${output}")
+endif()
+execute_process(COMMAND ${GEGL} ${PICTURE} -o ${WORK}/faulty.png -- pconv:inpaint model=${PICTURE} RESULT_VARIABLE result
+  OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT output MATCHES "pconv:inpaint: [^\n]*damaged.png[^\n]*; the picture is passed on as it is")
+  message(FATAL_ERROR "no word of the model that is none:\n${output}")
 endif()

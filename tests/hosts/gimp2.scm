@@ -3,7 +3,7 @@
 (define (layer-of image) (car (gimp-image-get-active-layer image)))
 (define (save image name)
   (file-png-save-defaults RUN-NONINTERACTIVE image (layer-of image) (string-append "@WORK@/" name) name))
-(define (fill image) (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu"))
+(define (fill image) (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu" ""))
 (define (select-areas image)
   (gimp-image-select-rectangle image CHANNEL-OP-REPLACE 60 50 40 30)
   (gimp-image-select-ellipse image CHANNEL-OP-ADD 300 200 50 70)
@@ -20,6 +20,17 @@
   (select-areas image)
   (fill image)
   (save image "selection.png"))
+
+(let ((image (original)))
+  (select-areas image)
+  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu" "@WORK@/model.safetensors")
+  (save image "network.png"))
+
+; With what was chosen last, which is nothing yet.
+(let ((image (original)))
+  (select-areas image)
+  (plug-in-pconv-fill-selection-by RUN-WITH-LAST-VALS image (layer-of image) "" "")
+  (save image "last.png"))
 
 (let ((image (original)))
   (gimp-image-convert-precision image PRECISION-U16-GAMMA)
@@ -44,7 +55,7 @@
 
 ; From here on each form ends with what is refused: the fault is said, and the host goes on with the next.
 (define (refused image device)
-  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) device))
+  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) device ""))
 
 (refused (original) "cpu")
 
@@ -76,6 +87,10 @@
   (gimp-image-convert-indexed image CONVERT-DITHER-NONE CONVERT-PALETTE-GENERATE 64 FALSE FALSE "")
   (select-areas image)
   (refused image "cpu"))
+
+(let ((image (original)))
+  (select-areas image)
+  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu" "no_such.safetensors"))
 
 (gimp-message "all tried")
 (gimp-quit 0)
