@@ -2,6 +2,9 @@
 # modules and the command are installed where they are made.
 include(CMakePackageConfigHelpers)
 
+# The components are Debian's packages (packages.cmake); what is said to be of no other is for developers.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME libpconv-dev)
+
 set(PCONV_CMAKE_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/pconv)
 get_property(PCONV_BACKEND_NAMES GLOBAL PROPERTY PCONV_BACKENDS)
 set(PCONV_FIND_DEPENDENCIES "")
@@ -57,11 +60,13 @@ write_basic_package_version_file(${generated}/pconvConfigVersion.cmake COMPATIBI
 
 install(TARGETS pconv EXPORT pconvTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
-  RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT libpconv0 NAMELINK_COMPONENT libpconv-dev
+  RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT libpconv0)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pconv DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN *.h PATTERN *.hpp)
 install(EXPORT pconvTargets NAMESPACE pconv:: DESTINATION ${PCONV_CMAKE_DESTINATION})
 install(FILES ${generated}/pconvConfig.cmake ${generated}/pconvConfigVersion.cmake DESTINATION ${PCONV_CMAKE_DESTINATION})
 install(FILES ${generated}/pconv.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# A Debian package has it by another name.
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT license)
+unset(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME)

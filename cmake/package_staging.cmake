@@ -1,0 +1,14 @@
+# What cpack runs between installing and packing. In a Debian package the system's loader finds the library: its policy wants no
+# paths in files. Archives keep them, relative to each file.
+if(CPACK_GENERATOR STREQUAL "DEB")
+  file(GLOB_RECURSE files ${CPACK_TEMPORARY_DIRECTORY}/*/usr/bin/* ${CPACK_TEMPORARY_DIRECTORY}/*/usr/lib/*)
+  foreach(file IN LISTS files)
+    if(NOT EXISTS ${file})
+      continue()  # a link into another package
+    endif()
+    file(READ ${file} magic LIMIT 4 HEX)
+    if(magic STREQUAL "7f454c46")
+      file(RPATH_REMOVE FILE ${file})
+    endif()
+  endforeach()
+endif()
