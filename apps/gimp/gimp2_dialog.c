@@ -38,9 +38,8 @@ gboolean pconvAskForChoice(PconvChoice* choice) {
     GtkWidget *dialog, *table, *device, *by_network, *model;
     gboolean chosen;
     gimp_ui_init(ROLE, FALSE);
-    dialog = gimp_dialog_new("Fill selection (pconv)", ROLE, NULL, (GtkDialogFlags)0, gimp_standard_help_func,
-                             "plug-in-pconv-fill-selection-by", GTK_STOCK_CANCEL, GTK_RESPONSE_CANCEL,
-                             "_Fill", GTK_RESPONSE_OK, NULL);
+    dialog = gimp_dialog_new("Fill selection (pconv)", ROLE, NULL, (GtkDialogFlags)0, NULL, NULL,
+                             GTK_STOCK_CANCEL, GTK_RESPONSE_CANCEL, "_Fill", GTK_RESPONSE_OK, NULL);
     gtk_dialog_set_default_response(GTK_DIALOG(dialog), GTK_RESPONSE_OK);
     table = gtk_table_new(2, 2, FALSE);
     gtk_container_set_border_width(GTK_CONTAINER(table), 12);
