@@ -5,8 +5,9 @@
     examples/train_inpainting.py PICTURES --out RUN --resume          # goes on exactly where it stopped
     examples/train_inpainting.py PICTURES --out RUN --device cuda --amp bf16 --size 256 --channels 64,128,256,512
 
-RUN gets checkpoint.pt, valid_STEP.png (damaged, filled, original; one row a picture), log.csv, and at the end
-model.safetensors, the weights under PyTorch's names.
+RUN gets checkpoint.pt, valid_STEP.png (damaged, filled, original; one row a picture), log.csv, and at the end the model file:
+
+    pconv inpaint photo.jpg --mask hole.png --model RUN/model.safetensors -o filled.jpg
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+import pconv
 import pconv.masks
 import pconv.nn
 from pconv.losses import InpaintingLoss, composite
@@ -123,21 +125,10 @@ def save_pictures(path, damaged, filled, target):
     Image.fromarray((rows.permute(1, 2, 0) * 255).round().byte().cpu().numpy()).save(path)
 
 
-def save_weights(path, model):
-    """safetensors, by hand where the package is missing: it is a header in JSON and the tensors' bytes."""
-    import json
-    import struct
-
-    header, parts, at = {}, [], 0
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            data = tensor.detach().float().cpu().contiguous().numpy().tobytes()
-            header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, at + len(data)]}
-            parts.append(data)
-            at += len(data)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    replace(path, lambda p: p.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts)))
+def save_model(path, model, size):
+    """As a model file: the weights and what the network is."""
+    example = torch.zeros(1, 3, size, size), torch.ones(1, 1, size, size)
+    pconv.Network(model.eval(), example, device="cpu").save(path)
 
 
 def replace(path, write):
@@ -237,7 +228,7 @@ class Training:
             if self.step % options.every == 0 or self.step == options.steps:
                 self.validate()
                 self.save()
-        save_weights(self.out / "model.safetensors", self.model)
+        save_model(self.out / "model.safetensors", self.model, self.options.size)
         return self.history
 
 

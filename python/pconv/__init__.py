@@ -1,7 +1,7 @@
 """pconv: partial convolutions, the convolutions over data with holes.
 
-``pconv.nn``, ``pconv.functional``, ``pconv.compat``, ``pconv.losses`` and ``pconv.convert`` need PyTorch and are imported
-when they are first used; ``pconv.inpaint``, ``pconv.masks`` and ``pconv.devices`` need NumPy alone.
+``pconv.nn``, ``pconv.functional``, ``pconv.compat``, ``pconv.losses``, ``pconv.convert`` and ``pconv.Network`` need PyTorch and
+are imported when they are first used; ``pconv.inpaint``, ``pconv.masks`` and ``pconv.devices`` need NumPy alone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from ._library import version as _version
 if TYPE_CHECKING:
     from . import compat, functional, losses, masks, nn
     from ._convert import convert
+    from ._network import Network
 
 __version__ = _version()
 __all__ = [
     "Backend",
     "Device",
     "Error",
+    "Network",
     "backends",
     "compat",
     "convert",
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 _MODULES = ("compat", "functional", "losses", "masks", "nn")
-_FUNCTIONS = {"convert": "_convert"}
+_FUNCTIONS = {"Network": "_network", "convert": "_convert"}
 
 
 def __getattr__(name: str):

@@ -6,7 +6,7 @@ import ctypes
 import os
 import pathlib
 import sys
-from ctypes import POINTER, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
 HAS_FRACTIONS = 100
 _STATUS = {
@@ -15,6 +15,9 @@ _STATUS = {
     4: MemoryError,
     6: KeyboardInterrupt,
 }
+
+# PconvTensorSource of network.h.
+TENSOR_SOURCE = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_int32, POINTER(c_int64), c_int32, c_void_p)
 
 
 class Error(RuntimeError):
@@ -36,6 +39,15 @@ _FUNCTIONS = {
     "pconvPythonInpaint": [
         c_void_p, c_void_p, c_int64, c_int64, c_int32, c_int32, c_int64, c_void_p, c_int32, c_void_p,
     ],
+    "pconvPythonCreateNetwork": [
+        c_void_p, POINTER(c_int64), c_int32, POINTER(c_int64), POINTER(c_double), POINTER(c_char_p), POINTER(c_int32),
+        POINTER(POINTER(c_float)), TENSOR_SOURCE, POINTER(c_void_p),
+    ],
+    "pconvPythonGetNetworkOutput": [c_void_p, POINTER(c_int64)],
+    "pconvPythonForwardNetwork": [
+        c_void_p, c_void_p, c_void_p, c_int32, POINTER(c_int64), c_void_p, c_void_p, POINTER(c_int32),
+    ],
+    "pconvLoadModel": [c_char_p, POINTER(c_void_p)],
     "pconvGetDeviceCount": [POINTER(c_int32)],
     "pconvGetBackendCount": [POINTER(c_int32)],
 }  # fmt: skip
@@ -46,6 +58,8 @@ _OTHERS = {
     "pconvReleaseDevice": ([c_void_p], None),
     "pconvPythonReleasePlan": ([c_void_p], None),
     "pconvPythonReleaseSide": ([c_void_p], None),
+    "pconvPythonReleaseNetwork": ([c_void_p], None),
+    "pconvReleaseModel": ([c_void_p], None),
     "pconvPythonImplementation": ([c_void_p], c_char_p),
     "pconvPythonCreateProgress": ([], c_void_p),
     "pconvPythonReleaseProgress": ([c_void_p], None),

@@ -88,7 +88,10 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 def _cuda_is_here(_process: int = 0) -> bool:
     if any(b.name == "cuda" and b.device_count for b in _devices.backends()):
         return True
-    warnings.warn(f"CUDA tensors run on PyTorch's own operations, not on pconv: {_devices.why_absent('cuda')}", stacklevel=4)
+    reason = _devices.why_absent("cuda")
+    if "no module" in reason:
+        reason += "; built with pip install . -C cmake.define.PCONV_BACKEND_CUDA=ON it is there"
+    warnings.warn(f"CUDA tensors run on PyTorch's own operations, not on pconv: {reason}", stacklevel=4)
     return False
 
 

@@ -12,6 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 Image = pytest.importorskip("PIL.Image", reason="no Pillow; expected Debian's python3-pil")
 
+from command_line import filled_by_command  # noqa: E402
+
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
 
@@ -44,7 +46,7 @@ def train(pictures, out, *more, steps=80, every=40):
 
 
 @pytest.mark.long
-def test_the_hole_error_halves_and_a_model_file_is_left(pictures, tmp_path):
+def test_the_hole_error_halves_and_a_model_file_is_left(pictures, tmp_path, command):
     training, history = train(pictures, tmp_path)
     assert history[-1]["hole_error"] < 0.5 * history[0]["hole_error"]
     assert history[-1]["psnr"] > history[0]["psnr"] + 5
@@ -61,6 +63,17 @@ def test_the_hole_error_halves_and_a_model_file_is_left(pictures, tmp_path):
             values = numpy.frombuffer(data[8 + size + begin : 8 + size + end], "<f4").reshape(tensor.shape)
             assert (values == tensor.numpy()).all(), name
     assert not list(tmp_path.glob("*.part"))
+
+    pixels = numpy.array(Image.open(sorted(pictures.iterdir())[-1]))
+    hole = numpy.zeros((48, 48), bool)
+    hole[12:36, 12:36] = True
+    got = filled_by_command(command, tmp_path, tmp_path / "model.safetensors", pixels, hole)
+    mask = torch.from_numpy(~hole)[None, None].float()
+    target = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        expected = (training.model.eval()(target * mask, mask)[0].permute(1, 2, 0) * 255).clamp(0, 255).numpy()
+    inside = numpy.s_[18:30, 18:30]
+    assert abs(got[inside] - expected[inside]).max() <= 0.5 + 1e-2
 
 
 @pytest.mark.long
