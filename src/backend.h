@@ -63,6 +63,13 @@ inline int64_t volume(const Dims3& dims) {
     return dims[0] * dims[1] * dims[2];
 }
 
+// Channels of a convolution's input that are a smaller tensor, each of its elements repeated `factor` times
+// in every spatial dimension; no channels: none are.
+struct UpsampledChannels {
+    int64_t first = 0, channels = 0;
+    Dims3 factor{1, 1, 1};
+};
+
 // One partial convolution of a fixed shape.
 struct PartialConvDesc {
     int spatial_dims = 2;
@@ -82,7 +89,8 @@ struct PartialConvDesc {
     bool fast_math = false;
     bool has_bias = true;
     bool input_is_masked = false;
-    bool training = false;  // backward will be called; rows that cannot do it decline
+    bool training = false;        // backward will be called; rows that cannot do it decline
+    UpsampledChannels upsampled;  // only where a row said that it fuses them; no mask applies to them
 
     // The masked convolution: y = (conv(x, W) + b) * u with one u per output channel, made from the weights.
     bool maskedConvolution() const { return normalization == Normalization::weight_magnitude; }
@@ -184,6 +192,11 @@ class PartialConv {
     // Enqueues. `update` came from any row of the same device, with an equal window and mask setting, and has
     // been computed.
     virtual void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) = 0;
+    // The same where the descriptor has upsampled channels: `small` holds those, `rest` all others in order.
+    virtual void forwardUpsampled(const MaskUpdate& /*update*/, const TensorRef& /*small*/,
+                                  const TensorRef& /*rest*/, const TensorRef& /*output*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this implementation takes no upsampled channels");
+    }
     // Enqueues; called only where the descriptor says training, which rows without it decline.
     virtual void backward(const MaskUpdate& /*update*/, const TensorRef& /*input*/,
                           const TensorRef& /*grad_output*/, const Gradients& /*gradients*/) {
@@ -207,6 +220,9 @@ class Implementation {
     virtual bool masksConvolutions() const { return false; }
     // Where false, `reason` gets one line that names what stands in the way.
     virtual bool supports(const Device& device, const PartialConvDesc& desc, std::string& reason) const = 0;
+    // Whether it convolves desc.upsampled faster than the same channels written out; `desc` is one that it
+    // supports, with one group, without training.
+    virtual bool fusesUpsampling(const PartialConvDesc& /*desc*/) const { return false; }
     virtual std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                        const MaskForm& form,
                                                        const MaskPlanes& results) const = 0;
@@ -442,7 +458,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-8 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-9 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

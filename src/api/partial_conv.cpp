@@ -1,10 +1,9 @@
 // Partial convolutions of the C API.
+#include "core/partial_conv.h"
 #include "core/checked.h"
 #include "core/descriptor.h"
 #include "core/handles.h"
-#include "core/implementations.h"
 #include "core/operands.h"
-#include "core/padded.h"
 
 using namespace pconv;
 
@@ -13,23 +12,6 @@ PconvPartialConv_T::~PconvPartialConv_T() {
 }
 
 namespace {
-
-std::string describe(const PartialConvDesc& desc) {
-    const auto list = [&](const Dims3& values) {
-        std::string text;
-        for (size_t d = static_cast<size_t>(3 - desc.spatial_dims); d < 3; ++d)
-            text += (text.empty() ? "" : "x") + std::to_string(values[d]);
-        return text;
-    };
-    const Window& w = desc.window;
-    static const char* const modes[] = {"", " reflect", " replicate", " circular"};
-    const std::string behind = w.padding_end == w.padding ? "" : " to " + list(w.padding_end);
-    const std::string mode = modes[static_cast<size_t>(desc.padding_mode)];
-    return std::to_string(desc.batch) + "x" + std::to_string(desc.in_channels) + "x" + list(w.input) +
-           " to " + std::to_string(desc.out_channels) + " channels, kernel " + list(w.kernel) + " stride " +
-           list(w.stride) + " padding " + list(w.padding) + behind + mode + " dilation " + list(w.dilation) +
-           " groups " + std::to_string(desc.groups);
-}
 
 void checkUpdate(const PconvPartialConv_T& conv, const PconvMaskUpdate_T& update) {
     if (update.device != conv.device) invalid("update lies on another device");
@@ -64,13 +46,7 @@ PconvStatus pconvCreatePartialConv(PconvDevice device, const PconvPartialConvDes
         const PartialConvDesc parsed = parsePartialConvDesc(desc);
         notNull(conv, "conv");
         const std::string pinned = pinnedImplementation(*desc);
-        const DeviceLock lock(*state);
-        const Implementation& row = chooseImplementation(*state, parsed, pinned);
-        if (state->host->verbosity() >= 1)
-            state->host->message(std::string(row.name()) + (pinned.empty() ? "" : " (pinned)") + " for " +
-                                 describe(parsed));
-        auto made = makePartialConv(row, *state->device, parsed);
-        *conv = new PconvPartialConv_T{state, parsed, row.name(), std::move(made), false};
+        *conv = makePartialConv(state, parsed, pinned).release();
     });
 }
 

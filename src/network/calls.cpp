@@ -30,7 +30,8 @@ std::vector<std::function<void()>> Calls::make(bool with_masks) {
                 if (plan_.upsampled[p].layer == i) upsamplePlanes(p);
             kindOf(layer(i).type).enqueueMasks(*this, i);
         }
-    for (size_t i = 0; i < plan_.layers.size(); ++i) kindOf(layer(i).type).enqueue(*this, i);
+    for (size_t i = 0; i < plan_.layers.size(); ++i)
+        if (!layer(i).fused) kindOf(layer(i).type).enqueue(*this, i);
     return std::move(calls_);
 }
 

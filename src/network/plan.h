@@ -1,6 +1,7 @@
 // What a network's description comes to: each layer's shapes and masks, and where its output lies.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ struct Layer {
     PconvPartialConvDesc conv{};  // complete, of layers that are a convolution
     TravelingMask conv_mask;      // what the convolution is masked by
     std::string implementation;
+    UpsampledChannels upsampled;      // of a convolution that was fused with what made them
+    bool fused = false;               // into a later convolution: nothing is left to do but its masks
     PassDesc pass;                    // of layers that are one, or have one behind their convolution
     std::vector<float> scale, shift;  // as described; empty: none
     bool constant = false;            // scale and shift are all there is to know
@@ -119,8 +122,12 @@ struct Plan {
     size_t arena_bytes = 0, mask_bytes = 0;
 };
 
-// Throws Error invalid_argument on the first fault, naming the layer. `inner` is the layout between layers.
-Plan makePlan(const Description& description, Layout inner);
+// Whether a convolution is to be fused with the upsampling of some of its channels; "" pins no row.
+using FusesUpsampling = std::function<bool(const PartialConvDesc& desc, const std::string& implementation)>;
+
+// Throws Error invalid_argument on the first fault, naming the layer. `inner` is the layout between layers;
+// without `fuses` nothing is fused.
+Plan makePlan(const Description& description, Layout inner, const FusesUpsampling& fuses = nullptr);
 
 // "layer 3 (dec2)"
 std::string layerName(const Layer& layer, size_t index);

@@ -167,12 +167,25 @@ void Planner::addLayer(const PconvLayer& caller, size_t index) {
     layer.output = plan_.values.size();
     plan_.values.push_back(std::move(value));
     used_.push_back(false);
-    if (!isJoin(layer.type)) return;
+    const auto fusion = fusions_.find(index);
+    if (fusion != fusions_.end()) {
+        layer.inputs = fusion->second.inputs;
+        layer.upsampled = fusion->second.channels;
+    }
+    layer.fused = isFused(index);
+    if (!isJoin(layer.type) || layer.fused) return;
     int64_t channel = 0;
     for (const size_t input : layer.inputs) {
         layer.copied.push_back(!movedInto(input, layer.output, channel));
         channel += plan_.values[input].channels;
     }
+}
+
+bool Planner::isFused(size_t index) const {
+    return std::any_of(fusions_.begin(), fusions_.end(), [&](const auto& entry) {
+        const std::vector<size_t>& layers = entry.second.layers;
+        return std::find(layers.begin(), layers.end(), index) != layers.end();
+    });
 }
 
 void Planner::addSecondInput(Layer& layer, const PconvLayer& caller, size_t index) {
@@ -426,6 +439,7 @@ void Planner::placeStores() {
     std::set<size_t> live;
     for (size_t i = 0; i < plan_.layers.size(); ++i) {
         const Layer& layer = plan_.layers[i];
+        if (layer.fused) continue;
         const auto touch = [&](size_t value) {
             Store& store = plan_.stores[plan_.values[value].store];
             store.first_use = live.insert(plan_.values[value].store).second ? i : store.first_use;
@@ -462,8 +476,11 @@ size_t Planner::bytes(size_t index) const {
                    static_cast<int64_t>(sizeOf(plan_.data_type)));
 }
 
-Plan makePlan(const Description& description, Layout inner) {
-    return Planner(description, inner).make();
+Plan makePlan(const Description& description, Layout inner, const FusesUpsampling& fuses) {
+    Plan plan = Planner(description, inner).make();
+    Fusions fusions = fuses ? findFusions(plan, fuses) : Fusions{};
+    if (fusions.empty()) return plan;
+    return Planner(description, inner, std::move(fusions)).make();
 }
 
 std::string layerName(const Layer& layer, size_t index) {

@@ -1,7 +1,7 @@
 // How layers are planned one after another; what their kinds share.
 #pragma once
 
-#include "network/plan.h"
+#include "network/fusion.h"
 
 namespace pconv::network {
 
@@ -15,8 +15,8 @@ Dims3 expand(const int64_t* values, int spatial_dims, const char* name, int64_t 
 
 class Planner {
   public:
-    Planner(const Description& description, Layout inner)
-        : description_(description), desc_(description.desc()), inner_(inner) {}
+    Planner(const Description& description, Layout inner, Fusions fusions = {})
+        : description_(description), desc_(description.desc()), inner_(inner), fusions_(std::move(fusions)) {}
     Plan make();
 
     const PconvNetworkDesc& desc() const { return desc_; }
@@ -53,6 +53,7 @@ class Planner {
     bool movedInto(size_t value, size_t target, int64_t first_channel);
     MaskPart ordinary(MaskPart part);
     PconvPartialConvDesc planesDesc(int64_t channels, const Dims3& size, MaskType type) const;
+    bool isFused(size_t index) const;
     void finish();
     PconvLayout layoutOf(size_t value) const;
     size_t placeMask(int64_t batch, int64_t planes, const Dims3& size, DataType type);
@@ -62,6 +63,7 @@ class Planner {
     const Description& description_;
     const PconvNetworkDesc& desc_;
     Layout inner_;
+    Fusions fusions_;
     Plan plan_;
     std::vector<bool> used_;  // by value
 };

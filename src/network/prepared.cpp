@@ -1,6 +1,8 @@
 #include "network/prepared.h"
 
 #include "core/checked.h"
+#include "core/descriptor.h"
+#include "core/partial_conv.h"
 #include "network/layer_kind.h"
 
 namespace pconv::network {
@@ -77,7 +79,12 @@ OwnedBuffer makeBuffer(PconvDevice device, size_t bytes) {
 std::unique_ptr<Prepared> prepare(PconvDevice device, const Description& description) {
     auto made = std::make_unique<Prepared>();
     made->device = device->state;
-    made->plan = makePlan(description, device->state->device->preferredLayout());
+    const auto fuses = [&](const PartialConvDesc& desc, const std::string& implementation) {
+        PconvPartialConvDesc pinned = pconvDefaultPartialConvDesc(desc.spatial_dims);
+        if (!implementation.empty()) pinned.implementation = implementation.c_str();
+        return fusesUpsampling(*device->state, desc, pinnedImplementation(pinned));
+    };
+    made->plan = makePlan(description, device->state->device->preferredLayout(), fuses);
     const Plan& plan = made->plan;
     made->layers.resize(plan.layers.size());
     for (size_t i = 0; i < plan.layers.size(); ++i) {

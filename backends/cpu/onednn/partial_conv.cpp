@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "cpu/element.h"
+#include "cpu/onednn/upsampled_conv.h"
 #include "cpu/passes/half_rows.h"
 #include "cpu/passes/mask_window.h"
 #include "cpu/passes/masked_conv_mask.h"
@@ -270,6 +271,7 @@ class OneDnn final : public Implementation {
                   std::string& /*reason*/) const override {
         return true;
     }
+    bool fusesUpsampling(const PartialConvDesc& desc) const override { return upsamplingPays(desc); }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                const MaskForm& form,
                                                const MaskPlanes& results) const override {
@@ -279,7 +281,9 @@ class OneDnn final : public Implementation {
     }
     std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
         try {
-            return std::make_unique<OneDnnPartialConv>(static_cast<CpuDevice&>(device), desc);
+            auto& cpu = static_cast<CpuDevice&>(device);
+            if (desc.upsampled.channels > 0) return std::make_unique<OneDnnUpsampledConv>(cpu, desc);
+            return std::make_unique<OneDnnPartialConv>(cpu, desc);
         } catch (const dnnl::error& error) {
             failFrom(error);
         }

@@ -89,22 +89,14 @@ class OneDnnPartialConv final : public PartialConv {
 
     void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
     void execute(Worker& worker, size_t form, int64_t channel, float* input, float* output) const;
-    void loadInput(Worker& worker, const ForwardCall& call, const Box& box, int64_t channel) const;
-    void storeOutput(const Worker& worker, const ForwardCall& call, const Box& box, int64_t channel,
-                     int64_t channels, const float* scratch_begin) const;
-    template <typename Test>
-    bool anyRow(const ForwardCall& call, const Box& box, const TensorRef& results, const Test& test) const;
-    bool allHoles(const ForwardCall& call, const Box& box) const;
     bool allValid(const ForwardCall& call, const Box& box) const;
     bool anySparse(const ForwardCall& call, const Box& box) const;
     bool finePays(const ForwardCall& call);
     void runFine(const ForwardCall& call);
     size_t formFor(const ForwardCall& call, const Box& box, size_t form) const;
-    void zeroBox(const ForwardCall& call, const Box& box) const;
     void finishMargins(const ForwardCall& call, int64_t n) const;
     void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
                       int64_t end) const;
-    void zeroRow(const ForwardCall& call, const Box& box, int64_t n, int64_t d, int64_t h) const;
     bool readsInputInPlace(const ForwardCall& call, const Box& box) const;
     bool writesOutputInPlace(const ForwardCall& call, const Box& box) const;
 

@@ -245,6 +245,27 @@ void storeRun(const StoreRun& run) {
     storeActivated<false>(run);
 }
 
+// `width` 0: that of the run.
+template <int64_t width>
+void spreadGroups(const SpreadRun& run) {
+    const int64_t floats = width == 0 ? run.width : width;
+    for (int64_t p = 0; p < run.pixels; ++p) {
+        const float* __restrict from = run.from + p * run.from_step;
+        float* __restrict to = run.to + p * run.to_step;
+        if (run.add)
+            for (int64_t i = 0; i < floats; ++i) to[i] += from[i];
+        else
+            for (int64_t i = 0; i < floats; ++i) to[i] = from[i];
+    }
+}
+
+void spreadRun(const SpreadRun& run) {
+    if (run.width == 16) return spreadGroups<16>(run);
+    if (run.width == 8) return spreadGroups<8>(run);
+    if (run.width == 1) return spreadGroups<1>(run);
+    spreadGroups<0>(run);
+}
+
 void countRows(uint8_t* __restrict counts, const uint8_t* __restrict rows, ptrdiff_t row_stride,
                int64_t rows_count, int64_t size) {
     for (int64_t i = 0; i < size; ++i) counts[i] = rows[i] != 0 ? 1 : 0;
@@ -329,18 +350,10 @@ void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
 namespace pconv::cpu {
 
 const Passes& PCONV_PASSES() {
-    static const Passes all{loadRun,
-                            storeRun,
-                            unloadRun,
-                            sumBias,
-                            countRows,
-                            addCounts,
-                            addFractions,
-                            sumRows<float, Vec>,
-                            sumRows<double, DoubleVec>,
-                            gather,
-                            finishRow<float>,
-                            finishRow<double>};
+    static const Passes all{
+        loadRun,   storeRun,         spreadRun,        unloadRun,           sumBias,
+        countRows, addCounts,        addFractions,     sumRows<float, Vec>, sumRows<double, DoubleVec>,
+        gather,    finishRow<float>, finishRow<double>};
     return all;
 }
 

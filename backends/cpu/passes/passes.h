@@ -47,6 +47,15 @@ struct StoreRun {
 
 inline constexpr size_t kReadSlack = 64;
 
+// Groups of `width` floats, `from_step` apart, put or added to places `to_step` apart.
+struct SpreadRun {
+    const float* from;
+    float* to;
+    ptrdiff_t from_step, to_step;
+    int64_t width, pixels;
+    bool add;
+};
+
 // A run of an input's gradient, laid out as LoadRun has it, masked into a tensor.
 struct UnloadRun {
     const float* scratch;  // readable kReadSlack beyond
@@ -93,6 +102,7 @@ struct MaskResultRow {
 struct Passes {
     void (*load)(const LoadRun& run);
     void (*store)(const StoreRun& run);
+    void (*spread)(const SpreadRun& run);
     void (*unload)(const UnloadRun& run);
     void (*sumBias)(const BiasRun& run);
     // counts[i]: how many of up to 255 rows are not 0 at i

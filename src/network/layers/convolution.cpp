@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "core/checked.h"
+#include "core/descriptor.h"
+#include "core/partial_conv.h"
 
 namespace pconv::network {
 
@@ -30,9 +32,10 @@ void makeConvolution(PconvDevice device, Prepared& prepared, size_t index) {
     PconvMaskUpdate update = nullptr;
     check(pconvCreateMaskUpdate(device, &desc, masked ? &form : nullptr, &update));
     prepared.layers[index].update.reset(update);
-    PconvPartialConv conv = nullptr;
-    check(pconvCreatePartialConv(device, &desc, &conv));
-    prepared.layers[index].conv.reset(conv);
+    PartialConvDesc parsed = parsePartialConvDesc(&desc);
+    parsed.upsampled = layer.upsampled;
+    prepared.layers[index].conv.reset(
+        makePartialConv(device->state, parsed, pinnedImplementation(desc)).release());
     if (!masked) check(pconvComputeMaskUpdate(update, nullptr));
 }
 
@@ -57,9 +60,14 @@ void ConvolutionLayer::enqueueMasks(Calls& calls, size_t index) const {
 void ConvolutionLayer::enqueue(Calls& calls, size_t index) const {
     const Layer& layer = calls.layer(index);
     const LayerState& state = calls.state(index);
-    calls.add([conv = state.conv->conv.get(), update = state.update->update.get(),
-               from = calls.valueAt(layer.inputs[0]),
-               to = calls.valueAt(layer.output)] { conv->forward(*update, from, to); });
+    PartialConv* conv = state.conv->conv.get();
+    const MaskUpdate* update = state.update->update.get();
+    const TensorRef from = calls.valueAt(layer.inputs[0]);
+    const TensorRef to = calls.valueAt(layer.output);
+    if (layer.upsampled.channels == 0)
+        return calls.add([conv, update, from, to] { conv->forward(*update, from, to); });
+    const TensorRef rest = layer.inputs.size() > 1 ? calls.valueAt(layer.inputs[1]) : TensorRef{};
+    calls.add([conv, update, from, rest, to] { conv->forwardUpsampled(*update, from, rest, to); });
 }
 
 LayerWeights ConvolutionLayer::readWeights(WeightFile& file, const Layer& layer) const {

@@ -1,0 +1,66 @@
+// What is done with a box of a tensor around its convolution: copied in under the mask, copied out through
+// the epilogue, cleared, and looked at for holes.
+#pragma once
+
+#include "cpu/onednn/convolution.h"
+#include "cpu/onednn/plan.h"
+#include "cpu/passes/typed.h"
+
+namespace pconv::cpu {
+
+// Channels of an input as a convolution reads them.
+struct BoxInput {
+    const TensorRef& tensor;
+    int64_t first_channel, channels;  // of the tensor
+    int64_t mask_channel;             // the first of them in the mask
+    const CpuMaskUpdate& update;
+    MaskType mask;
+    bool one_plane;
+    ScratchLayout layout;
+};
+
+// `planes` has room for a pointer a channel.
+void loadBox(const BoxInput& input, const Box& box, float* scratch, const void** planes,
+             const Staging& staging, int thread);
+
+// Channels of an output as a convolution leaves them.
+struct BoxOutput {
+    const TensorRef& tensor;
+    int64_t first_channel, channels;
+    const PartialConvDesc& desc;
+    const CpuMaskUpdate& update;
+    const std::vector<float>& bias;  // of all channels, or none
+    ScratchLayout layout;
+};
+
+void storeBox(const BoxOutput& output, const Box& box, const float* scratch, const Staging& staging,
+              int thread);
+
+// Columns of the box's last dimension in row (d, h), of its channels.
+void zeroRow(const TensorRef& output, const Box& box, int64_t n, int64_t d, int64_t h);
+void zeroBox(const TensorRef& output, const Box& box);
+
+// Whether test(row of the plane, its size) holds for any row of a plane of the mask's results under the box.
+template <typename Test>
+bool anyRow(const PartialConvDesc& desc, const CpuMaskUpdate& update, const Box& box,
+            const TensorRef& results, const Test& test) {
+    const Dims3& size = desc.window.output;
+    const int64_t groups = desc.maskGroups();
+    const bool one_batch = update.form().batch == 1;
+    const int64_t first = one_batch ? 0 : box.batch_begin * groups;
+    const int64_t planes = (one_batch ? 1 : box.batch_size) * groups;
+    for (int64_t plane = first; plane < first + planes; ++plane)
+        for (int64_t d = 0; d < box.spans[0].output_size; ++d)
+            for (int64_t h = 0; h < box.spans[1].output_size; ++h) {
+                const int64_t row = (plane * size[0] + box.spans[0].output_begin + d) * size[1] +
+                                    box.spans[1].output_begin + h;
+                if (test(pointer<float>(results) + row * size[2] + box.spans[2].output_begin,
+                         box.spans[2].output_size))
+                    return true;
+            }
+    return false;
+}
+
+bool allHoles(const PartialConvDesc& desc, const CpuMaskUpdate& update, const Box& box);
+
+}  // namespace pconv::cpu
