@@ -56,8 +56,9 @@ def parse(words):
     positive = lambda text: int(text) if text.isdigit() and int(text) > 0 else parser.error(
         f"'{text}' is not a number above 0")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument("--table", choices=["2d", "3d", "multi", "2d_networks", "3d_networks", "all"], default="2d",
-                        help="multi: one row with a mask for every channel; default: 2d")
+    parser.add_argument("--table", choices=["2d", "3d", "multi", "2d_networks", "3d_networks", "presets", "all"], default="2d",
+                        help="multi: one row with a mask for every channel; presets: networks that the library knows by name, "
+                        "in f32; default: 2d")
     parser.add_argument("--filter", metavar="RE", default="", help="only rows whose name has this in it, in any case")
     parser.add_argument("--batch", type=positive, metavar="N", help="every row with this batch size instead of its own")
     parser.add_argument("--shrink", type=positive, metavar="K", default=1, help="divide channels and sizes by K")
@@ -182,6 +183,9 @@ def geometric_mean(values):
 def contest_of(row):
     import contest
     import network_contest
+    if row.is_preset:
+        import preset_contest
+        return preset_contest.PresetContest
     return network_contest.NetworkContest if row.is_network else contest.Contest
 
 

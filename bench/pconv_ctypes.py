@@ -97,6 +97,10 @@ class NetworkDesc(ctypes.Structure):
                 ("layer_count", c_int32), ("layers", POINTER(Layer))]
 
 
+# Of (user, name, rank, shape, optional, values): TENSOR_MISSING, ...
+TensorSource = ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p, c_int32, POINTER(c_int64), c_int32, POINTER(c_float))
+TENSOR_MISSING, TENSOR_GIVEN, TENSOR_SHAPE_DIFFERS = range(3)
+
 FUNCTIONS = {
     "pconvCreateDevice": [c_char_p, POINTER(DeviceOptions), POINTER(c_void_p)],
     "pconvAdoptDevice": [POINTER(NativeDevice), POINTER(DeviceOptions), POINTER(c_void_p)],
@@ -114,9 +118,12 @@ FUNCTIONS = {
     "pconvSetNetworkWeights": [c_void_p, c_int32, POINTER(TensorView), POINTER(TensorView)],
     "pconvForwardNetwork": [c_void_p, POINTER(TensorView), POINTER(TensorView), POINTER(TensorView)],
     "pconvGetNetworkImplementation": [c_void_p, c_int32, POINTER(c_char_p)],
+    "pconvCreateModel": [c_char_p, c_void_p, POINTER(c_void_p)],
+    "pconvGetModelNetworkDesc": [c_void_p, POINTER(NetworkDesc)],
+    "pconvReadNetworkWeights": [c_void_p, TensorSource, c_void_p],
     "pconvBackwardPartialConv": [c_void_p, c_void_p, POINTER(TensorView), POINTER(TensorView), POINTER(Gradients)],
 }
-RELEASES = ("Device", "Buffer", "MaskUpdate", "PartialConv", "Network")
+RELEASES = ("Device", "Buffer", "MaskUpdate", "PartialConv", "Network", "Model")
 
 
 def library_names():
@@ -311,3 +318,23 @@ class Network(Handle):
     def forward(self, x, planes, y):
         """`planes` None: the mask is as it was in the call before."""
         self.library.ForwardNetwork(self.handle, byref(x.view), reference(planes), byref(y.view))
+
+    def read_weights(self, tensors):
+        """Contiguous f32 tensors of the host, by name."""
+        def answer(_user, name, rank, shape, _optional, values):
+            tensor = tensors.get(name.decode())
+            if tensor is None:
+                return TENSOR_MISSING
+            if list(tensor.shape) != shape[:rank]:
+                return TENSOR_SHAPE_DIFFERS
+            if values:
+                ctypes.memmove(values, tensor.data_ptr(), tensor.numel() * 4)
+            return TENSOR_GIVEN
+        self.library.ReadNetworkWeights(self.handle, TensorSource(answer), None)
+
+
+class Model(Handle):
+    """A network that the library knows by name."""
+
+    def __init__(self, library, name):
+        super().__init__(library, "Model", library.CreateModel, name.encode(), None)

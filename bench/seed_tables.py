@@ -5,7 +5,8 @@ import pathlib
 
 LAYERS = ("2d", "3d", "multi")
 NETWORKS = ("2d_networks", "3d_networks")
-TABLES = LAYERS + NETWORKS
+PRESETS = "presets"  # no published table: networks that the library knows by name
+TABLES = LAYERS + NETWORKS + (PRESETS,)
 
 # The published tables have no multi-channel row.
 MULTI_CHANNEL = {
@@ -30,7 +31,7 @@ class Row:
     stride: tuple
     padding: tuple
     dilation: tuple
-    is_network = False
+    is_network = is_preset = False
 
     @property
     def dims(self):
@@ -87,6 +88,7 @@ class NetworkRow:
     size: tuple
     layers: list  # convolutions, and tuples of factors by which to upsample
     is_network = True
+    is_preset = False
 
     @property
     def dims(self):
@@ -120,6 +122,47 @@ class NetworkRow:
         layers = [layer if isinstance(layer, tuple) else dataclasses.replace(
             layer, in_channels=less(layer.in_channels), out_channels=less(layer.out_channels)) for layer in self.layers]
         return dataclasses.replace(self, channels=less(self.channels), size=tuple(map(less, self.size)), layers=layers)
+
+
+@dataclasses.dataclass
+class PresetRow:
+    name: str
+    mask: str
+    size: tuple
+    output: tuple  # channels and size
+    table: str = PRESETS
+    batch: int = 1
+    channels: int = 3
+    dims = 2
+    is_network = True
+    is_preset = True
+
+    @property
+    def input_shape(self):
+        return (self.batch, self.channels, *self.size)
+
+    @property
+    def mask_shape(self):
+        return (self.batch, 1, *self.size)
+
+    @property
+    def output_shape(self):
+        return (self.batch, *self.output)
+
+    def shape_text(self):
+        return f"[{','.join(map(str, self.input_shape))}]"
+
+    def shrunk(self, by):
+        """The U-Net, whose sizes are multiples of 128."""
+        if self.mask == "none":
+            return self
+        size = tuple(max(128, s // by // 128 * 128) for s in self.size)
+        return dataclasses.replace(self, size=size, output=(self.output[0], *size))
+
+
+def presets():
+    return [PresetRow("pconv_unet", "center_hole", (512, 512), (3, 512, 512)),
+            PresetRow("pdresnet18", "none", (224, 224), (1000, 1, 1))]
 
 
 def sequential(entry, dims):
@@ -170,4 +213,6 @@ def row_of(table, entry):
 def rows(tables):
     seeds = json.loads((pathlib.Path(__file__).parent / "seed_benchmarks.json").read_text())["tables"]
     seeds = {**seeds, "multi": [MULTI_CHANNEL]}
-    return [(network_of if table in NETWORKS else row_of)(table, entry) for table in tables for entry in seeds[table]]
+    of_tables = [(network_of if table in NETWORKS else row_of)(table, entry) for table in tables if table != PRESETS
+                 for entry in seeds[table]]
+    return of_tables + (presets() if PRESETS in tables else [])
