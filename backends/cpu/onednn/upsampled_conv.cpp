@@ -13,7 +13,7 @@ namespace pconv::cpu {
 namespace {
 
 // With fewer elements a channel, reading the weights takes the time, of which there are more.
-constexpr int64_t kLeastSmallPixels = 64;
+constexpr int64_t kLeastSmallPixels = 128;
 constexpr int64_t kMostPhases = 16;
 // Phases of so few channels together fill no more than one vector: they are convolved as one, in a window
 // that holds all of theirs.
