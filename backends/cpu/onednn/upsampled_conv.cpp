@@ -191,7 +191,7 @@ void OneDnnUpsampledConv::choosePrimitives(Part& part) {
     if (&part == &parts_[0]) sum_layout_ = part.sets() == 1 ? chosen->output : ScratchLayout::planar;
     if (part.sets() == 1 && chosen->output != sum_layout_) {
         auto like_sum = choosePrimitive(engine_, plainConv(part, largest), false, chosen->input, sum_layout_);
-        if (like_sum && like_sum->specialized) chosen = like_sum;
+        if (like_sum && like_sum->kernel == Kernel::vectors) chosen = like_sum;
     }
     part.input = chosen->input;
     part.output = chosen->output;
