@@ -7,14 +7,15 @@
 #include <functional>
 
 #include "core/handles.h"
+#include "inpaint/reduction.h"
 #include "platform/process.h"
 
 namespace pconv::inpaint {
 
 namespace {
 
-constexpr int kColours = kLanes - 1;  // how many channels are filled at a time
-constexpr float kByte = 1.0F / 255.0F;
+constexpr int kColours = kLanes - 1;   // how many channels are filled at a time
+constexpr int64_t kRowsAtATime = 512;  // that are looked at for holes before cancelling is heard
 
 int threadsOf(const DeviceState& device) {
     int threads = device.host->threads();
@@ -61,6 +62,7 @@ class Inpainter::Job final : public Source {
         if (owner_.filled_.size() < samples * sizeof(T)) owner_.filled_.resize(samples * sizeof(T));
         filled_ = reinterpret_cast<T*>(owner_.filled_.data());
         weigh(holes, pyramid.weights());
+        tick();
         const auto& weights = pyramid.weights();
         const bool known =
             !holes.isAll() || std::any_of(weights.begin(), weights.end(), [](float w) { return w > 0.0F; });
@@ -139,16 +141,20 @@ class Inpainter::Job final : public Source {
         if (parts.size() < static_cast<size_t>(pool.threads()))
             parts.resize(static_cast<size_t>(pool.threads()));
         const auto count = static_cast<int64_t>(parts.size());
-        const auto body = [&](int part) {
-            const int64_t begin = view_.height * part / count;
-            const int64_t end = view_.height * (part + 1) / count;
-            Holes& rows = parts[static_cast<size_t>(part)];
-            rows.reset(end - begin, view_.width);
-            for (int64_t y = begin; y < end; ++y, rows.endRow()) collectRow(y, rows);
-        };
-        pool.run(static_cast<int>(count), std::cref(body));
         holes.reset(view_.height, view_.width);
-        for (const Holes& rows : parts) holes.append(rows);
+        for (int64_t top = 0; top < view_.height; top += kRowsAtATime) {
+            const int64_t height = std::min(kRowsAtATime, view_.height - top);
+            const auto body = [&](int part) {
+                const int64_t begin = top + height * part / count;
+                const int64_t end = top + height * (part + 1) / count;
+                Holes& rows = parts[static_cast<size_t>(part)];
+                rows.reset(end - begin, view_.width);
+                for (int64_t y = begin; y < end; ++y, rows.endRow()) collectRow(y, rows);
+            };
+            pool.run(static_cast<int>(count), std::cref(body));
+            for (const Holes& rows : parts) holes.append(rows);
+            tick();
+        }
     }
 
     void collectRow(int64_t y, Holes& holes) const {
@@ -214,6 +220,11 @@ class Inpainter::Job final : public Source {
         pyramid.fill(*this, colours(), &function);
     }
 
+    // Cancelling is heard before there is progress.
+    void tick() const {
+        if (progress_ != nullptr) (*progress_)(0.0);
+    }
+
     void fillWith(const Span& span, float number) {
         const auto count = static_cast<size_t>(span.end - span.begin) * channels();
         std::fill_n(filled_ + span.first * channels(), count, codec_.template store<T>(number));
@@ -260,58 +271,19 @@ void Inpainter::fill(View& view, const ProgressFunction* progress) {
     }
 }
 
-namespace {
-
-// One pixel of a reduced picture: the mean of at most 4 x 4 pixels of its part.
-template <typename T>
-uint8_t reducePixel(const View& view, const Codec& codec, int64_t top, int64_t left, int64_t step,
-                    float* out) {
-    const int64_t bottom = std::min(top + step, view.height);
-    const int64_t right = std::min(left + step, view.width);
-    const int64_t stride = std::max<int64_t>(step / 4, 1);
-    float sum[kMaxChannels] = {};
-    float weights = 0.0F, best = 0.0F, holes = 0.0F, count = 0.0F;
-    for (int64_t y = top; y < bottom; y += stride) {
-        const T* const row = reinterpret_cast<const T*>(view.row(y));
-        const uint8_t* const mask = view.maskRow(y);
-        for (int64_t x = left; x < right; x += stride) {
-            const T* const in = row + x * view.pixel_stride;
-            const int hole = view.hole(mask, x);
-            holes += static_cast<float>(hole);
-            count += 1.0F;
-            // Blends keep a share of what is selected; else holes count as far as they are known.
-            const float known = 1.0F - static_cast<float>(hole) * kByte;
-            const float weight = view.levels == PCONV_MASK_LEVELS_BLEND ? 1.0F : known;
-            bool usable = weight > 0.0F;
-            for (int c = 0; c < view.channels; ++c) usable = usable && codec.isUsable(in[c]);
-            if (!usable) continue;
-            for (int c = 0; c < view.channels; ++c) sum[c] += weight * codec.load(in[c]);
-            weights += weight;
-            best = std::max(best, weight);
-        }
-    }
-    for (int c = 0; c < view.channels; ++c) out[c] = weights > 0.0F ? sum[c] / weights : 0.0F;
-    if (weights <= 0.0F) return 255;
-    if (view.levels == PCONV_MASK_LEVELS_BLEND) return static_cast<uint8_t>(std::lround(holes / count));
-    return static_cast<uint8_t>(std::lround(255.0F * (1.0F - best)));
-}
-
-}  // namespace
-
 template <typename T>
 void Inpainter::previewAs(const View& view, View& reduced, const ProgressFunction* progress) {
     const Codec codec = codecOf(view);
     const int64_t step = (view.width + reduced.width - 1) / reduced.width;
     reduced_.resize(static_cast<size_t>(reduced.width * reduced.height * view.channels));
     reduced_mask_.resize(static_cast<size_t>(reduced.width * reduced.height));
-    const auto rows = [&](int y) {
-        for (int64_t x = 0; x < reduced.width; ++x) {
-            const auto at = static_cast<size_t>(y * reduced.width + x);
-            reduced_mask_[at] = reducePixel<T>(view, codec, y * step, x * step, step,
-                                               &reduced_[at * static_cast<size_t>(view.channels)]);
-        }
+    const Reduction<T> reduction(view, codec, step);
+    const auto rows = [&](int64_t begin, int64_t end) {
+        for (int64_t y = begin; y < end; ++y)
+            reduction.row(y, reduced.width, &reduced_[static_cast<size_t>(y * reduced.width * view.channels)],
+                          &reduced_mask_[static_cast<size_t>(y * reduced.width)]);
     };
-    pyramid().pool().run(static_cast<int>(reduced.height), std::cref(rows));
+    parallelRanges(pyramid().pool(), reduced.height, 1, rows);
 
     View values = reduced;
     values.pixels = reinterpret_cast<unsigned char*>(reduced_.data());
@@ -327,12 +299,15 @@ void Inpainter::previewAs(const View& view, View& reduced, const ProgressFunctio
     for (int i = 0; i < 256; ++i) values.hole_of[i] = static_cast<uint8_t>(i);
     fillAs<float>(values, progress);
 
-    const float* from = reduced_.data();
-    for (int64_t y = 0; y < reduced.height; ++y) {
-        T* out = reinterpret_cast<T*>(reduced.row(y));
-        for (int64_t x = 0; x < reduced.width; ++x, out += reduced.pixel_stride)
-            for (int c = 0; c < view.channels; ++c) out[c] = codec.store<T>(codec.number(*from++));
-    }
+    parallelRanges(pyramid().pool(), reduced.height, 16, [&](int64_t begin, int64_t end) {
+        const float* from = &reduced_[static_cast<size_t>(begin * reduced.width * view.channels)];
+        for (int64_t y = begin; y < end; ++y) {
+            T* out = reinterpret_cast<T*>(reduced.row(y));
+            for (int64_t x = 0; x < reduced.width; ++x, out += reduced.pixel_stride)
+                for (int c = 0; c < view.channels; ++c)
+                    out[c] = codec.template store<T>(codec.number(*from++));
+        }
+    });
 }
 
 void Inpainter::preview(const View& view, View& reduced, const ProgressFunction* progress) {

@@ -464,24 +464,32 @@ void Pyramid::relax(size_t index) {
         relaxBlock(index, block, scratch_.front(), pool_, true);
         done_ += share_;
     }
-    // Small ones, a thread each; a few at a time, so that cancelling is heard.
-    constexpr size_t kHolesAtATime = 65536;
-    for (size_t begin = 0; begin < blocks.size();) {
-        size_t end = begin, holes = 0;
-        for (; end < blocks.size() && holes < kHolesAtATime; ++end)
-            if (blocks[end].holes < large) holes += blocks[end].holes;
-        std::atomic<size_t> next{begin};
-        const auto work = [&](int thread) {
-            for (size_t i = next++; i < end; i = next++)
-                if (blocks[i].holes < large)
-                    relaxBlock(index, blocks[i], scratch_[static_cast<size_t>(thread)], alone_, false);
-        };
-        if (holes > 0) pool_.run(pool_.threads(), std::cref(work));
-        done_ += share * static_cast<double>(holes);
-        progress(done_);
-        begin = end;
-    }
+    if (large > 0) relaxSmall(index, large, share);
     done_ = start;
+}
+
+// The blocks of fewer than `large` holes, a thread each. Progress is the calling thread's, after each of its
+// own.
+void Pyramid::relaxSmall(size_t index, size_t large, double share) {
+    const auto& blocks = blocks_.all();
+    std::atomic<size_t> finished{0};
+    std::atomic<bool> stopped{false};
+    const auto work = [&](int thread, int64_t i) {
+        const Block& block = blocks[static_cast<size_t>(i)];
+        if (block.holes >= large || stopped) return;
+        relaxBlock(index, block, scratch_[static_cast<size_t>(thread)], alone_, false);
+        finished += block.holes;
+        if (thread != 0) return;
+        try {
+            progress(done_ + share * static_cast<double>(finished));
+        } catch (...) {
+            stopped = true;
+            throw;
+        }
+    };
+    pool_.run(static_cast<int64_t>(blocks.size()), work);
+    done_ += share * static_cast<double>(finished);
+    progress(done_);
 }
 
 void Pyramid::relaxBlock(size_t index, const Block& block, Scratch& scratch, ThreadPool& pool, bool reports) {

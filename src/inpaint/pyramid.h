@@ -80,6 +80,7 @@ class Pyramid {
     void describe(size_t level);
     void rawTensors(size_t level, CellIndex cell, const Plane4& colours, int which) const;
     void relax(size_t level);
+    void relaxSmall(size_t level, size_t large, double share);
     void relaxBlock(size_t level, const Block& block, Scratch& scratch, ThreadPool& pool, bool reports);
     void progress(double done) const;
     bool isTop(size_t level) const { return level + 1 == count_; }

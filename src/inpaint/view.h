@@ -13,6 +13,7 @@
 namespace pconv::inpaint {
 
 inline constexpr int kMaxChannels = 4;
+inline constexpr float kByte = 1.0F / 255.0F;
 
 struct View {
     unsigned char* pixels;

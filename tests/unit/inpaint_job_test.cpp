@@ -164,6 +164,76 @@ TEST(Inpainter, APreviewIsTheFilledPictureReduced) {
     }
 }
 
+// One colour stays that colour, whatever the samples are, however pixels are known, at sizes that do not
+// divide.
+template <typename T>
+void expectOneColour(const Inpainter& inpainter, PconvSampleType type, T colour, int channels,
+                     PconvMaskLevels levels) {
+    constexpr int64_t kSide = 61, kReduced = 13;  // a fifth
+    std::vector<T> pixels(index(kSide * kSide * channels), colour),
+        reduced(index(kReduced * kReduced * channels));
+    std::vector<uint8_t> mask(index(kSide * kSide));
+    for (size_t i = 0; i < mask.size(); i += 3) mask[i] = static_cast<uint8_t>(i % 256);
+    for (size_t i = 0; i < mask.size(); ++i)
+        if (mask[i] == 255) pixels[i * index(channels)] = T{};
+    PconvImage image = pconvDefaultImage();
+    image.pixels = pixels.data();
+    image.width = image.height = kSide;
+    image.channels = channels;
+    image.sample_type = type;
+    PconvImage preview = image;
+    preview.pixels = reduced.data();
+    preview.width = preview.height = kReduced;
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    options.mask_levels = levels;
+    for (const PconvTransfer transfer : {PCONV_TRANSFER_AS_STORED, PCONV_TRANSFER_LINEAR}) {
+        image.transfer = transfer;
+        check(pconvPreviewInpainter(inpainter.handle, &image, mask.data(), &options, &preview));
+        for (const T sample : reduced)
+            ASSERT_NEAR(static_cast<double>(sample), static_cast<double>(colour),
+                        1e-3 * static_cast<double>(colour))
+                << type << " " << channels << " " << levels << " " << transfer;
+    }
+}
+
+TEST(Inpainter, APreviewOfOneColourIsThatColour) {
+    const OwnedDevice device = openDevice("cpu");
+    const Inpainter inpainter(device.get());
+    for (const int channels : {1, 2, 3, 4})
+        for (const PconvMaskLevels levels : {PCONV_MASK_LEVELS_BINARY, PCONV_MASK_LEVELS_CONFIDENCE}) {
+            expectOneColour<uint8_t>(inpainter, PCONV_SAMPLE_TYPE_U8, 70, channels, levels);
+            expectOneColour<uint16_t>(inpainter, PCONV_SAMPLE_TYPE_U16, 40000, channels, levels);
+            expectOneColour<float>(inpainter, PCONV_SAMPLE_TYPE_F32, 0.25F, channels, levels);
+        }
+}
+
+// Selected in part, each pixel keeps a share of itself: here two colours a column wide.
+TEST(Inpainter, APreviewOfASoftSelectionBlends) {
+    const OwnedDevice device = openDevice("cpu");
+    const Inpainter inpainter(device.get());
+    constexpr int64_t kSide = 64, kStep = 4;
+    std::vector<uint8_t> pixels(index(kSide * kSide), 100), reduced(index(kSide / kStep * kSide / kStep));
+    std::vector<uint8_t> mask(index(kSide * kSide));
+    for (int64_t y = 24; y < 40; ++y)
+        for (int64_t x = 24; x < 40; ++x) {
+            pixels[index(y * kSide + x)] = 200;
+            mask[index(y * kSide + x)] = 128;
+        }
+    PconvImage image = pconvDefaultImage();
+    image.pixels = pixels.data();
+    image.width = image.height = kSide;
+    image.channels = 1;
+    PconvImage preview = image;
+    preview.pixels = reduced.data();
+    preview.width = preview.height = kSide / kStep;
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    options.mask_levels = PCONV_MASK_LEVELS_BLEND;
+    check(pconvPreviewInpainter(inpainter.handle, &image, mask.data(), &options, &preview));
+    EXPECT_EQ(reduced[0], 100);
+    EXPECT_NEAR(reduced[index(8 * (kSide / kStep) + 8)], 150,
+                2);  // half of 200, and half of what is about it
+}
+
 TEST(Inpainter, Misuse) {
     const OwnedDevice device = openDevice("cpu");
     const Inpainter inpainter(device.get());
