@@ -26,7 +26,8 @@ edges and gradients, but does not invent texture.
 With --model the colours come from a trained network instead, whose file 'pconv model import' makes. Pictures of any
 size are mirrored up to what the network takes; those larger than --tile pixels a side are filled in overlapping tiles
 around the holes, larger ones where a hole covers a tile. Within 4 pixels of a hole's rim what the network gets wrong
-of the pixels beside it is taken off. Gray and RGB only; alpha is filled as without a model.
+of the pixels beside it is taken off. Gray and RGB only; alpha is filled as without a model. Where a tile does not fit
+into --device-memory, the exit code is 1; smaller tiles need less.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
 MASK is no hole. With --hole transparent, as picture-editing services have it, that alone is the hole. MASK is a
@@ -81,6 +82,7 @@ struct Options {
     std::string model;
     std::int64_t tile = 0;
     std::string device;
+    std::uint64_t device_mebibytes = 0;
     std::int64_t most_pixels = std::int64_t{1} << 27;
 };
 
@@ -177,7 +179,9 @@ void inpaint(const Options& options) {
         throw CommandError(kExitBadInput,
                            "--tile is given without --model; without a network there are no tiles");
     FillSettings settings = settingsOf(options);
-    const Device device(deviceOf(options));
+    PconvDeviceOptions device_options = pconvDefaultDeviceOptions();
+    device_options.memory_limit = options.device_mebibytes << 20U;
+    const Device device(deviceOf(options), &device_options);
     std::optional<LoadedNetwork> loaded;
     if (!options.model.empty()) {
         loaded.emplace(device, options.model);
@@ -240,6 +244,11 @@ void addInpaintCommand(CLI::App& app, Action& action) {
         ->option_text("PIXELS")
         ->check(CLI::Range(1, 65536));
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
+    command
+        ->add_option("--device-memory", options->device_mebibytes,
+                     "Let the device allocate no more; 16 are enough without a model")
+        ->option_text("MIB")
+        ->check(CLI::Range(1, 1 << 24));
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")
         ->option_text("COUNT")
         ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));

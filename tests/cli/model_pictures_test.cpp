@@ -98,6 +98,15 @@ TEST_F(ModelPictures, TilesMakeWhatTheWholeMakes) {
         ASSERT_NEAR(tiled.level(i), whole.level(i), 0.5 / 255) << i;
 }
 
+TEST_F(ModelPictures, DeviceMemoryIsKept) {
+    draw(400, 300, 3, 8);
+    EXPECT_TRUE(failsWith(fill({"--device-memory", "1"}), 1, "exceeds the device's memory limit"));
+    EXPECT_TRUE(succeeds(fill({"--device-memory", "1", "--tile", "32"})));
+    const Outcome without_model = runCommand({"inpaint", path("in.png"), "--mask", path("mask.png"), "-o",
+                                              path("out.png"), "--device-memory", "16"});
+    EXPECT_TRUE(succeeds(without_model));
+}
+
 TEST_F(ModelPictures, FoldersArePossible) {
     draw(40, 40, 3, 8);
     ASSERT_TRUE(runShell("mkdir a && cp in.png a/x.png && cp in.png a/y.png").exit_code == 0);
@@ -119,6 +128,7 @@ TEST_F(ModelPictures, WhatDoesNotFitIsNamed) {
         return runCommand(arguments);
     };
     EXPECT_TRUE(failsWith(with("", {"--tile", "64"}), 2, "--tile is given without --model"));
+    EXPECT_TRUE(failsWith(with("", {"--device-memory", "0"}), 2, "--device-memory"));
     EXPECT_TRUE(failsWith(with("fill.safetensors", {"--tile", "0"}), 2, "--tile"));
     EXPECT_TRUE(failsWith(with("absent.safetensors"), 2, "absent.safetensors"));
     EXPECT_TRUE(failsWith(with("in.png"), 2, "in.png"));
