@@ -51,7 +51,11 @@ DeviceInfo describeCpu() {
 }
 
 CpuDevice::CpuDevice(Host& host)
-    : host_(host), pool_(threadsFor(host)), threads_(pool_), info_(describeCpu()) {
+    : host_(host),
+      pool_(threadsFor(host)),
+      threads_(pool_),
+      info_(describeCpu()),
+      scratch_(std::make_shared<SharedScratch>(*this)) {
 #if defined(PCONV_HAVE_ONEDNN)
     implementations_.push_back(&cpuOnednn());
 #endif

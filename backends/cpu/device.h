@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "cpu/parallel.h"
+#include "cpu/scratch.h"
 
 namespace pconv::cpu {
 
@@ -51,12 +52,14 @@ class CpuDevice final : public Device {
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
     Host& host() const { return host_; }
     Threads threads() const { return threads_; }
+    const std::shared_ptr<SharedScratch>& scratch() const { return scratch_; }
 
   private:
     Host& host_;
     ThreadPool pool_;
     Threads threads_;
     DeviceInfo info_;
+    std::shared_ptr<SharedScratch> scratch_;
     std::vector<const Implementation*> implementations_;
 };
 

@@ -6,6 +6,7 @@
 
 #include "conformance/builder.h"
 #include "network/network_case.h"
+#include "pconv/models.h"
 #include "support/api.h"
 #include "support/devices.h"
 
@@ -307,6 +308,34 @@ TEST(NetworkUpsampled, TakesLessMemory) {
     // cpu:reference has no memory of its own but the weights.
     const int64_t joined_bytes = (64 + 5) * 256 * 256 * 4;
     EXPECT_LT(bytesOf("cpu:onednn"), bytesOf("cpu:reference") - joined_bytes / 4);
+}
+
+// Weights once and the largest live set of features as they are described; two threads' scratch memory is in
+// the tenth, and the mask side.
+TEST(NetworkUpsampled, APublishedUNetTakesLittleMoreThanItsLeast) {
+    if (!hasOneDnn()) GTEST_SKIP() << "no cpu:onednn in this build";
+    PconvDeviceOptions options = pconvDefaultDeviceOptions();
+    int64_t bytes = 0;
+    options.threads = 2;
+    options.user = &bytes;
+    options.allocation_callback = [](void* user, int64_t count) { *static_cast<int64_t*>(user) += count; };
+    const OwnedDevice device = openDevice("cpu", &options);
+    Owned<PconvModel, pconvReleaseModel> model;
+    check(pconvCreateModel("pconv_unet", nullptr, model.out()));
+    PconvNetworkDesc desc = pconvDefaultNetworkDesc(2);
+    desc.size[0] = desc.size[1] = 512;
+    check(pconvGetModelNetworkDesc(model.get(), &desc));
+    int64_t least = 0;
+    PconvLayerInfo layer = pconvDefaultLayerInfo();
+    for (int32_t i = 0; i < desc.layer_count; ++i) {
+        check(pconvGetModelLayerInfo(model.get(), desc.size, i, &layer));
+        least += layer.parameters * 4;
+    }
+    least += layer.arena_bytes;
+    OwnedNetwork network;
+    check(pconvCreateNetwork(device.get(), &desc, network.out()));
+    EXPECT_GT(bytes, least / 2);
+    EXPECT_LE(static_cast<double>(bytes), 1.1 * static_cast<double>(least));
 }
 
 }  // namespace

@@ -202,5 +202,38 @@ TEST(Memory, TheDeviceOutlivesItsHandleForResultsOfAMaskUpdate) {
     EXPECT_EQ(readBuffer<float>(window_sum.buffer, 60, window_sum.offset), sums);
 }
 
+// Of the CPU device's convolutions one runs at a time: scratch memory is there once, as large as the largest
+// needs, and moves under those that were there before.
+TEST(Memory, ConvolutionsShareScratch) {
+    Ledger ledger;
+    const PconvDeviceOptions options = watched(ledger);
+    const OwnedDevice device = openDevice("cpu", &options);
+    SmallConv small(device.get());
+    small.prepare();
+    check(small.forward());
+    const std::vector<float> expected = small.result();
+    PconvPartialConvDesc desc = pconvDefaultPartialConvDesc(2);
+    desc.in_channels = desc.out_channels = 16;
+    desc.input_size[0] = desc.input_size[1] = 256;
+    desc.kernel[0] = desc.kernel[1] = 3;
+    desc.padding[0] = desc.padding[1] = 1;
+    const int64_t weights = 16 * 16 * 9 * 4;
+    OwnedPartialConv first;
+    check(pconvCreatePartialConv(device.get(), &desc, first.out()));
+    const char* row = nullptr;
+    check(pconvGetPartialConvImplementation(first.get(), &row));
+    const int64_t before = ledger.balance;
+    OwnedPartialConv second;
+    check(pconvCreatePartialConv(device.get(), &desc, second.out()));
+    EXPECT_LE(ledger.balance - before, 2 * weights) << row;
+    check(pconvWriteBuffer(small.output_buffer.get(), 0, std::vector<float>(360).data(), 360 * 4));
+    check(small.forward());
+    EXPECT_EQ(small.result(), expected);
+    first.reset();
+    second.reset();
+    check(small.forward());
+    EXPECT_EQ(small.result(), expected);
+}
+
 }  // namespace
 }  // namespace pconv::test

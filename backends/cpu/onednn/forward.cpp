@@ -209,6 +209,7 @@ void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
         parallelFor(device_.threads(), desc_.batch,
                     [&](int /*thread*/, int64_t n) { finishMargins(call, n); });
     if (!plan_.any_live) return;
+    followScratch();
     const bool fine = finePays(call);
     if (fine) return runFine(call);
     parallelFor(device_.threads(), static_cast<int64_t>(plan_.boxes.size()), [&](int thread, int64_t i) {

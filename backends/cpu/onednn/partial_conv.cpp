@@ -193,7 +193,7 @@ void OneDnnPartialConv::makeWorkers() {
     const ScratchSizes sizes = scratchFor(form_of_box_);
     const ScratchSizes fine_sizes = scratchFor(form_of_fine_);
     const size_t bytes = std::max(count * sizes.all(), fine_count * fine_sizes.all());
-    scratch_ = device_.allocate(bytes + kAlignment);
+    scratch_ = Scratch(device_, bytes);
     workers_ = workersWith(sizes, count);
     fine_workers_ = workersWith(fine_sizes, fine_count);
     fine_holes_.resize(plan_.fine.size());
@@ -202,30 +202,41 @@ void OneDnnPartialConv::makeWorkers() {
 std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, size_t count) const {
     const auto planes = static_cast<size_t>(desc_.in_channels);
     std::vector<Worker> workers;
-    auto* at = static_cast<char*>(scratch_->hostPointer());
     for (size_t i = 0; i < count; ++i) {
-        Worker worker;
+        Worker worker{};
         worker.thread = static_cast<int>(i);
+        worker.offset = i * sizes.all();
+        worker.sizes = sizes;
         worker.stream = dnnl::stream(engine_);
-        worker.input = reinterpret_cast<float*>(at);
-        worker.output = reinterpret_cast<float*>(at + sizes.input);
         worker.planes.resize(planes);
         for (const Form& form : forms_) {
             const auto& desc = form.primitive.desc;
             Worker::Arguments arguments;
-            arguments.input = dnnl::memory(desc.src_desc(), engine_, worker.input);
-            arguments.output = dnnl::memory(desc.dst_desc(), engine_, worker.output);
+            arguments.input = dnnl::memory(desc.src_desc(), engine_, nullptr);
+            arguments.output = dnnl::memory(desc.dst_desc(), engine_, nullptr);
             arguments.all = {{DNNL_ARG_SRC, arguments.input},
                              {DNNL_ARG_DST, arguments.output},
                              {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
-                             {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_,
-                                                                at + sizes.input + sizes.output)}};
+                             {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_, nullptr)}};
             worker.arguments.push_back(std::move(arguments));
         }
         workers.push_back(std::move(worker));
-        at += sizes.all();
     }
     return workers;
+}
+
+void OneDnnPartialConv::followScratch() {
+    if (scratch_begin_ == scratch_.begin()) return;
+    scratch_begin_ = scratch_.begin();
+    for (auto* workers : {&workers_, &fine_workers_})
+        for (Worker& worker : *workers) {
+            char* at = scratch_begin_ + worker.offset;
+            worker.input = reinterpret_cast<float*>(at);
+            worker.output = reinterpret_cast<float*>(at + worker.sizes.input);
+            for (Worker::Arguments& arguments : worker.arguments)
+                arguments.all.at(DNNL_ARG_SCRATCHPAD)
+                    .set_data_handle(at + worker.sizes.input + worker.sizes.output);
+        }
 }
 
 void OneDnnPartialConv::setBias(const TensorRef* bias) {

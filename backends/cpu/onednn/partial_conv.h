@@ -44,6 +44,8 @@ struct ScratchSizes {
 // What one thread runs with.
 struct Worker {
     int thread;
+    size_t offset;  // of its part of the scratch memory
+    ScratchSizes sizes;
     dnnl::stream stream;
     float* input;
     float* output;
@@ -86,6 +88,7 @@ class OneDnnPartialConv final : public PartialConv {
     void makeWorkers();
     ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
     std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;
+    void followScratch();
 
     void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
     void execute(Worker& worker, size_t form, int64_t channel, float* input, float* output) const;
@@ -127,7 +130,8 @@ class OneDnnPartialConv final : public PartialConv {
     Staging staging_;
     std::vector<Worker> workers_, fine_workers_;
     std::vector<uint8_t> fine_holes_;  // which of the fine boxes are, under the mask in use
-    std::shared_ptr<Buffer> scratch_;
+    Scratch scratch_;
+    char* scratch_begin_ = nullptr;             // where the workers believe it to be
     std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training
 };
 

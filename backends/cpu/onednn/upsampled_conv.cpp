@@ -104,7 +104,7 @@ OneDnnUpsampledConv::OneDnnUpsampledConv(CpuDevice& device, const PartialConvDes
     cutIntoBoxes();
     for (Part& part : parts_) choosePrimitives(part);
     if (desc.has_bias || desc.maskedConvolution()) bias_.resize(static_cast<size_t>(desc.out_channels));
-    makeWorkers();
+    reserveScratch();
 }
 
 void OneDnnUpsampledConv::makeParts() {
@@ -226,41 +226,36 @@ size_t OneDnnUpsampledConv::weightBytes(const Part& part) const {
            sizeof(float);
 }
 
-void OneDnnUpsampledConv::makeWorkers() {
-    size_t input = 0;
-    size_t partial = 0;
-    size_t sum = 0;
-    size_t scratchpad = 0;
+void OneDnnUpsampledConv::reserveScratch() {
     size_t weights = 0;
     for (const Part& part : parts_) {
         weights = std::max(weights, weightBytes(part));
         for (const Form& form : part.forms) {
             const auto& desc = form.primitive.desc;
-            input = std::max(input, aligned(desc.src_desc().get_size()));
-            size_t& output = part.ofRest() ? sum : partial;
+            sizes_.input = std::max(sizes_.input, aligned(desc.src_desc().get_size()));
+            size_t& output = part.ofRest() ? sizes_.sum : sizes_.partial;
             output = std::max(output, aligned(desc.dst_desc().get_size() + kReadSlack));
-            scratchpad = std::max(scratchpad, aligned(desc.scratchpad_desc().get_size()));
+            sizes_.scratchpad = std::max(sizes_.scratchpad, aligned(desc.scratchpad_desc().get_size()));
         }
     }
     const int64_t block = blockOf(sum_layout_, desc_.out_channels);
     const int64_t padded = (desc_.out_channels + block - 1) / block * block;
-    for (const Box& box : boxes_)
-        sum = std::max(
-            sum, aligned(static_cast<size_t>(box.batch_size * padded * box.outputPixels()) * sizeof(float) +
-                         kReadSlack));
-    const size_t each = input + partial + sum + scratchpad;
-    const size_t count = std::min(boxes_.size(), static_cast<size_t>(device_.threads()));
-    scratch_ = device_.allocate(std::max(each * count, weights));
-    auto* at = static_cast<char*>(scratch_->hostPointer());
-    for (size_t i = 0; i < count; ++i, at += each) {
-        Worker worker{};
-        worker.input = reinterpret_cast<float*>(at);
-        worker.partial = reinterpret_cast<float*>(at + input);
-        worker.sum = reinterpret_cast<float*>(at + input + partial);
-        worker.scratchpad = at + input + partial + sum;
-        worker.planes.resize(static_cast<size_t>(desc_.in_channels));
-        workers_.push_back(std::move(worker));
+    for (const Box& box : boxes_) {
+        const auto floats = static_cast<size_t>(box.batch_size * padded * box.outputPixels());
+        sizes_.sum = std::max(sizes_.sum, aligned(floats * sizeof(float) + kReadSlack));
     }
+    const size_t threads = std::min(boxes_.size(), static_cast<size_t>(device_.threads()));
+    scratch_ = Scratch(device_, std::max(sizes_.all() * threads, weights));
+    planes_.assign(threads, std::vector<const void*>(static_cast<size_t>(desc_.in_channels)));
+}
+
+OneDnnUpsampledConv::Worker OneDnnUpsampledConv::workerOf(int thread) {
+    const auto number = static_cast<size_t>(thread);
+    char* input = scratch_.begin() + number * sizes_.all();
+    char* partial = input + sizes_.input;
+    char* sum = partial + sizes_.partial;
+    return {reinterpret_cast<float*>(input), reinterpret_cast<float*>(partial), reinterpret_cast<float*>(sum),
+            sum + sizes_.sum, planes_[number].data()};
 }
 
 // The weights as the part has them, before they are packed. Sums are rounded once.
@@ -289,7 +284,7 @@ void OneDnnUpsampledConv::setWeights(const TensorRef& weight, const TensorRef* b
     if (bias != nullptr)
         for (size_t c = 0; c < bias_.size(); ++c)
             bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
-    auto* written = static_cast<float*>(scratch_->hostPointer());
+    auto* written = reinterpret_cast<float*>(scratch_.begin());
     for (const Part& part : parts_) {
         writeWeights(part, weight, written);
         const dnnl::memory from(part.user, engine_, written);
@@ -370,13 +365,13 @@ void OneDnnUpsampledConv::forwardUpsampled(const MaskUpdate& any_update, const T
     parallelFor(device_.threads(), static_cast<int64_t>(boxes_.size()), [&](int thread, int64_t i) {
         const auto b = static_cast<size_t>(i);
         if (allHoles(desc_, update, boxes_[b])) return zeroBox(output, boxes_[b]);
-        Worker& worker = workers_[static_cast<size_t>(thread)];
+        const Worker worker = workerOf(thread);
         const OneThread one;
         for (const Part& part : parts_) {
             const bool of_rest = part.ofRest();
             loadBox({of_rest ? rest : small, 0, part.channels, part.first, update,
                      of_rest ? mask : MaskType::none, one_plane, part.input},
-                    part.boxes[b], worker.input, worker.planes.data(), staging_, thread);
+                    part.boxes[b], worker.input, worker.planes, staging_, thread);
             run(part, b, worker, of_rest ? worker.sum : worker.partial);
             for (size_t set = 0; set < part.phases.size(); ++set)
                 addPhase(part, set, b, worker, parts_[0].ofRest());

@@ -51,10 +51,15 @@ class OneDnnUpsampledConv final : public PartialConv {
         bool ofRest() const { return phases.empty(); }
         int64_t sets() const { return ofRest() ? 1 : static_cast<int64_t>(phases.size()); }
     };
+    // Bytes of one thread's parts of the scratch memory.
+    struct Sizes {
+        size_t input, partial, sum, scratchpad;
+        size_t all() const { return input + partial + sum + scratchpad; }
+    };
     struct Worker {
         float *input, *partial, *sum;
         void* scratchpad;
-        std::vector<const void*> planes;
+        const void** planes;
     };
 
     void makeParts();
@@ -63,7 +68,8 @@ class OneDnnUpsampledConv final : public PartialConv {
     void cutIntoBoxes();
     void choosePrimitives(Part& part);
     void addForm(Part& part, const Box& box);
-    void makeWorkers();
+    void reserveScratch();
+    Worker workerOf(int thread);
     PlainConv plainConv(const Part& part, const Box& box) const;
     size_t weightBytes(const Part& part) const;
     void writeWeights(const Part& part, const TensorRef& weight, float* to) const;
@@ -79,8 +85,9 @@ class OneDnnUpsampledConv final : public PartialConv {
     ScratchLayout sum_layout_{};
     std::vector<float> bias_;
     Staging staging_;
-    std::shared_ptr<Buffer> scratch_;  // of all workers; of a part's weights before they are packed
-    std::vector<Worker> workers_;
+    Scratch scratch_;  // of all workers; of a part's weights before they are packed
+    Sizes sizes_{};
+    std::vector<std::vector<const void*>> planes_;  // of each thread
 };
 
 }  // namespace pconv::cpu
