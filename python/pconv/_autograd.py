@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.autograd import forward_ad
 
 from ._engine import Call, dense
 
@@ -23,6 +24,10 @@ class Convolution(torch.autograd.Function):
         if torch.is_grad_enabled():
             grads = Gradients.apply(x, weight, grad_output, ctx.call, ctx.has_bias, wanted)
         else:
+            if forward_ad._current_level >= 0 and forward_ad.unpack_dual(grad_output).tangent is not None:
+                raise NotImplementedError(
+                    "forward-mode derivative of a backward pass whose forward pass was made before; expected both in dual_level"
+                )
             grads = ctx.call.backward(x, weight, grad_output, ctx.has_bias, wanted)
         return (*grads, None)
 

@@ -41,6 +41,7 @@ def mask_side(x, weight, mask, settings: Settings, padding: Padding) -> tuple[to
     planes = groups if in_groups else 1
     counted = 1 if settings.mode != MULTI_CHANNEL else channels // planes
     with torch.no_grad():
+        mask = None if mask is None else mask.detach()  # which forward-mode derivatives ask for
         if mask is None:
             sums = x.new_full((1, planes, *x.shape[2:]), counted, dtype=accumulator)
         elif mask.shape[1] == 1:
@@ -105,6 +106,7 @@ def masked_conv(x, weight, bias, mask, settings: Settings):
     if mask is None:
         return y, None
     with torch.no_grad():
+        mask, weight = mask.detach(), weight.detach()  # which forward-mode derivatives ask for
         magnitude = weight.abs().flatten(2).sum(2)
         centre = [p - d * (k // 2) for p, d, k in zip(settings.padding, settings.dilation, weight.shape[2:])]
         planes = mask.to(weight.dtype).expand(-1, x.shape[1], *mask.shape[2:])

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import _composite, _devices, _engine
 from ._autograd import apply_plainly
@@ -188,7 +189,9 @@ def convolution(
         bias = None if bias is None else bias.to(dtype)
     if not compiling:
         _check(x, weight, bias, mask, settings)
-    native = padding is None and padding_mode == "zeros" and _is_native(x, weight, mask)
+    # Forward-mode derivatives, of whatever order and beside whichever others, are those of PyTorch's own operations.
+    forward_mode = not compiling and forward_ad._current_level >= 0
+    native = not forward_mode and padding is None and padding_mode == "zeros" and _is_native(x, weight, mask)
     mask_dtype = x.dtype if mask is None else mask.dtype
     if compiling:
         if native and _HAS_OPS and settings.normalization != WEIGHT_MAGNITUDE and not settings.input_is_masked:

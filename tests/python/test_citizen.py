@@ -209,44 +209,6 @@ def test_workers_of_a_data_loader():
     assert answer.stdout == "all\n", answer.stdout + answer.stderr
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch was built without torch.distributed")
-def test_two_processes_of_ddp_have_the_gradients_of_one():
-    code = (
-        "import sys, torch, torch.distributed as dist, torch.multiprocessing as mp\nfrom pconv import nn\n"
-        "def model():\n"
-        "    torch.manual_seed(0)\n"
-        "    return nn.PartialConv2d(4, 6, 3, padding=1)\n"
-        "def data():\n"
-        "    g = torch.Generator().manual_seed(1)\n"
-        "    return torch.randn(4, 4, 8, 8, generator=g), (torch.rand(4, 1, 8, 8, generator=g) > .4).float()\n"
-        "def work(rank, file):\n"
-        "    torch.set_num_threads(1)\n"
-        "    dist.init_process_group('gloo', init_method='file://' + file, rank=rank, world_size=2)\n"
-        "    net = torch.nn.parallel.DistributedDataParallel(model())\n"
-        "    x, m = data()\n"
-        "    half = slice(2 * rank, 2 * rank + 2)\n"
-        "    net(x[half], m[half]).square().mean().backward()\n"
-        "    one = model(); one(x, m).square().mean().backward()\n"
-        "    for a, b in zip(net.parameters(), one.parameters()):\n"
-        "        assert torch.allclose(a.grad, b.grad, rtol=1e-5, atol=1e-6), (a.grad - b.grad).abs().max()\n"
-        "    dist.destroy_process_group()\n"
-        "if __name__ == '__main__':\n"
-        "    mp.spawn(work, args=(sys.argv[1],), nprocs=2)\n"
-        "    print('equal')\n"
-    )
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        script = os.path.join(folder, "ddp.py")
-        with open(script, "w") as file:
-            file.write(code)
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), GLOO_SOCKET_IFNAME="lo")
-        answer = subprocess.run(
-            [sys.executable, script, os.path.join(folder, "meet")], capture_output=True, text=True, env=environment, timeout=500
-        )
-    assert answer.stdout == "equal\n", answer.stdout + answer.stderr
-
-
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_tracing_leaves_a_graph_and_no_constant():
     layer, x, mask = layer_and_inputs()

@@ -135,3 +135,57 @@ def test_weights_that_change_in_any_way_are_seen():
             y = F.partial_conv(x, weight, b, m, padding=1)
             expected = F.partial_conv(x.double(), weight.double(), b.double(), m.double(), padding=1)
             assert_close(y, expected, "output")
+
+
+def directions(tensors, seed=1):
+    g = torch.Generator().manual_seed(seed)
+    return [torch.randn(t.shape, generator=g).to(t.dtype) for t in tensors]
+
+
+def finite_difference(function, tensors, tangents, step=1e-5):
+    ahead, behind = ([t + s * step * d for t, d in zip(tensors, tangents)] for s in (1, -1))
+    return (function(*ahead) - function(*behind)) / (2 * step)
+
+
+@pytest.mark.parametrize("operator", ["partial", "masked"])
+def test_forward_mode(operator):
+    from torch.autograd import forward_ad
+
+    x, w, b, m = operands(fractional=True, multi=True)
+
+    def call(mask):
+        if operator == "partial":
+            return lambda x, w, b: F.partial_conv(x, w, b, mask, 1, 1, multi_channel=True)
+        return lambda x, w, b: F.masked_conv(x, w, b, mask, 1, 1)[0]
+
+    tangents = directions((x, w, b))
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(t, d) for t, d in zip((x, w, b), tangents)]
+        got = forward_ad.unpack_dual(call(m)(*duals)).tangent
+    wide = [t.double() for t in (x, w, b)]
+    if operator == "partial":
+        expected = finite_difference(call(m.double()), wide, [t.double() for t in tangents])
+    else:
+        expected = masked_tangent(call(m.double()), wide, [t.double() for t in tangents])
+    assert got is not None and expected.abs().max() > 0
+    assert_close(got, expected, "the tangent", times=4)
+
+
+def masked_tangent(function, tensors, tangents):
+    """By reverse mode, which leaves the updated mask without a derivative too: J v is the gradient of <J^T u, v> by u."""
+    leaves = [t.requires_grad_() for t in tensors]
+    y = function(*leaves)
+    u = torch.zeros_like(y, requires_grad=True)
+    grads = torch.autograd.grad(y, leaves, u, create_graph=True)
+    return torch.autograd.grad(sum((g * t).sum() for g, t in zip(grads, tangents)), u)[0]
+
+
+def test_a_forward_mode_derivative_is_never_silently_left_out():
+    from torch.autograd import forward_ad
+
+    x, w, b, m = operands()
+    y = F.partial_conv(x, w.requires_grad_(), b, m, 1, 1)
+    with forward_ad.dual_level():
+        g = forward_ad.make_dual(torch.ones_like(y), torch.ones_like(y))
+        with pytest.raises((NotImplementedError, RuntimeError), match="forward"):
+            torch.autograd.grad(y, w, g)

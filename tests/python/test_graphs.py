@@ -42,6 +42,38 @@ def test_func_grad(fractional):
 
 
 @transforms
+def test_func_jvp():
+    x, w, b, m = operands()
+    tangents = tuple(torch.randn_like(t) for t in (x, w, b))
+
+    def value(m):
+        return lambda x, w, b: F.partial_conv(x, w, b, m, padding=1).tanh()
+
+    y, got = torch.func.jvp(value(m), (x, w, b), tangents)
+    wide_y, expected = torch.func.jvp(value(m.double()), tuple(wide(x, w, b)), tuple(wide(*tangents)))
+    assert expected.abs().max() > 0
+    assert_close(y, wide_y, "value", times=4)
+    assert_close(got, expected, "tangent", times=4)
+    # J v is by reverse mode what <u, J v> has as its gradient by u.
+    _, vjp = torch.func.vjp(value(m), x, w, b)
+    _, again = torch.func.vjp(lambda u: sum((g * t).sum() for g, t in zip(vjp(u), tangents)), torch.zeros_like(y))
+    assert_close(again(torch.tensor(1.0))[0], expected, "tangent by reverse mode", times=4)
+
+
+@transforms
+def test_func_hessian():
+    x, w, _, m = (t[:1, :2, :3, :3] if t.dim() == 4 else t[:1] for t in operands())
+
+    def value(m):
+        return lambda w, x: F.partial_conv(x, w, None, m, padding=1).pow(3).sum()
+
+    got = torch.func.hessian(value(m[:, :1]))(w, x)
+    expected = torch.func.jacrev(torch.func.jacrev(value(m[:, :1].double())))(*wide(w, x))
+    assert expected.abs().max() > 0
+    assert_close(got, expected, "hessian", times=8)
+
+
+@transforms
 def test_func_second_order():
     x, w, b, m = operands()
 
