@@ -200,8 +200,8 @@ class _Known:
     __slots__ = ("mask_type", "reference", "sides", "version")
 
     def __init__(self, mask: torch.Tensor) -> None:
-        number = id(mask)
-        self.reference = weakref.ref(mask, lambda _: _known.pop(number, None))
+        number, known = id(mask), _known  # bound here: at the interpreter's end a module's names go before its objects
+        self.reference = weakref.ref(mask, lambda _: known.pop(number, None))
         self.version = mask._version
         self.mask_type: int | None = None
         self.sides: dict = {}

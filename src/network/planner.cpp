@@ -345,6 +345,14 @@ TravelingMask Planner::joined(const std::vector<const Value*>& values) {
                     std::to_string(mask.batch));
     }
     if (result.type == MaskType::none) return result;
+    // Neighbours with one plane are one part, so that what has one mask keeps it.
+    const auto add = [&](const MaskPart& part) {
+        MaskPart* last = result.parts.empty() ? nullptr : &result.parts.back();
+        if (last != nullptr && last->source == part.source && last->planes == 1 && part.planes == 1)
+            last->multiplicity += part.multiplicity;
+        else
+            result.parts.push_back(part);
+    };
     for (const Value* value : values) {
         if (value->mask.parts.empty()) {
             plan_.ones.push_back({value->size, result.type == MaskType::binary ? DataType::u8 : DataType::f32,
@@ -352,7 +360,7 @@ TravelingMask Planner::joined(const std::vector<const Value*>& values) {
             result.parts.push_back({{MaskSource::Kind::ones, plan_.ones.size() - 1}, 1, value->channels});
             continue;
         }
-        for (const MaskPart& part : value->mask.parts) result.parts.push_back(ordinary(part));
+        for (const MaskPart& part : value->mask.parts) add(ordinary(part));
     }
     return result;
 }

@@ -7,7 +7,7 @@ import numpy
 
 import pconv
 
-if pathlib.Path(pconv.__file__).resolve().is_relative_to(pathlib.Path(__file__).resolve().parents[2]):
+if pathlib.Path(pconv.__file__).resolve().is_relative_to(pathlib.Path(__file__).resolve().parents[2] / "python"):
     sys.exit(f"{pconv.__file__} is that of the source; expected an installed package")
 absent = [f"{b.name}: {b.reason}" for b in pconv.backends() if b.name in ("cpu", "vulkan") and not b.device_count]
 kinds = [d.backend for d in pconv.devices()]

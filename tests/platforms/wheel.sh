@@ -102,13 +102,15 @@ git archive HEAD tests/python tests/conformance/cases examples README.md | tar -
 # try_in NAME COMMAND...: COMMAND runs a Python with the moved package; what came of it becomes a line of the table.
 status=0
 rows=
+tests_at=$folder/tests
 try_in() {
     name=$1
     shift
     say "$name"
+    echo "== $name" >>"$log"
     outcome=$folder/outcome
     if ! "$@" tests/platforms/installed_package.py >"$outcome" 2>>"$log"; then
-        tail -n 20 "$log" >&2
+        sed -n "/^== $name\$/,\$p" "$log" | tail -n 20 >&2
         rows="$rows| $name | failed | |
 "
         status=1
@@ -117,7 +119,7 @@ try_in() {
     versions=$(head -n 1 "$outcome")
     tests="no pytest or PyTorch there"
     if "$@" -c 'import pytest, torch' 2>/dev/null; then
-        "$@" -m pytest -q -p no:cacheprovider "$folder/tests/tests/python" -m 'not long' >"$outcome" 2>&1 || status=1
+        "$@" -m pytest -q -p no:cacheprovider "$tests_at/tests/python" -m 'not long' >"$outcome" 2>&1 || status=1
         cat "$outcome" >>"$log"
         tests=$(tail -n 1 "$outcome" | sed 's/ in [0-9.]*s.*//; s/=//g')
     fi
@@ -129,12 +131,16 @@ for python in "$@"; do
     try_in "$($python --version) here" env -u PCONV_PYTHON_LIBRARY PYTHONPATH="$folder/moved" PYTHONDONTWRITEBYTECODE=1 "$python"
 done
 if [ -n "$debian13" ]; then
-    mkdir -p "$debian13$folder" "$debian13/srv/pconv"
-    cp -a "$folder/moved" "$folder/tests" "$debian13$folder"
-    mkdir -p "$debian13/srv/pconv/tests/platforms"
-    cp tests/platforms/installed_package.py "$debian13/srv/pconv/tests/platforms"
-    try_in "Debian 13's" enter "$debian13" env PYTHONPATH="$folder/moved" PYTHONDONTWRITEBYTECODE=1 python3
-    rm -rf "$debian13$folder"
+    # Copied beside whatever that folder is used for.
+    there=/srv/pconv/wheel
+    rm -rf "$debian13$there"
+    mkdir -p "$debian13$there/tests/platforms"
+    cp -a "$folder/moved" "$folder/tests" "$debian13$there"
+    cp tests/platforms/installed_package.py "$debian13$there/tests/platforms"
+    tests_at=$there/tests
+    try_in "Debian 13's" enter "$debian13" env PYTHONPATH="$there/moved" PYTHONDONTWRITEBYTECODE=1 \
+        sh -c 'cd wheel && exec python3 "$@"' sh
+    rm -rf "$debian13$there"
 fi
 
 {

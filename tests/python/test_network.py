@@ -245,6 +245,26 @@ def test_masks_of_every_channel():
     check(model, torch.randn(2, 4, 16, 16), holes(2, channels=4))
 
 
+class Dense(nn.Module):
+    """What one mask belongs to, joined, has one mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = pnn.PartialConv2d(4, 6, 3, padding=1, return_mask=True), pnn.PartialConv2d(12, 3, 3)
+        self.norm = nn.BatchNorm2d(6)
+
+    def forward(self, x, mask):
+        x, mask = self.first(x, mask)
+        return self.second(torch.cat([F.relu(x), self.norm(x)], 1), mask)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_what_has_one_mask_keeps_it_where_it_is_joined(device):
+    need(device)
+    torch.manual_seed(11)
+    check(randomized(Dense()), torch.randn(1, 4, 16, 16), holes(), device=device)
+
+
 class Pooling(nn.Module):
     """The mask pooled as the features are; a multiplication by it that changes nothing that is seen."""
 

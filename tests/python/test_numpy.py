@@ -117,7 +117,8 @@ def test_runs_without_the_lock_of_the_interpreter():
 
 def test_interrupt_cancels():
     code = (
-        "import numpy, pconv, sys\n"
+        "import numpy, pconv, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which jobs in the background are started without
         "image = numpy.zeros((4000, 5000, 3), 'uint8'); mask = numpy.random.default_rng(0).random((4000, 5000)) < .5\n"
         "print('begun', flush=True)\n"
         "try:\n    pconv.inpaint(image, mask, device='cpu')\n"
