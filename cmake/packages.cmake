@@ -82,6 +82,7 @@ if(TARGET pconv_cuda)
   pconv_package(libpconv0-cuda libs "partial convolutions on CPUs and GPUs, by CUDA" "${operators}
 This is what computes them on NVIDIA's GPUs. It needs NVIDIA's driver, and for
 its fastest form cuDNN." libpconv0)
+  set(CPACK_DEBIAN_LIBPCONV0-CUDA_PACKAGE_CONTROL_EXTRA ${package_docs}/triggers)
 endif()
 pconv_package(libpconv-dev libdevel "partial convolutions on CPUs and GPUs, for developers" "${operators}
 These are the headers for C and C++, the CMake package and the pkg-config file." libpconv0)

@@ -1,7 +1,7 @@
 """Fills what is transparent in a picture of Blender's image editor (paint it so by the brush's blend mode Erase Alpha).
 
-In Blender: Text Editor, open this file, Run Script; then Image > Fill transparent (pconv) in the image editor. Needs libpconv, and
-fill_by_ctypes.py beside it.
+In Blender: Text Editor, open this file, Run Script; then Image > Fill transparent (pconv) in the image editor. Needs libpconv,
+and fill_by_ctypes.py beside it.
 """
 
 import array
@@ -45,7 +45,7 @@ class FillTransparent(bpy.types.Operator):
 
     bl_idname = "image.pconv_fill_transparent"
     bl_label = "Fill transparent (pconv)"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
     @classmethod
     def poll(cls, context):

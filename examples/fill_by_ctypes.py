@@ -1,6 +1,7 @@
 """Fills holes through libpconv's C interface by ctypes alone, for programs whose Python has nothing else.
 
-The library is the one that PCONV_LIBRARY names, or the system's. krita_fill_selection.py and blender_fill_transparent.py use this.
+The library is the one that PCONV_LIBRARY names, or the system's. krita_fill_selection.py and blender_fill_transparent.py
+use this.
 """
 
 import ctypes

@@ -10,7 +10,7 @@ import sys
 from krita import Krita
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import fill_by_ctypes  # noqa: E402
+import fill_by_ctypes
 
 CHANNELS = {"RGBA": 4, "GRAYA": 2}  # alpha is filled as a colour of its own
 

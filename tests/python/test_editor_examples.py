@@ -208,6 +208,10 @@ def test_blender_fills_what_is_transparent(blender):
 
 def test_blender_says_what_it_cannot_fill(blender):
     whole = picture(9, 9, 4, numpy.float32)
-    for samples, words in [(whole, "nothing in the picture"), (0 * whole, "all of the picture"), (whole[..., :3], "no transparency")]:
+    for samples, words in [
+        (whole, "nothing in the picture"),
+        (0 * whole, "all of the picture"),
+        (whole[..., :3], "no transparency"),
+    ]:
         with pytest.raises(ValueError, match=words):
             blender.fill_transparent(blender_image(samples))
