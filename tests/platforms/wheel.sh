@@ -143,6 +143,7 @@ if [ -n "$debian13" ]; then
     rm -rf "$debian13$there"
 fi
 
+megabytes=$(($(wc -c <"$folder/wheel/$wheel") / 1000000))
 {
     cat <<END
 # The Python package as a wheel
@@ -150,7 +151,7 @@ fi
 Commit $commit, by \`tests/platforms/wheel.sh\`, on Debian $(cut -d. -f1 /etc/debian_version) and $(processor). What is here was written by that script.
 
 \`pip wheel --no-deps .\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
-\`$wheel\` of it, $(($(wc -c <"$folder/wheel/$wheel") / 1000000)) MB with the CPU and Vulkan modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
+\`$wheel\` of it, $megabytes MB with the CPU and Vulkan modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
 it was installed, moved, and then used outside of the source:
 
 | Python | what there was | tests of tests/python |
