@@ -27,7 +27,8 @@ _SHAPES_KEPT = 4
 
 def _converted(model: nn.Module) -> nn.Module:
     """A copy in which the reference implementations' modules are pconv's."""
-    model = copy.deepcopy(model)
+    made = (v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf)
+    model = copy.deepcopy(model, {id(t): t.detach() for t in made})  # such as weight_norm keeps, which are not copied else
     try:
         return convert(model)
     except ValueError:  # nothing to replace
@@ -38,8 +39,10 @@ def _examples(example_inputs) -> tuple[Tensor, Tensor | None]:
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     if not 1 <= len(inputs) <= 2 or not all(isinstance(t, Tensor) for t in inputs):
         raise TypeError(f"example_inputs are {_trace._describe(inputs)}; expected a tensor, or a tensor and its mask")
-    x, mask = (t.detach().to("cpu", torch.float32) for t in inputs) if len(inputs) == 2 else (inputs[0].detach(), None)
-    x = x.to("cpu", torch.float32)
+    if not all(t.is_floating_point() for t in inputs):
+        kinds = ", ".join(str(t.dtype) for t in inputs)
+        raise TypeError(f"example_inputs are of {kinds}; expected floating-point types, of the mask too")
+    x, mask, *_ = [*(t.detach().to("cpu", torch.float32) for t in inputs), None]
     if not 3 <= x.dim() <= 5 or x.numel() == 0:
         raise ValueError(f"the example has shape {list(x.shape)}; expected [N, C, S...] with 1 to 3 spatial dimensions")
     _check_mask(mask, x, None)
@@ -196,6 +199,9 @@ class Network:
                 kind = getattr(mask, "dtype", type(mask).__name__)
                 raise TypeError(f"mask is {kind}; expected a tensor of float32, float16 or bfloat16")
             _check_mask(mask, x, self._mask_planes)
+
+    def __repr__(self) -> str:
+        return f"Network({self._name}, {len(self._layers)} layers)"
 
     @property
     def layers(self) -> list[dict]:

@@ -21,6 +21,8 @@ from .compat import torch_pconv
 
 Parts = tuple  # of (source, channels)
 
+_OF_WEIGHTS = ("WeightNorm", "SpectralNorm")  # hooks of torch.nn.utils, which make the weight
+
 _LEAVES = (
     ours._PartialConv, ours._MaskedPartialConv, ours._MaskedConv, ours._MaskedBatchNorm, ours.ApplyMask, ours.UnMask,
     ours.MaskedSpatialMean, ours.SpatialMean, ours._Unshuffle, torch_pconv.PConv2d,
@@ -30,6 +32,10 @@ SUPPORTED = (
     "normalizations, ReLU, LeakyReLU, GELU, sigmoid, nearest and linear upsampling, max and average pooling, concatenation, "
     "addition, cropping, flattening"
 )
+
+
+class Unsupported(TypeError):
+    """With what is not supported, where, and what is."""
 
 
 def merged(parts) -> Parts:
@@ -155,9 +161,9 @@ class Walk:
 
     # ---- The walk
 
-    def unsupported(self, what: str) -> TypeError:
+    def unsupported(self, what: str) -> Unsupported:
         place = f"{self._where}: " if self._where else ""
-        return TypeError(f"{place}{what}; supported are {SUPPORTED}")
+        return Unsupported(f"{place}{what}; supported are {SUPPORTED}")
 
     def _walk(self, model: nn.Module, graph: fx.Graph, inputs: list) -> None:
         values: dict[fx.Node, Any] = {}
@@ -176,29 +182,41 @@ class Walk:
         if waiting:
             raise TypeError(f"{type(model).__name__}.forward takes no mask; expected example_inputs of one tensor")
 
+    def _handled(self, handler: Callable, name: str, *args, **kwargs):
+        try:
+            return handler(self, *args, **kwargs)
+        except Unsupported:
+            raise
+        except TypeError as error:  # arguments that a handler does not have, or of types that it does not know
+            raise self.unsupported(f"{name} with such arguments ({error})") from error
+
     def _call(self, node: fx.Node, args, kwargs):
         tracked = _contains((args, kwargs), Tracked)
         if node.op == "call_module":
             module = self.modules[node.target]
+            name = f"the module {type(module).__name__}"
             if not tracked:
-                raise self.unsupported(f"{type(module).__name__} of what is no input of the network")
+                raise self.unsupported(f"{name} of what is no input of the network")
+            before = [hook for hook in module._forward_pre_hooks.values() if type(hook).__name__ not in _OF_WEIGHTS]
+            if module._forward_hooks or before:
+                raise self.unsupported(f"{name} with forward hooks")
             for kind in type(module).__mro__:
                 if kind in _MODULES:
-                    return _MODULES[kind](self, str(node.target), module, *args, **kwargs)
-            raise self.unsupported(f"the module {type(module).__name__}")
+                    return self._handled(_MODULES[kind], name, str(node.target), module, *args, **kwargs)
+            raise self.unsupported(name)
         target = node.target
-        name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
+        name = f"the function {target if isinstance(target, str) else getattr(target, '__name__', str(target))}"
         if tracked:
             handler = (_METHODS if node.op == "call_method" else _FUNCTIONS).get(target)
             if handler is not None:
-                return handler(self, *args, **kwargs)
+                return self._handled(handler, name, *args, **kwargs)
         real_args, real_kwargs = _real(args), _real(kwargs)
         if node.op == "call_method":
             result = getattr(real_args[0], target)(*real_args[1:], **real_kwargs)
         else:
             result = target(*real_args, **real_kwargs)
         if tracked and _contains(result, Tensor):
-            raise self.unsupported(f"the function {name}")
+            raise self.unsupported(name)
         return result
 
     def _finish(self, result) -> None:
@@ -241,7 +259,7 @@ class Walk:
         if mask.channels == 1:
             spread = ((mask.parts[0][0], x.channels),)
         if spread != x.mask:
-            raise TypeError(
+            raise Unsupported(
                 f"{self._where}: its mask is not the one that its input has in a network, where masks travel with the features "
                 "they came with: updated by partial convolutions, joined, upsampled, pooled and cropped alike"
             )
@@ -260,7 +278,7 @@ class Walk:
             mask = Planes(mask.real[:, :1], ((mask.parts[0][0], 1),))
         self._belongs(mask, x)
         if not is_multi and len(x.mask) > 1:
-            raise TypeError(f"{self._where}: its input's channels have several masks; expected multi_channel=True")
+            raise Unsupported(f"{self._where}: its input's channels have several masks; expected multi_channel=True")
         self._used |= {source for source, _ in mask.parts}
         return mask
 

@@ -354,7 +354,14 @@ for _name in ("expand", "expand_as", "repeat", "repeat_interleave"):
     of_calls((), (_name,))(_spread(_name))
 
 
-@of_calls((F.dropout, F.dropout2d), ("contiguous", "clone", "detach", "float", "to", "type", "type_as"))
+@of_calls((F.dropout, F.dropout2d, F.dropout3d))
+def _dropout(walk, input, p=0.5, training=True, inplace=False):
+    if training:
+        raise walk.unsupported("dropout with training=True, which is its default; expected training=self.training")
+    return input
+
+
+@of_calls((), ("contiguous", "clone", "detach", "float", "to", "type", "type_as"))
 def _same(walk, input, *args, **kwargs):
     return input
 

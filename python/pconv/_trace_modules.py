@@ -148,10 +148,10 @@ def _conv(walk, name, module, input):
     settings = _usual(
         _window(walk, module), channels=module.out_channels, groups=module.groups, bias=module.bias is not None
     )  # fmt: skip
-    walk.put_weight(f"{name}.weight", module.weight)
+    y, mask = module(x.real), ((ONES, module.out_channels),)
+    walk.put_weight(f"{name}.weight", module.weight)  # after the call, in which hooks may make it
     walk.put_weight(f"{name}.bias", module.bias)
-    mask = ((ONES, module.out_channels),)
-    return walk.add("conv", [x], module(x.real), mask, x.ratio / module.stride[0], name=name, **settings)
+    return walk.add("conv", [x], y, mask, x.ratio / module.stride[0], name=name, **settings)
 
 
 @of_modules(*TRANSPOSED)
@@ -164,10 +164,10 @@ def _transposed(walk, name, module, input):
     )  # fmt: skip
     if any(module.output_padding):
         settings["output_padding"] = tuple(module.output_padding)
+    y, mask = module(x.real), ((ONES, module.out_channels),)
     walk.put_weight(f"{name}.weight", module.weight)
     walk.put_weight(f"{name}.bias", module.bias)
-    mask = ((ONES, module.out_channels),)
-    return walk.add("transposed_conv", [x], module(x.real), mask, x.ratio * module.stride[0], name=name, **settings)
+    return walk.add("transposed_conv", [x], y, mask, x.ratio * module.stride[0], name=name, **settings)
 
 
 @of_modules(nn.Linear)
@@ -179,9 +179,10 @@ def _linear(walk, name, module, input):
         raise walk.unsupported("a linear layer of what is not flattened")
     walk.needs_size = walk.needs_size or x.pixels > 1
     settings = _usual({}, channels=module.out_features, bias=module.bias is not None)
+    y = module(x.real)
     walk.put_weight(f"{name}.weight", module.weight)
     walk.put_weight(f"{name}.bias", module.bias)
-    return walk.add("linear", [x], module(x.real), ((ONES, module.out_features),), name=name, **settings)
+    return walk.add("linear", [x], y, ((ONES, module.out_features),), name=name, **settings)
 
 
 def put_norm(walk: Walk, name: str, module) -> dict:

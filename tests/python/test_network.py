@@ -463,6 +463,9 @@ UNSUPPORTED_MASKS = {
     "masks only": (lambda x, m, y, u: u, "the model returns a mask"),
     "three": (lambda x, m, y, u: (y, u, m), "the model returns \\(features, a mask, a mask\\)"),
     "seen masking": (lambda x, m, y, u: (x + y) * u, "not the one that its input has"),
+    "dropout": (lambda x, m, y, u: F.dropout(y), "dropout with training=True"),
+    "an argument": (lambda x, m, y, u: F.interpolate(y, scale_factor=2, colour=1), "torch.fx cannot trace"),
+    "a type": (lambda x, m, y, u: y.flatten(None), "the function flatten with such arguments"),
     "function": (lambda x, m, y, u: torch.tanh(y), "tanh: the function tanh; supported are"),
 }
 
@@ -477,6 +480,18 @@ def test_what_no_network_has_is_told(name):
 def test_a_graph_that_depends_on_values_is_told():
     with pytest.raises(TypeError, match=r"torch\.fx cannot trace Depends"):
         pconv.Network(Depends().eval(), (torch.randn(1, 4, 16, 16), holes()), device="cpu")
+
+
+def test_hooks():
+    x = torch.randn(1, 4, 16, 16)
+    model = nn.Sequential(torch.nn.utils.weight_norm(nn.Conv2d(4, 4, 3)), nn.ReLU()).eval()
+    with torch.no_grad():
+        model[0].weight_g.mul_(2)
+        expected = model(x)
+    assert_close(pconv.Network(model, x, device="cpu")(x), expected, "weight_norm")
+    model[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.raises(TypeError, match="1: the module ReLU with forward hooks"):
+        pconv.Network(model, x, device="cpu")
 
 
 class WrongMask(nn.Module):
@@ -503,6 +518,8 @@ def test_arguments_are_checked():
         pconv.Network(UNet(), (x, mask))
     with pytest.raises(TypeError, match="expected a tensor, or a tensor and its mask"):
         pconv.Network(model, (x, mask, mask))
+    with pytest.raises(TypeError, match=r"torch\.float32, torch\.bool; expected floating-point"):
+        pconv.Network(model, (x, mask.bool()))
     with pytest.raises(ValueError, match=r"expected \[1 or 1, 1 or 3, 16, 16\]"):
         pconv.Network(model, (x, mask[..., :8]))
     with pytest.raises(TypeError, match="takes no mask"):
