@@ -235,5 +235,27 @@ TEST(Memory, ConvolutionsShareScratch) {
     EXPECT_EQ(small.result(), expected);
 }
 
+// However a layer is cut: a mask whose holes may be left out has a second cut into small boxes.
+TEST(Memory, WeightsArePackedOnce) {
+    const auto bytesOf = [](PconvMaskType mask) {
+        Ledger ledger;
+        PconvDeviceOptions options = watched(ledger);
+        options.threads = 2;
+        const OwnedDevice device = openDevice("cpu", &options);
+        PconvPartialConvDesc desc = pconvDefaultPartialConvDesc(2);
+        desc.in_channels = 128;
+        desc.out_channels = 256;
+        desc.input_size[0] = desc.input_size[1] = 64;
+        desc.kernel[0] = desc.kernel[1] = 3;
+        desc.padding[0] = desc.padding[1] = 1;
+        desc.mask_type = mask;
+        OwnedPartialConv conv;
+        check(pconvCreatePartialConv(device.get(), &desc, conv.out()));
+        return ledger.balance;
+    };
+    constexpr int64_t kWeights = 128 * 256 * 9 * 4;
+    EXPECT_LT(bytesOf(PCONV_MASK_TYPE_BINARY), bytesOf(PCONV_MASK_TYPE_NONE) + kWeights / 2);
+}
+
 }  // namespace
 }  // namespace pconv::test

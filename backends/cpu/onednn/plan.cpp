@@ -203,20 +203,21 @@ std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cu
     return boxes;
 }
 
-// Boxes as small as the overhead of each allows: holes are of any shape.
-void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all) {
+// Boxes as small as the overhead of each allows: holes are of any shape. They have as many of the output's
+// channels as the large ones, so that both read the same packed weights.
+void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all,
+                  int64_t channels) {
     const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
     if (!skips || desc.spatial_dims < 2) return;
     for (int64_t side = kLeastFineSide;; side *= 2) {
-        const Cut cut{1,
-                      {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)},
-                      desc.out_channels};
+        const Cut cut{
+            1, {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)}, channels};
         const int64_t count = boxCount(desc, cut, plan.live);
         if (count < kLeastFineBoxes) return;
         if (count > kMostFineBoxes) continue;
         if (side > kMostFineSide && count <= kMostFineBoxes / 4) return;
         const double cost = costOfBox(desc, cut, elementsOf(desc, cut, plan.live, work), work);
-        if (cost < kFineWorth * overheadOf(work, 1)) continue;
+        if (cost < kFineWorth * overheadOf(work, partOf(desc, cut))) continue;
         plan.fine = boxesOf(plan, desc, cut);
         plan.fine_cost = cost;
         return;
@@ -265,7 +266,7 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
     });
     plan.boxes = boxesOf(plan, desc, best);
     plan.box_cost = costOfBox(desc, best, elementsOf(desc, best, plan.live, work), work);
-    addFineBoxes(plan, desc, work, all);
+    addFineBoxes(plan, desc, work, all, best.channels);
     return plan;
 }
 
