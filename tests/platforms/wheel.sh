@@ -97,7 +97,7 @@ ls "$folder"/moved/pconv.libs/libdnnl* >/dev/null
 
 # The tests beside the wheel, without the package's source.
 mkdir "$folder/tests"
-git archive HEAD tests/python tests/conformance/cases examples README.md | tar -x -C "$folder/tests"
+git archive HEAD tests/python tests/conformance/cases examples docs README.md | tar -x -C "$folder/tests"
 
 # try_in NAME COMMAND...: COMMAND runs a Python with the moved package; what came of it becomes a line of the table.
 status=0
