@@ -5,7 +5,6 @@ That the hosts are really so is not shown here: docs/editors.md says what was ru
 
 import array
 import importlib.util
-import os
 import pathlib
 import sys
 import types
@@ -14,15 +13,14 @@ import numpy
 import pytest
 
 import pconv
+from pconv import _library
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
-BUILD = pathlib.Path(__file__).resolve().parents[2] / "build" / "release" / "lib" / "libpconv_python.so"
 
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch):
-    beside = pathlib.Path(os.environ.get("PCONV_PYTHON_LIBRARY", BUILD)).parent
-    monkeypatch.setenv("PCONV_LIBRARY", str(beside / "libpconv.so.0"))
+    monkeypatch.setenv("PCONV_LIBRARY", str(pathlib.Path(_library.lib._name).parent / "libpconv.so.0"))
     monkeypatch.delitem(sys.modules, "fill_by_ctypes", raising=False)
     path = list(sys.path)
     yield
