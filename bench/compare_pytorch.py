@@ -7,7 +7,7 @@ Four compute each row of the benchmark tables (bench/seed_benchmarks.json):
   compiled  the same under torch.compile, where PyTorch has it
   plain     PyTorch's convolution alone: no mask, no ratio
 
-They run in turn, over sets of inputs larger than the last cache; times are medians of the rounds, with half the
+They run in turn, each for a while before it is timed, over sets of inputs larger than the last cache; times are medians of the rounds, with half the
 distance of the quartiles. Every call of pconv and eager computes the mask side, as for a mask that is new; in the columns
 "kept mask" neither does. Without a mask it is computed once, as the published module does. Results lie in memory from
 PyTorch's allocator, those of layers in a new tensor each call. pconv's weights are packed beforehand; with --backward they

@@ -253,7 +253,8 @@ class Contest:
             progress(f"{self.row.name}: round {r + 1} of {self.choices.rounds}")
             for k in range(len(names)):
                 name = names[(r + k) % len(names)]
-                self.seconds(self.contenders[name], at[name] - 1, 1)  # threads of the one before may still spin
+                # Threads of the one before still spin for a while.
+                self.seconds(self.contenders[name], at[name], (calls[name] + 3) // 4)
                 times[name].seconds.append(self.seconds(self.contenders[name], at[name], calls[name]))
                 at[name] += calls[name]
         return times
