@@ -30,30 +30,6 @@ static void query(void) {
     gimp_plugin_menu_register(ASKING_PROCEDURE, "<Image>/Filters/Enhance");
 }
 
-/* What was chosen last, in this session or one before. */
-static PconvChoice lastChoice(void) {
-    PconvChoice choice = {"", ""};
-    GimpParasite* kept = gimp_get_parasite(PROCEDURE);
-    if (kept != NULL) {
-        if (gimp_parasite_data_size(kept) == sizeof choice) {
-            memcpy(&choice, gimp_parasite_data(kept), sizeof choice);
-            choice.device[sizeof choice.device - 1] = choice.model[sizeof choice.model - 1] = '\0';
-        }
-        gimp_parasite_free(kept);
-    }
-    return choice;
-}
-
-static void keepChoice(const PconvChoice* choice) {
-    GimpParasite* kept = gimp_parasite_new(PROCEDURE, GIMP_PARASITE_PERSISTENT, sizeof *choice, choice);
-    gimp_attach_parasite(kept);
-    gimp_parasite_free(kept);
-}
-
-static gboolean takeText(const gchar* given, gchar* text, gsize size) {
-    return g_strlcpy(text, given != NULL ? given : "", size) < size;
-}
-
 static int onProgress(void* user, double done) {
     (void)user;
     gimp_progress_update(done);
@@ -119,9 +95,8 @@ static void run(const gchar* name, gint count, const GimpParam* params, gint* re
     result[0].type = GIMP_PDB_STATUS;
     result[0].data.d_status = GIMP_PDB_SUCCESS;
     if (mode != GIMP_RUN_NONINTERACTIVE)
-        choice = lastChoice();
-    else if (count < 5 || !takeText(params[3].data.d_string, choice.device, sizeof choice.device) ||
-             !takeText(params[4].data.d_string, choice.model, sizeof choice.model))
+        choice = pconvLastChoice();
+    else if (count < 5 || !pconvSetChoice(&choice, params[3].data.d_string, params[4].data.d_string))
         fault = g_strdup(
             "device and model are not what is expected: a text of less than 256 and one of less "
             "than 4096 bytes");
@@ -130,7 +105,7 @@ static void run(const gchar* name, gint count, const GimpParam* params, gint* re
             result[0].data.d_status = GIMP_PDB_CANCEL;
             return;
         }
-        keepChoice(&choice);
+        pconvKeepChoice(&choice);
     }
     if (fault == NULL) {
         gimp_progress_init("Filling");

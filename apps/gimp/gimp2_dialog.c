@@ -63,8 +63,7 @@ gboolean pconvAskForChoice(PconvChoice* choice) {
         gchar* name = gtk_combo_box_text_get_active_text(GTK_COMBO_BOX_TEXT(device));
         gchar* path = gtk_file_chooser_get_filename(GTK_FILE_CHOOSER(model));
         const gboolean with_model = gtk_toggle_button_get_active(GTK_TOGGLE_BUTTON(by_network));
-        g_strlcpy(choice->device, name != NULL ? name : "", sizeof choice->device);
-        g_strlcpy(choice->model, with_model && path != NULL ? path : "", sizeof choice->model);
+        chosen = pconvSetChoice(choice, name, with_model ? path : NULL);
         g_free(path);
         g_free(name);
     }

@@ -90,7 +90,7 @@
 
 (let ((image (original)))
   (select-areas image)
-  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu" "no_such.safetensors"))
+  (plug-in-pconv-fill-selection RUN-NONINTERACTIVE image (layer-of image) "cpu" "@PICTURE@"))
 
 (gimp-message "all tried")
 (gimp-quit 0)
