@@ -197,6 +197,8 @@ TEST(NetworkUpsampled, FewChannelsOut) {
             shape.out_channels = channels;
             shape.joined = joined;
             expectAnswer(shape);
+            shape.layout = PCONV_LAYOUT_CHANNELS_LAST;
+            expectAnswer(shape);
         }
 }
 

@@ -188,7 +188,11 @@ void OneDnnUpsampledConv::choosePrimitives(Part& part) {
         });
     auto chosen = choosePrimitive(engine_, plainConv(part, largest), false);
     if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
-    if (&part == &parts_[0]) sum_layout_ = part.sets() == 1 ? chosen->output : ScratchLayout::planar;
+    if (&part == &parts_[0]) {
+        const bool last = desc_.output_layout == Layout::channels_last;
+        const ScratchLayout of_tensor = last ? ScratchLayout::channels_last : ScratchLayout::planar;
+        sum_layout_ = part.sets() == 1 ? chosen->output : of_tensor;
+    }
     if (part.sets() == 1 && chosen->output != sum_layout_) {
         auto like_sum = choosePrimitive(engine_, plainConv(part, largest), false, chosen->input, sum_layout_);
         if (like_sum && like_sum->kernel == Kernel::vectors) chosen = like_sum;
