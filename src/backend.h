@@ -348,6 +348,14 @@ class Host {
     virtual int threads() const = 0;  // 0: the backend's choice
 };
 
+// Memory of the same hardware that another interface or process allocated.
+struct ExternalMemory {
+    int descriptor = -1;  // stays the caller's
+    uint64_t size = 0;    // of the whole allocation
+    uint32_t memory_type = 0;
+    size_t offset = 0;
+};
+
 class Device {
   public:
     Device() = default;
@@ -365,6 +373,9 @@ class Device {
     // `handle` is the interface's own for device memory.
     virtual std::shared_ptr<Buffer> importNative(uint64_t /*handle*/, size_t /*offset*/, size_t /*bytes*/) {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no native memory to import");
+    }
+    virtual std::shared_ptr<Buffer> importExternal(const ExternalMemory& /*memory*/, size_t /*bytes*/) {
+        fail(PCONV_ERROR_UNSUPPORTED, "this device imports no memory by a file descriptor");
     }
     virtual void write(Buffer& buffer, size_t offset, const void* source,
                        size_t bytes) = 0;  // copies `source` at once

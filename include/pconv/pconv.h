@@ -234,6 +234,38 @@ PCONV_API PconvStatus pconvImportHostBuffer(PconvDevice device, void* memory, si
  */
 PCONV_API PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t offset,
                                               size_t bytes, PconvBuffer* buffer);
+
+typedef enum PconvMemoryHandleType {
+    PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD =
+        0 /* a file descriptor, as vkGetMemoryFdKHR gives for VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT */
+} PconvMemoryHandleType;
+
+/* Memory that another device, interface or process allocated on the same hardware, under the same driver. */
+typedef struct PconvExternalMemory {
+    size_t struct_size;
+    PconvMemoryHandleType handle_type;
+    int64_t handle;       /* stays the caller's, who may close it after the call */
+    uint64_t size;        /* of the whole allocation, as it was allocated */
+    uint64_t offset;      /* where the buffer begins in it */
+    uint32_t memory_type; /* with Vulkan: its memoryTypeIndex, which cannot be asked for */
+} PconvExternalMemory;
+
+static inline PconvExternalMemory pconvDefaultExternalMemory(void) {
+    PconvExternalMemory memory = {
+        sizeof(PconvExternalMemory), PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD, -1, 0, 0, 0};
+    return memory;
+}
+
+/*
+ * Lets the device use `bytes` of such memory in place; `memory` is read at the call only. The memory lives as
+ * long as the buffer, whoever else has released it. Nobody's work waits for the other's: what the other has
+ * written must be complete before work here is enqueued, and pconvWait comes before the other reads. On
+ * Vulkan devices that pconv made itself (PCONV_ERROR_UNSUPPORTED elsewhere; an adopted device imports its
+ * VkBuffer), for memory that was not allocated for one resource alone (dedicated); offset and bytes are
+ * multiples of 4. Since 0.2.
+ */
+PCONV_API PconvStatus pconvImportExternalBuffer(PconvDevice device, const PconvExternalMemory* memory,
+                                                size_t bytes, PconvBuffer* buffer);
 PCONV_API void pconvReleaseBuffer(PconvBuffer buffer);
 
 /* Enqueues a write; `source` may be reused when the call returns. */

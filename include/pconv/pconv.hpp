@@ -178,6 +178,12 @@ class Buffer : public detail::Owner<PconvBuffer, pconvReleaseBuffer> {
         detail::check(pconvImportNativeBuffer(device.get(), handle, offset, bytes, &buffer.handle_));
         return buffer;
     }
+    // Uses memory that another device or interface allocated on the same hardware.
+    static Buffer importExternal(const Device& device, const PconvExternalMemory& memory, size_t bytes) {
+        Buffer buffer;
+        detail::check(pconvImportExternalBuffer(device.get(), &memory, bytes, &buffer.handle_));
+        return buffer;
+    }
     void write(const void* source, size_t bytes, size_t offset = 0) const {
         detail::check(pconvWriteBuffer(handle_, offset, source, bytes));
     }

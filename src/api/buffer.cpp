@@ -51,6 +51,24 @@ PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handle, size_t 
     });
 }
 
+PconvStatus pconvImportExternalBuffer(PconvDevice device, const PconvExternalMemory* memory, size_t bytes,
+                                      PconvBuffer* buffer) {
+    return makeBuffer(device, bytes, buffer, [&](Device& d) {
+        const PconvExternalMemory given = copyVersioned(memory, pconvDefaultExternalMemory(), "memory");
+        if (enumNumber(given.handle_type) != PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD)
+            invalid("memory->handle_type is " + std::to_string(enumNumber(given.handle_type)) +
+                    "; expected 0, PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD");
+        if (given.handle < 0 || given.handle > INT32_MAX)
+            invalid("memory->handle is " + std::to_string(given.handle) + "; expected a file descriptor");
+        if (given.offset > given.size || bytes > given.size - given.offset)
+            invalid("memory->offset " + std::to_string(given.offset) + " and " + std::to_string(bytes) +
+                    " bytes reach beyond memory->size, " + std::to_string(given.size));
+        return d.importExternal({static_cast<int>(given.handle), given.size, given.memory_type,
+                                 static_cast<size_t>(given.offset)},
+                                bytes);
+    });
+}
+
 void pconvReleaseBuffer(PconvBuffer buffer) {
     delete buffer;
 }

@@ -87,6 +87,32 @@ TEST(Adopt, NativeMemoryIsRefusedWhereThereIsNone) {
     EXPECT_EQ(buffer, nullptr);
 }
 
+TEST(Adopt, MemoryByADescriptorIsRefusedWhereThereIsNone) {
+    const OwnedDevice device = openDevice("cpu");
+    PconvBuffer buffer = nullptr;
+    PconvExternalMemory memory = pconvDefaultExternalMemory();
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), nullptr, 4, &buffer), "memory is null");
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer),
+                   "memory->handle is -1; expected a file descriptor");
+    memory.handle = 1;
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer),
+                   "reach beyond memory->size, 0");
+    memory.size = 4;
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 0, &buffer), "bytes is 0");
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, nullptr), "buffer is null");
+    EXPECT_FAULT(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer), PCONV_ERROR_UNSUPPORTED,
+                 "imports no memory by a file descriptor");
+    memory.handle_type = static_cast<PconvMemoryHandleType>(1);
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer), "memory->handle_type is 1");
+    try {
+        pconv::Buffer::importExternal(pconv::Device("cpu"), memory, 4);
+        FAIL() << "memory of no one was imported";
+    } catch (const pconv::Error& error) {
+        EXPECT_EQ(error.status(), PCONV_ERROR_INVALID_ARGUMENT);
+    }
+    EXPECT_EQ(buffer, nullptr);
+}
+
 TEST(Adopt, TheWrapperThrowsTheSameLines) {
     try {
         pconv::Device::adopt(nativeDevice("cpu"));

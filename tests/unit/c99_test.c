@@ -78,6 +78,16 @@ static void fillStrokes(PconvDevice device) {
     pconvReleaseInpainter(inpainter);
 }
 
+static void importNothing(PconvDevice device) {
+    const PconvExternalMemory memory = pconvDefaultExternalMemory();
+    PconvBuffer buffer = NULL;
+    if (pconvImportExternalBuffer(device, &memory, 4, &buffer) == PCONV_ERROR_INVALID_ARGUMENT &&
+        buffer == NULL)
+        return;
+    ++failures;
+    printf("memory of no descriptor was imported\n");
+}
+
 static void testModels(void) {
     PconvModelOptions options = pconvDefaultModelOptions();
     PconvModelInfo info = pconvDefaultModelInfo();
@@ -184,6 +194,7 @@ int main(void) {
 
     fillOneHole(device);
     fillStrokes(device);
+    importNothing(device);
 
     pconvReleaseDevice(device);
     pconvReleaseBuffer(input_buffer);

@@ -90,7 +90,9 @@ std::unique_ptr<VulkanHost> VulkanHost::create(std::string& reason) {
         return nullptr;
     }
     host->family_ = static_cast<uint32_t>(family);
-    host->storage16_ = vulkan::queryCapabilities(api, host->physical_).storage_f16;
+    const vulkan::Capabilities capabilities = vulkan::queryCapabilities(api, host->physical_);
+    host->storage16_ = capabilities.storage_f16;
+    host->exports_ = capabilities.import_descriptors;
     const float priority = 1;
     auto queue = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
     queue.queueFamilyIndex = host->family_;
@@ -103,6 +105,11 @@ std::unique_ptr<VulkanHost> VulkanHost::create(std::string& reason) {
     device.pNext = &storage;
     device.queueCreateInfoCount = 1;
     device.pQueueCreateInfos = &queue;
+    const char* const export_memory = VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME;
+    if (host->exports_) {
+        device.enabledExtensionCount = 1;
+        device.ppEnabledExtensionNames = &export_memory;
+    }
     check(api.CreateDevice(host->physical_, &device, nullptr, &host->device_), "vkCreateDevice");
     host->api_.load(api, host->device_);
     host->api_.GetDeviceQueue(host->device_, host->family_, 0, &host->queue_);
@@ -128,8 +135,37 @@ vulkan::BorrowedDevice VulkanHost::lent() const {
 }
 
 VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes) {
+    auto allocate = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
+    return makeBuffer(bytes, false, allocate);
+}
+
+VulkanHost::Shared VulkanHost::makeShared(size_t bytes) {
+    Shared shared;
+    if (!exports_) return shared;
+    auto allocate = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
+    shared.memory = makeBuffer(bytes, true, allocate);
+    auto info = structure<VkMemoryGetFdInfoKHR>(VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR);
+    info.memory = shared.memory.memory;
+    info.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    int descriptor = -1;
+    check(reinterpret_cast<PFN_vkGetMemoryFdKHR>(
+              instance_api_.GetDeviceProcAddr(device_, "vkGetMemoryFdKHR"))(device_, &info, &descriptor),
+          "vkGetMemoryFdKHR");
+    shared.external.handle = descriptor;
+    shared.external.size = allocate.allocationSize;
+    shared.external.memory_type = allocate.memoryTypeIndex;
+    return shared;
+}
+
+VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes, bool exported, VkMemoryAllocateInfo& allocate) {
     Memory made;
+    auto external =
+        structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    auto exporting = structure<VkExportMemoryAllocateInfo>(VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO);
+    exporting.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
     auto info = structure<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
+    if (exported) info.pNext = &external;
     info.size = bytes;
     info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                  VK_BUFFER_USAGE_TRANSFER_DST_BIT;
@@ -144,7 +180,7 @@ VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes) {
     while ((needs.memoryTypeBits >> type & 1) == 0 ||
            (memory.memoryTypes[type].propertyFlags & kSeen) != kSeen)
         ++type;
-    auto allocate = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
+    if (exported) allocate.pNext = &exporting;
     allocate.allocationSize = needs.size;
     allocate.memoryTypeIndex = type;
     check(api_.AllocateMemory(device_, &allocate, nullptr, &made.memory), "vkAllocateMemory");
@@ -153,6 +189,7 @@ VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes) {
     check(api_.MapMemory(device_, made.memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory");
     made.mapped = static_cast<char*>(mapped);
     buffers_.push_back(made);
+    allocate.pNext = nullptr;
     return made;
 }
 

@@ -37,6 +37,14 @@ class VulkanHost {
     // A buffer for storage and transfers that the host sees; freed with the device.
     Memory makeBuffer(size_t bytes);
 
+    // Memory of such a buffer that other devices can import; the descriptor is the caller's to close. Without
+    // a buffer where the device exports none.
+    struct Shared {
+        Memory memory;
+        PconvExternalMemory external = pconvDefaultExternalMemory();
+    };
+    Shared makeShared(size_t bytes);
+
     // Submits to the queue and does not wait.
     void copy(const Memory& from, size_t from_offset, const Memory& to, size_t to_offset, size_t bytes);
     void fill(const Memory& to, size_t offset, size_t bytes, uint32_t value);
@@ -47,6 +55,7 @@ class VulkanHost {
     std::string close();
 
   private:
+    Memory makeBuffer(size_t bytes, bool exported, VkMemoryAllocateInfo& allocate);
     VkCommandBuffer begin();
     void submit(VkCommandBuffer commands);
 
@@ -59,7 +68,7 @@ class VulkanHost {
     VkDevice device_ = VK_NULL_HANDLE;
     VkQueue queue_ = VK_NULL_HANDLE;
     uint32_t family_ = 0;
-    bool storage16_ = false;
+    bool storage16_ = false, exports_ = false;
     VkCommandPool pool_ = VK_NULL_HANDLE;
     std::vector<Memory> buffers_;
     vulkan::ValidationLog log_;

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "platform/descriptor.h"
+
 namespace pconv::vulkan {
 
 namespace {
@@ -13,6 +15,15 @@ constexpr size_t kPadding = 256;
 
 size_t roundUp(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
+}
+
+// There is no padding of ours behind what others made.
+void refuseOddBytes(size_t offset, size_t bytes) {
+    for (const auto& [name, value] : {std::pair{"offset", offset}, std::pair{"bytes", bytes}})
+        if (value % 4 != 0)
+            fail(PCONV_ERROR_INVALID_ARGUMENT,
+                 std::string(name) + " is " + std::to_string(value) +
+                     "; expected a multiple of 4: kernels read whole words of a VkBuffer");
 }
 
 }  // namespace
@@ -46,14 +57,20 @@ VulkanBuffer::VulkanBuffer(Context& context, void* memory, size_t bytes) : Buffe
     }
 }
 
+VulkanBuffer::VulkanBuffer(Context& context, const ExternalMemory& memory, size_t bytes)
+    : Buffer(bytes), context_(context), base_(memory.offset), extent_(bytes) {
+    refuseOddBytes(memory.offset, bytes);
+    try {
+        importExternal(memory);
+    } catch (...) {
+        destroy();
+        throw;
+    }
+}
+
 VulkanBuffer::VulkanBuffer(Context& context, VkBuffer handle, size_t offset, size_t bytes)
     : Buffer(bytes), context_(context), buffer_(handle), borrowed_(true), base_(offset), extent_(bytes) {
-    // There is no padding of ours behind them.
-    for (const auto& [name, value] : {std::pair{"offset", offset}, std::pair{"bytes", bytes}})
-        if (value % 4 != 0)
-            fail(PCONV_ERROR_INVALID_ARGUMENT,
-                 std::string(name) + " is " + std::to_string(value) +
-                     "; expected a multiple of 4: kernels read whole words of a VkBuffer");
+    refuseOddBytes(offset, bytes);
     // Not its size, which cannot be asked for, but never less.
     const VkDeviceSize most = requirements().size;
     if (offset + bytes > most)
@@ -127,6 +144,38 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
           "importing host memory");
     check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
     mapped_ = memory;
+}
+
+void VulkanBuffer::importExternal(const ExternalMemory& memory) {
+    auto external =
+        structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    createHandle(base_ + extent_, &external);
+    const VkMemoryRequirements needs = requirements();
+    const uint32_t types = context_.memory().memoryTypeCount;
+    if (memory.memory_type >= types || (needs.memoryTypeBits >> memory.memory_type & 1) == 0)
+        fail(PCONV_ERROR_INVALID_ARGUMENT, "memory->memory_type is " + std::to_string(memory.memory_type) +
+                                               "; expected one of this device's " + std::to_string(types) +
+                                               " that buffers can lie in");
+    if (needs.size > memory.size)
+        fail(PCONV_ERROR_INVALID_ARGUMENT, "memory->size is " + std::to_string(memory.size) + "; expected " +
+                                               std::to_string(needs.size) +
+                                               ", what a VkBuffer to its end takes");
+    auto import = structure<VkImportMemoryFdInfoKHR>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
+    import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
+    import.fd = platform::duplicateDescriptor(memory.descriptor);
+    if (import.fd < 0)
+        fail(PCONV_ERROR_INVALID_ARGUMENT,
+             "memory->handle is " + std::to_string(memory.descriptor) + ", which is no open file descriptor");
+    auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
+    info.pNext = &import;
+    info.allocationSize = memory.size;
+    info.memoryTypeIndex = memory.memory_type;
+    const VkResult result = context_.api().AllocateMemory(context_.device(), &info, nullptr, &imported_);
+    // Only an import that went well takes the descriptor.
+    if (result != VK_SUCCESS) platform::closeDescriptor(import.fd);
+    check(result, "importing memory by its file descriptor");
+    check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
 }
 
 VkMappedMemoryRange VulkanBuffer::mappedRange(size_t offset, size_t bytes) const {

@@ -17,6 +17,8 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     VulkanBuffer(Context& context, void* memory, size_t bytes);
     // Borrows `bytes` of the host's buffer from `offset` on.
     VulkanBuffer(Context& context, VkBuffer handle, size_t offset, size_t bytes);
+    // Imports another device's memory.
+    VulkanBuffer(Context& context, const ExternalMemory& memory, size_t bytes);
     VulkanBuffer(const VulkanBuffer&) = delete;
     VulkanBuffer& operator=(const VulkanBuffer&) = delete;
     ~VulkanBuffer() override;
@@ -41,6 +43,7 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     void createHandle(size_t bytes, const void* next);
     VkMemoryRequirements requirements() const;
     void importMemory(void* memory, size_t bytes);
+    void importExternal(const ExternalMemory& memory);
     VkMappedMemoryRange mappedRange(size_t offset, size_t bytes) const;
     void destroy() noexcept;
 

@@ -112,6 +112,7 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     capabilities.subgroup_size = std::max(1U, subgroup.subgroupSize);
     capabilities.import_alignment =
         has_import ? static_cast<size_t>(external.minImportedHostPointerAlignment) : 0;
+    capabilities.import_descriptors = has(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
     std::memcpy(capabilities.driver_uuid, id.driverUUID, VK_UUID_SIZE);
     std::memcpy(capabilities.info.uuid.data(), id.deviceUUID, VK_UUID_SIZE);
     if (id.deviceLUIDValid == VK_TRUE)
@@ -144,6 +145,7 @@ std::string describeFeatures(const Capabilities& capabilities) {
                        std::to_string(capabilities.subgroup_size);
     if (capabilities.storage_f16) text += " f16-storage";
     if (capabilities.import_alignment != 0) text += " host-import";
+    if (capabilities.import_descriptors) text += " fd-import";
     return text;
 }
 
@@ -229,6 +231,7 @@ void Context::adopt(const BorrowedDevice& lent) {
     queue_family_ = lent.queue_family;
     capabilities_.storage_f16 = capabilities_.storage_f16 && lent.storage_f16;
     capabilities_.import_alignment = 0;
+    capabilities_.import_descriptors = false;
     capabilities_.info.features = describeFeatures(capabilities_);
     api_.load(instance_->api(), device_);
 }
@@ -239,6 +242,7 @@ void Context::openDevice(VkPhysicalDevice physical) {
     std::vector<const char*> extensions;
     if (capabilities_.portability_subset) extensions.push_back("VK_KHR_portability_subset");
     if (capabilities_.import_alignment != 0) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    if (capabilities_.import_descriptors) extensions.push_back(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
     const float priority = 1;
     auto queue = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
     queue.queueFamilyIndex = queue_family_;

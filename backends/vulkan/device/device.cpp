@@ -59,6 +59,16 @@ std::shared_ptr<Buffer> VulkanDevice::importNative(uint64_t handle, size_t offse
     return std::make_shared<VulkanBuffer>(context_, reinterpret_cast<VkBuffer>(handle), offset, bytes);
 }
 
+std::shared_ptr<Buffer> VulkanDevice::importExternal(const ExternalMemory& memory, size_t bytes) {
+    stream_.refuseIfFailed();
+    if (!context_.capabilities().import_descriptors)
+        fail(PCONV_ERROR_UNSUPPORTED,
+             context_.borrowed() ? "an adopted device imports no memory by a file descriptor: import "
+                                   "the VkBuffer over it"
+                                 : "this device's driver imports no memory by a file descriptor");
+    return std::make_shared<VulkanBuffer>(context_, memory, bytes);
+}
+
 void VulkanDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {
     stream_.refuseInRecording("writing a buffer");
     VulkanBuffer& to = own(buffer);
