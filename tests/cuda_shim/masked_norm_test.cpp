@@ -89,6 +89,8 @@ class MaskedNormKernels : public testing::TestWithParam<Setting> {
     }
     double m(int i) const { return static_cast<double>(data_.mask[static_cast<size_t>(i)]); }
 
+    void expectBatchNorm(float factor, float offset);
+
     Data data_;
     std::vector<double> workspace_;
     std::vector<uint8_t> bytes_;
@@ -96,7 +98,10 @@ class MaskedNormKernels : public testing::TestWithParam<Setting> {
     NormProblem p_{};
 };
 
-TEST_P(MaskedNormKernels, BatchNormIsThatOfTheFormula) {
+// Of x times `factor` plus `offset`.
+void MaskedNormKernels::expectBatchNorm(float factor, float offset) {
+    for (float& x : data_.x) x = x * factor + offset;
+    for (size_t i = 0; i < input_.size(); ++i) input_[at(static_cast<int>(i))] = data_.x[i];
     ASSERT_LE(normWorkspaceBytes(p_), workspace_.size() * sizeof(double));
     std::vector<float> output(input_.size(), std::nanf(""));
     std::vector<float> mean = data_.mean;
@@ -145,6 +150,19 @@ TEST_P(MaskedNormKernels, BatchNormIsThatOfTheFormula) {
                 << i;
         });
     }
+}
+
+TEST_P(MaskedNormKernels, BatchNormIsThatOfTheFormula) {
+    expectBatchNorm(1, 0);
+}
+
+TEST_P(MaskedNormKernels, BatchNormFarFromZero) {
+    expectBatchNorm(0.01F, 4096);
+}
+
+// Whose squares are beyond float32.
+TEST_P(MaskedNormKernels, BatchNormOfHugeNumbers) {
+    expectBatchNorm(1e30F, 0);
 }
 
 TEST_P(MaskedNormKernels, SpatialMeanIsThatOfTheFormula) {

@@ -26,9 +26,12 @@ struct MaskReader {
     __device__ __forceinline__ int planeOf(int channel) const {
         return mask.plane_count > 1 ? mask.plane_of_channel[channel] : 0;
     }
+    // Where a plane begins.
+    __device__ __forceinline__ int64_t offset(int n, int plane) const {
+        return (static_cast<int64_t>(mask.batch == 1 ? 0 : n) * mask.plane_count + plane) * volume;
+    }
     __device__ __forceinline__ float at(int n, int plane, int position) const {
-        const int64_t i =
-            (static_cast<int64_t>(mask.batch == 1 ? 0 : n) * mask.plane_count + plane) * volume + position;
+        const int64_t i = offset(n, plane) + position;
         return mask.type == MaskType::fractional
                    ? static_cast<const float*>(mask.planes)[i]
                    : static_cast<float>(static_cast<const uint8_t*>(mask.planes)[i]);

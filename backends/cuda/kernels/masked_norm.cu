@@ -1,8 +1,11 @@
-// Masked batch normalization and spatial mean: sums over the positions of every picture and channel, then
-// over pictures, in float64 and in a fixed order.
+// Masked batch normalization and spatial mean: sums over the positions of every picture and channel in pairs
+// of floats, then over pictures in float64, in a fixed order; and a pass that normalizes. What overflows a
+// float is computed again in float64.
 #include <cmath>
 
-#include "kernel_support.cuh"
+#include "float_pair.cuh"
+#include "tile_walk.cuh"
+#include "vector_walk.cuh"
 
 namespace pconv::cuda {
 
@@ -12,6 +15,12 @@ constexpr int kLanes = 32;  // neighbouring channels, or positions
 constexpr int kRows = 8;
 constexpr unsigned kThreads = kLanes * kRows;
 
+// y = (x - mean) scale + bias
+struct NormChannel {
+    FloatPair mean, scale;
+    float bias;
+};
+
 // [batch][channels] each, then [channels].
 struct Sums {
     double* values;  // of x, then of squared deviations
@@ -19,18 +28,20 @@ struct Sums {
     double* mean;
     double* variance;
     double* count;
+    NormChannel* result;
 };
 
 struct Parameters {
-    int batch, channels, size[3];
+    int batch, channels, positions;
+    Divisor height, width;
     View input;
     MaskReader mask;
-    bool channels_fast;
+    bool channels_fast, dense;
     Sums sums;
 };
 
 struct Element {
-    double x, m;
+    float x, m;
 };
 
 // Where the mask is 0, x counts as 0 whatever it holds.
@@ -38,11 +49,42 @@ template <typename T>
 __device__ __forceinline__ Element elementAt(const Parameters& p, int n, int c, int position) {
     const float m = p.mask.present() ? p.mask.at(n, p.mask.planeOf(c), position) : 1;
     if (m == 0) return {0, 0};
-    const int w = position % p.size[2];
-    const int h = position / p.size[2] % p.size[1];
-    const int d = position / p.size[2] / p.size[1];
-    const int64_t from = positionOffset(p.input, n, d, h, w) + c * p.input.strides[1];
-    return {static_cast<double>(toFloat(static_cast<const T*>(p.input.data)[from])), static_cast<double>(m)};
+    int64_t from = n * p.input.strides[0] + c * p.input.strides[1];
+    if (p.dense) {
+        from += position * p.input.strides[4];
+    } else {
+        int w = position;
+        int h = p.width.divide(w);
+        const int d = p.height.divide(h);
+        from += d * p.input.strides[2] + h * p.input.strides[3] + w * p.input.strides[4];
+    }
+    return {toFloat(static_cast<const T*>(p.input.data)[from]), m};
+}
+
+struct PairSums {
+    FloatPair values, counts;
+};
+struct DoubleSums {
+    double values, counts;
+};
+
+template <bool deviations>
+__device__ __forceinline__ void add(PairSums& sums, const Element& e, const FloatPair& mean) {
+    FloatPair value{e.x, 0};
+    if (deviations) {
+        value = (value - mean) * FloatPair{e.m, 0};
+        value = value * value;
+    }
+    sums.values += value;
+    sums.counts += FloatPair{e.m, 0};
+}
+
+template <bool deviations>
+__device__ __forceinline__ void add(DoubleSums& sums, const Element& e, double mean) {
+    const auto x = static_cast<double>(e.x);
+    const double deviation = (x - mean) * static_cast<double>(e.m);
+    sums.values += deviations ? deviation * deviation : x;
+    sums.counts += static_cast<double>(e.m);
 }
 
 // A block sums one channel of one picture, or 32 channels where they lie side by side.
@@ -64,11 +106,17 @@ __global__ void __launch_bounds__(kThreads) sumPositions(Parameters p) {
     double counts = 0;
     if (c < p.channels) {
         const double mean = deviations ? p.sums.mean[c] : 0;
-        for (int position = first; position < volumeOf(p.size); position += step) {
-            const Element e = elementAt<T>(p, n, c, position);
-            const double deviation = (e.x - mean) * e.m;
-            values += deviations ? deviation * deviation : e.x;
-            counts += e.m;
+        const FloatPair mean_pair = FloatPair::of(mean);
+        PairSums pairs{};
+        for (int position = first; position < p.positions; position += step)
+            add<deviations>(pairs, elementAt<T>(p, n, c, position), mean_pair);
+        values = pairs.values.value();
+        counts = pairs.counts.value();
+        if (!pairs.values.isFinite()) {
+            DoubleSums doubles{};
+            for (int position = first; position < p.positions; position += step)
+                add<deviations>(doubles, elementAt<T>(p, n, c, position), mean);
+            values = doubles.values;
         }
     }
     shared.values[row][lane] = values;
@@ -109,40 +157,65 @@ __device__ __forceinline__ void updateRunning(float* running, int c, double mome
         running[c] = static_cast<float>(static_cast<double>(running[c]) * (1 - momentum) + momentum * value);
 }
 
-// Statistics of the batch into the running ones, or from them.
-__global__ void runStatistics(Parameters p, bool training, double momentum, BatchNormVectors vectors) {
+// Statistics of the batch into the running ones, or from them; and what the pass needs.
+__global__ void runStatistics(Parameters p, bool training, double momentum, double eps,
+                              BatchNormVectors vectors) {
     const int c = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (c >= p.channels) return;
-    if (!training) {
-        p.sums.mean[c] = static_cast<double>(vectors.running_mean[c]);
-        p.sums.variance[c] = static_cast<double>(vectors.running_var[c]);
-        return;
+    const double mean = training ? p.sums.mean[c] : static_cast<double>(vectors.running_mean[c]);
+    const double variance = training ? p.sums.variance[c] : static_cast<double>(vectors.running_var[c]);
+    if (training) {
+        const double count = p.sums.count[c];
+        updateRunning(vectors.running_mean, c, momentum, mean);
+        // As torch.nn.BatchNorm without a mask: the unbiased variance is what is remembered.
+        const bool unbiased = !p.mask.present() && count > 1;
+        updateRunning(vectors.running_var, c, momentum, unbiased ? variance * count / (count - 1) : variance);
     }
-    const double count = p.sums.count[c];
-    const double variance = p.sums.variance[c];
-    updateRunning(vectors.running_mean, c, momentum, p.sums.mean[c]);
-    // As torch.nn.BatchNorm without a mask: the unbiased variance is what is remembered.
-    const bool unbiased = !p.mask.present() && count > 1;
-    updateRunning(vectors.running_var, c, momentum, unbiased ? variance * count / (count - 1) : variance);
+    const double weight = vectors.weight == nullptr ? 1 : static_cast<double>(vectors.weight[c]);
+    p.sums.result[c] = {FloatPair::of(mean), FloatPair::of(weight / sqrt(variance + eps)),
+                        vectors.bias == nullptr ? 0 : vectors.bias[c]};
 }
 
+// An element of the pass; where the mask is 0, x counts as 0.
 template <typename T>
-__global__ void normalize(Parameters p, double eps, BatchNormVectors vectors, View output) {
-    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    const int volume = volumeOf(p.size);
-    if (i >= static_cast<int64_t>(p.batch) * p.channels * volume) return;
-    const auto c = static_cast<int>(p.channels_fast ? i % p.channels : i / volume % p.channels);
-    const auto position = static_cast<int>(p.channels_fast ? i / p.channels % volume : i % volume);
-    const auto n = static_cast<int>(i / volume / p.channels);
-    const double weight = vectors.weight == nullptr ? 1 : static_cast<double>(vectors.weight[c]);
-    const double bias = vectors.bias == nullptr ? 0 : static_cast<double>(vectors.bias[c]);
-    const double x = elementAt<T>(p, n, c, position).x;
-    const double y = (x - p.sums.mean[c]) * (weight / sqrt(p.sums.variance[c] + eps)) + bias;
-    const int w = position % p.size[2];
-    const int h = position / p.size[2] % p.size[1];
-    const int d = position / p.size[2] / p.size[1];
-    setFloat(static_cast<T*>(output.data)[positionOffset(output, n, d, h, w) + c * output.strides[1]],
-             static_cast<float>(y));
+struct NormElement {
+    using Source = T;
+    using Destination = T;
+    using Channel = NormChannel;
+    static constexpr bool kSums = false;
+    MaskReader mask;
+    const NormChannel* channels;
+
+    __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
+        return mask.present() ? mask.offset(n, mask.planeOf(channel)) : 0;
+    }
+    __device__ __forceinline__ NormChannel channelOf(int channel) const { return channels[channel]; }
+    int channelsOfFactor(int count) const { return maskRun(mask, count); }
+    void planes(const void* (&of_factors)[2]) const { of_factors[0] = mask.mask.planes; }
+    template <int count>
+    __device__ __forceinline__ void read(int64_t at, Factors<count>& factors) const {
+        readMask(mask, at, factors);
+    }
+    __device__ __forceinline__ float value(float x, float m, float /*second*/, const NormChannel& c) const {
+        FloatPair y = (FloatPair{m == 0 ? 0 : x, 0} - c.mean) * c.scale;
+        y += FloatPair{c.bias, 0};
+        if (y.isFinite()) return sumRounded(y.high, y.low);
+        const double deviation = static_cast<double>(m == 0 ? 0 : x) - c.mean.value();
+        return static_cast<float>(deviation * c.scale.value() + static_cast<double>(c.bias));
+    }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(kTileThreads) normalize(TileWalk walk, NormElement<T> element) {
+    passTiles(walk, element);
+}
+template <typename T, int count>
+__global__ void __launch_bounds__(kWalkThreads) normalizePlanes(VectorWalk walk, NormElement<T> element) {
+    passPlanes<count>(walk, element);
+}
+template <typename T, int count>
+__global__ void __launch_bounds__(kWalkThreads) normalizePixels(VectorWalk walk, NormElement<T> element) {
+    passPixels<count>(walk, element);
 }
 
 template <typename T>
@@ -151,7 +224,7 @@ __global__ void spatialMean(Parameters p, double eps, int mask_batch, T* output,
     if (i >= p.batch * p.channels) return;
     const double count = p.sums.counts[i];
     if (output_mask != nullptr && i / p.channels < mask_batch)
-        output_mask[i] = static_cast<float>(count / static_cast<double>(volumeOf(p.size)));
+        output_mask[i] = static_cast<float>(count / static_cast<double>(p.positions));
     const double divisor = p.mask.present() ? count + eps : count;
     setFloat(output[i], divisor == 0 ? 0 : static_cast<float>(p.sums.values[i] / divisor));
 }
@@ -164,14 +237,21 @@ Parameters parametersOf(const NormProblem& problem, const View& input, void* wor
     Parameters p{};
     p.batch = problem.batch;
     p.channels = problem.channels;
-    for (int d = 0; d < 3; ++d) p.size[d] = problem.size[d];
+    p.positions = volumeOf(problem.size);
+    p.height = Divisor(problem.size[1]);
+    p.width = Divisor(problem.size[2]);
+    p.dense = isDense(input, problem.size);
     p.input = input;
     p.mask = {problem.mask, volumeOf(problem.size)};
     p.channels_fast = input.strides[1] == 1 && problem.channels > 1;
     const int64_t all = static_cast<int64_t>(problem.batch) * problem.channels;
     auto* memory = static_cast<double*>(workspace);
-    p.sums = {memory, memory + all, memory + 2 * all, memory + 2 * all + problem.channels,
-              memory + 2 * all + 2 * problem.channels};
+    p.sums = {memory,
+              memory + all,
+              memory + 2 * all,
+              memory + 2 * all + problem.channels,
+              memory + 2 * all + 2 * problem.channels,
+              reinterpret_cast<NormChannel*>(memory + 2 * all + 3 * problem.channels)};
     return p;
 }
 
@@ -182,10 +262,27 @@ cudaError_t launchSums(const Parameters& p, cudaStream_t stream) {
                   2 * sizeof(double) * kThreads, stream, p);
 }
 
+template <typename T>
+cudaError_t launchNormalize(const NormProblem& problem, const Parameters& p, const View& output,
+                            cudaStream_t stream) {
+    const NormElement<T> element{p.mask, p.sums.result};
+    constexpr int kVector = kVectorOf<NormElement<T>>;
+    const PlannedWalk plan = planFor(element, problem.batch, problem.size, problem.channels, p.input, output);
+    if (plan.kind == WalkKind::pixels)
+        return launch(normalizePixels<T, kVector>, plan.grid, kWalkThreads, 0, stream, plan.walk, element);
+    if (plan.kind == WalkKind::planes && plan.whole)
+        return launch(normalizePlanes<T, kVector>, plan.grid, kWalkThreads, 0, stream, plan.walk, element);
+    if (plan.kind == WalkKind::planes)
+        return launch(normalizePlanes<T, 1>, plan.grid, kWalkThreads, 0, stream, plan.walk, element);
+    const TileWalk walk = tileWalk(problem.batch, problem.size, 1, problem.channels, problem.channels,
+                                   p.input, output, kAnyParts, nullptr);
+    return launch(normalize<T>, gridOf(walk), kTileThreads, sizeof(Tile), stream, walk, element);
+}
+
 }  // namespace
 
 size_t normWorkspaceBytes(const NormProblem& problem) {
-    return sizeof(double) * (2 * static_cast<size_t>(problem.batch) + 3) *
+    return (sizeof(double) * (2 * static_cast<size_t>(problem.batch) + 3) + sizeof(NormChannel)) *
            static_cast<size_t>(problem.channels);
 }
 
@@ -206,10 +303,10 @@ cudaError_t launchMaskedBatchNorm(const NormProblem& problem, const View& input,
             if (status == cudaSuccess) status = launchSums<T, true>(p, stream);
             then(finishSums<true>, p.channels);
         }
-        then(runStatistics, p.channels, problem.training, static_cast<double>(problem.momentum), vectors);
-        then(normalize<T>, static_cast<int64_t>(p.batch) * p.channels * volumeOf(p.size),
-             static_cast<double>(problem.eps), vectors, output);
-        return status;
+        then(runStatistics, p.channels, problem.training, static_cast<double>(problem.momentum),
+             static_cast<double>(problem.eps), vectors);
+        if (status != cudaSuccess) return status;
+        return launchNormalize<T>(problem, p, output, stream);
     });
 }
 

@@ -148,6 +148,18 @@ __device__ __forceinline__ float floatFromBits(uint32_t bits) {
     return __uint_as_float(bits);
 }
 
+// Each rounded by itself: the compiler joins no product with a sum.
+__device__ __forceinline__ float sumRounded(float a, float b) {
+    return __fadd_rn(a, b);
+}
+__device__ __forceinline__ float productRounded(float a, float b) {
+    return __fmul_rn(a, b);
+}
+// a b + c, rounded once.
+__device__ __forceinline__ float multiplyAdd(float a, float b, float c) {
+    return __fmaf_rn(a, b, c);
+}
+
 __device__ __forceinline__ float toFloat(float value) {
     return value;
 }

@@ -203,6 +203,16 @@ inline float floatFromBits(uint32_t bits) {
     return floatOf(bits);
 }
 
+inline float sumRounded(float a, float b) {
+    return a + b;
+}
+inline float productRounded(float a, float b) {
+    return a * b;
+}
+inline float multiplyAdd(float a, float b, float c) {
+    return std::fma(a, b, c);
+}
+
 inline float toFloat(float value) {
     return value;
 }
