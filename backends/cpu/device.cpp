@@ -13,7 +13,6 @@
 namespace pconv::cpu {
 
 namespace {
-constexpr size_t kAlignment = 64;
 constexpr long kMostThreads = 1024;
 
 int threadsFor(const Host& host) {

@@ -10,6 +10,13 @@ namespace pconv::cpu {
 
 class CpuDevice;
 
+// Of all memory that a device allocates, and of the parts that an operator cuts it into.
+inline constexpr size_t kAlignment = 64;
+
+inline size_t alignedSize(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 class SharedScratch {
   public:
     explicit SharedScratch(CpuDevice& device) : device_(device) {}
@@ -23,7 +30,7 @@ class SharedScratch {
     size_t users_ = 0;
 };
 
-// An operator's use of it, at 64 bytes' alignment. It moves when an operator is made that needs more.
+// An operator's use of it, at kAlignment. It moves when an operator is made that needs more.
 class Scratch {
   public:
     Scratch() = default;

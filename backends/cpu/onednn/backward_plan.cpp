@@ -9,7 +9,6 @@ namespace pconv::cpu {
 
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr int64_t kBiasPartsForThread = 4;
 // Below this a cut would save memory that nobody misses.
 constexpr size_t kLeastToCut = size_t{1} << 18;
@@ -270,10 +269,6 @@ class Planner {
 };
 
 }  // namespace
-
-size_t alignedSize(size_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 size_t BackwardPlan::inputBytes() const {
     return std::max(alignedSize(sizes.input) * static_cast<size_t>(units()), alignedSize(sizes.bias_sums));

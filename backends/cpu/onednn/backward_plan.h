@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cpu/onednn/backward_convolution.h"
+#include "cpu/scratch.h"
 
 namespace pconv::cpu {
 
@@ -47,7 +48,6 @@ struct BackwardPlan {
     size_t bytes() const;
 };
 
-size_t alignedSize(size_t bytes);
 // Elements of a tensor in the layout, channels padded to whole blocks.
 int64_t scratchSize(ScratchLayout layout, int64_t channels, int64_t pixels);
 // The convolution of one slice.

@@ -23,10 +23,6 @@ constexpr int64_t kLeastChannelsForWinograd = 32;
 constexpr int64_t kChannelGrain = 16;
 constexpr int64_t kManyChannels = 128;
 
-size_t aligned(size_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 }  // namespace
 
 OneDnnPartialConv::OneDnnPartialConv(CpuDevice& device, const PartialConvDesc& desc)
@@ -161,7 +157,7 @@ size_t OneDnnPartialConv::packingFor(const Box& box, const Primitive& primitive)
 // A size that does not divide the channels has the last of them alone.
 void OneDnnPartialConv::allocatePackings() {
     for (Packing& packing : packings_) {
-        const size_t bytes = aligned(packing.desc.get_size());
+        const size_t bytes = alignedSize(packing.desc.get_size());
         const int64_t parts = (desc_.out_channels - packing.first) / packing.size;
         packing.buffer = device_.allocate(bytes * static_cast<size_t>(parts));
         for (int64_t i = 0; i < parts; ++i)
@@ -182,7 +178,7 @@ ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) con
         add(forms_[form].primitive);
         add(forms_[forms_[form].direct].primitive);
     }
-    return {aligned(sizes.input), aligned(sizes.output + kReadSlack), aligned(sizes.scratchpad)};
+    return {alignedSize(sizes.input), alignedSize(sizes.output + kReadSlack), alignedSize(sizes.scratchpad)};
 }
 
 // One plan is in use at a time: both have the same scratch memory.

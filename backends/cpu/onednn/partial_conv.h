@@ -11,8 +11,6 @@
 
 namespace pconv::cpu {
 
-inline constexpr size_t kAlignment = 64;
-
 // Boxes of equal form share a primitive.
 struct Form {
     Box box;

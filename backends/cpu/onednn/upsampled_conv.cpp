@@ -20,10 +20,6 @@ constexpr int64_t kMostPhases = 16;
 constexpr int64_t kChannelsOfAVector = 16;
 constexpr double kMostOfTheWork = 0.8;
 
-size_t aligned(size_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
 int64_t floorDivide(int64_t a, int64_t b) {
     return a >= 0 ? a / b : -((-a + b - 1) / b);
 }
@@ -236,17 +232,17 @@ void OneDnnUpsampledConv::reserveScratch() {
         weights = std::max(weights, weightBytes(part));
         for (const Form& form : part.forms) {
             const auto& desc = form.primitive.desc;
-            sizes_.input = std::max(sizes_.input, aligned(desc.src_desc().get_size()));
+            sizes_.input = std::max(sizes_.input, alignedSize(desc.src_desc().get_size()));
             size_t& output = part.ofRest() ? sizes_.sum : sizes_.partial;
-            output = std::max(output, aligned(desc.dst_desc().get_size() + kReadSlack));
-            sizes_.scratchpad = std::max(sizes_.scratchpad, aligned(desc.scratchpad_desc().get_size()));
+            output = std::max(output, alignedSize(desc.dst_desc().get_size() + kReadSlack));
+            sizes_.scratchpad = std::max(sizes_.scratchpad, alignedSize(desc.scratchpad_desc().get_size()));
         }
     }
     const int64_t block = blockOf(sum_layout_, desc_.out_channels);
     const int64_t padded = (desc_.out_channels + block - 1) / block * block;
     for (const Box& box : boxes_) {
         const auto floats = static_cast<size_t>(box.batch_size * padded * box.outputPixels());
-        sizes_.sum = std::max(sizes_.sum, aligned(floats * sizeof(float) + kReadSlack));
+        sizes_.sum = std::max(sizes_.sum, alignedSize(floats * sizeof(float) + kReadSlack));
     }
     const size_t threads = std::min(boxes_.size(), static_cast<size_t>(device_.threads()));
     scratch_ = Scratch(device_, std::max(sizes_.all() * threads, weights));

@@ -178,24 +178,16 @@ __global__ void runStatistics(Parameters p, bool training, double momentum, doub
 
 // An element of the pass; where the mask is 0, x counts as 0.
 template <typename T>
-struct NormElement {
+struct NormElement : MaskFactors {
     using Source = T;
     using Destination = T;
     using Channel = NormChannel;
     static constexpr bool kSums = false;
-    MaskReader mask;
     const NormChannel* channels;
 
-    __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
-        return mask.present() ? mask.offset(n, mask.planeOf(channel)) : 0;
-    }
+    NormElement(const MaskReader& reader, const NormChannel* of_channels)
+        : MaskFactors{reader}, channels(of_channels) {}
     __device__ __forceinline__ NormChannel channelOf(int channel) const { return channels[channel]; }
-    int channelsOfFactor(int count) const { return maskRun(mask, count); }
-    void planes(const void* (&of_factors)[2]) const { of_factors[0] = mask.mask.planes; }
-    template <int count>
-    __device__ __forceinline__ void read(int64_t at, Factors<count>& factors) const {
-        readMask(mask, at, factors);
-    }
     __device__ __forceinline__ float value(float x, float m, float /*second*/, const NormChannel& c) const {
         FloatPair y = (FloatPair{m == 0 ? 0 : x, 0} - c.mean) * c.scale;
         y += FloatPair{c.bias, 0};

@@ -46,57 +46,62 @@ __device__ __forceinline__ void readPlane(const void* plane, MaskType type, int6
         readFloats(static_cast<const uint8_t*>(plane) + at, to);
 }
 
-// Ratio and updated mask.
-template <int count>
-__device__ __forceinline__ void readResults(const ResultReader& results, int64_t at, bool all_updated,
-                                            Factors<count>& factors) {
-    const MaskResults& r = results.results;
-#pragma unroll
-    for (int i = 0; i < count; ++i) factors.first[i] = factors.second[i] = 1;
-    if (r.ratio != nullptr) readFloats(r.ratio + at, factors.first);
-    if (!all_updated) readPlane(r.updated, r.updated_type, at, factors.second);
-}
-
-inline int factorRun(const ResultReader& results, int channels) {
-    return results.results.groups > 1 ? results.channels_per_group : channels;
-}
-
-inline void factorPlanes(const ResultReader& results, const void* (&planes)[2]) {
-    planes[0] = results.results.ratio;
-    planes[1] = results.results.updated;
-}
-
-inline int maskRun(const MaskReader& mask, int channels) {
-    return mask.present() && mask.mask.plane_count > 1 ? mask.mask.channels_per_plane_chunk : channels;
-}
-
-template <int count>
-__device__ __forceinline__ void readMask(const MaskReader& mask, int64_t at, Factors<count>& factors) {
-#pragma unroll
-    for (int i = 0; i < count; ++i) factors.first[i] = factors.second[i] = 1;
-    if (mask.present()) readPlane(mask.mask.planes, mask.mask.type, at, factors.first);
-}
-
-// The input times the mask; where that is 0, 0 whatever is there.
-template <typename T>
-struct MaskedCopyElement {
-    using Source = T;
-    using Destination = T;
-    using Channel = NoChannel;
-    static constexpr bool kSums = false;
+// Factors from a mask.
+struct MaskFactors {
     MaskReader mask;
 
     __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
         return mask.present() ? mask.offset(n, mask.planeOf(channel)) : 0;
     }
-    __device__ __forceinline__ NoChannel channelOf(int /*channel*/) const { return {}; }
-    // Every aligned run of so many channels has the same factors.
-    int channelsOfFactor(int channels) const { return maskRun(mask, channels); }
-    void planes(const void* (&of_factors)[2]) const { of_factors[0] = mask.mask.planes; }
     template <int count>
     __device__ __forceinline__ void read(int64_t at, Factors<count>& factors) const {
-        readMask(mask, at, factors);
+#pragma unroll
+        for (int i = 0; i < count; ++i) factors.first[i] = factors.second[i] = 1;
+        if (mask.present()) readPlane(mask.mask.planes, mask.mask.type, at, factors.first);
     }
+    // Every aligned run of so many channels has the same factors.
+    int channelsOfFactor(int channels) const {
+        return mask.present() && mask.mask.plane_count > 1 ? mask.mask.channels_per_plane_chunk : channels;
+    }
+    void planes(const void* (&of_factors)[2]) const {
+        of_factors[0] = mask.mask.planes;
+    }
+};
+
+// Factors from what became of a mask: the ratio, and the updated mask.
+struct ResultFactors {
+    ResultReader results;
+
+    __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
+        return results.index(n, channel, 0);
+    }
+    template <int count>
+    __device__ __forceinline__ void read(int64_t at, bool all_updated, Factors<count>& factors) const {
+        const MaskResults& r = results.results;
+#pragma unroll
+        for (int i = 0; i < count; ++i) factors.first[i] = factors.second[i] = 1;
+        if (r.ratio != nullptr) readFloats(r.ratio + at, factors.first);
+        if (!all_updated) readPlane(r.updated, r.updated_type, at, factors.second);
+    }
+    int channelsOfFactor(int channels) const {
+        return results.results.groups > 1 ? results.channels_per_group : channels;
+    }
+    void planes(const void* (&of_factors)[2]) const {
+        of_factors[0] = results.results.ratio;
+        of_factors[1] = results.results.updated;
+    }
+};
+
+// The input times the mask; where that is 0, 0 whatever is there.
+template <typename T>
+struct MaskedCopyElement : MaskFactors {
+    using Source = T;
+    using Destination = T;
+    using Channel = NoChannel;
+    static constexpr bool kSums = false;
+
+    explicit MaskedCopyElement(const MaskReader& reader) : MaskFactors{reader} {}
+    __device__ __forceinline__ NoChannel channelOf(int /*channel*/) const { return {}; }
     __device__ __forceinline__ float value(float x, float m, float /*second*/, NoChannel /*none*/) const {
         return elementwise::masked(x, m);
     }
@@ -104,26 +109,22 @@ struct MaskedCopyElement {
 
 // The accumulator to the output.
 template <typename A, typename T>
-struct EpilogueElement {
+struct EpilogueElement : ResultFactors {
     using Source = A;
     using Destination = T;
     using Channel = float;  // the bias
     static constexpr bool kSums = false;
-    ResultReader results;
     elementwise::Epilogue epilogue;
     const T* bias;
 
-    __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
-        return results.index(n, channel, 0);
-    }
+    EpilogueElement(const ResultReader& reader, const elementwise::Epilogue& function, const T* values)
+        : ResultFactors{reader}, epilogue(function), bias(values) {}
     __device__ __forceinline__ float channelOf(int channel) const {
         return bias == nullptr ? 0 : toFloat(bias[channel]);
     }
-    int channelsOfFactor(int channels) const { return factorRun(results, channels); }
-    void planes(const void* (&of_factors)[2]) const { factorPlanes(results, of_factors); }
     template <int count>
     __device__ __forceinline__ void read(int64_t at, Factors<count>& factors) const {
-        readResults(results, at, results.results.updated_type == MaskType::none, factors);
+        ResultFactors::read(at, results.results.updated_type == MaskType::none, factors);
     }
     __device__ __forceinline__ float value(float c, float ratio, float updated, float bias_value) const {
         return epilogue(c, ratio, updated, bias_value);
@@ -132,23 +133,19 @@ struct EpilogueElement {
 
 // The output's gradient to the accumulator's, and to the bias's.
 template <typename T, typename D>
-struct GradientElement {
+struct GradientElement : ResultFactors {
     using Source = T;
     using Destination = D;
     using Channel = NoChannel;
     static constexpr bool kSums = true;
-    ResultReader results;
     bool applies_mask;
 
-    __device__ __forceinline__ int64_t placeOf(int n, int channel) const {
-        return results.index(n, channel, 0);
-    }
+    GradientElement(const ResultReader& reader, bool applies)
+        : ResultFactors{reader}, applies_mask(applies) {}
     __device__ __forceinline__ NoChannel channelOf(int /*channel*/) const { return {}; }
-    int channelsOfFactor(int channels) const { return factorRun(results, channels); }
-    void planes(const void* (&of_factors)[2]) const { factorPlanes(results, of_factors); }
     template <int count>
     __device__ __forceinline__ void read(int64_t at, Factors<count>& factors) const {
-        readResults(results, at, false, factors);
+        ResultFactors::read(at, false, factors);
     }
     __device__ __forceinline__ float value(float dy, float ratio, float updated, NoChannel /*none*/) const {
         return elementwise::accumulatorGradient(dy, ratio, updated, applies_mask);
