@@ -78,15 +78,8 @@ class Convolution:
     padding: int = 1
 
 
-@dataclasses.dataclass
-class NetworkRow:
-    table: str
-    name: str
-    mask: str
-    batch: int
-    channels: int
-    size: tuple
-    layers: list  # convolutions, and tuples of factors by which to upsample
+class OneMaskNetwork:
+    """What rows of whole networks share: `batch`, `channels` and `size` of an input under one mask."""
     is_network = True
     is_preset = False
 
@@ -101,6 +94,17 @@ class NetworkRow:
     @property
     def mask_shape(self):
         return (self.batch, 1, *self.size)
+
+
+@dataclasses.dataclass
+class NetworkRow(OneMaskNetwork):
+    table: str
+    name: str
+    mask: str
+    batch: int
+    channels: int
+    size: tuple
+    layers: list  # convolutions, and tuples of factors by which to upsample
 
     @property
     def output_shape(self):
@@ -125,7 +129,7 @@ class NetworkRow:
 
 
 @dataclasses.dataclass
-class PresetRow:
+class PresetRow(OneMaskNetwork):
     name: str
     mask: str
     size: tuple
@@ -133,17 +137,7 @@ class PresetRow:
     table: str = PRESETS
     batch: int = 1
     channels: int = 3
-    dims = 2
-    is_network = True
     is_preset = True
-
-    @property
-    def input_shape(self):
-        return (self.batch, self.channels, *self.size)
-
-    @property
-    def mask_shape(self):
-        return (self.batch, 1, *self.size)
 
     @property
     def output_shape(self):

@@ -14,13 +14,12 @@
 #include <new>
 #include <vector>
 
+#include "call.h"
 #include "planes.h"
 
 using namespace pconv_python;
 
 namespace {
-
-constexpr int kHasFractions = 100;  // beside the statuses: a mask said to be binary is not
 
 // The order of the numbers that describe a convolution; _engine.py writes them.
 enum Number {
@@ -76,10 +75,6 @@ PconvPartialConvDesc describe(const int64_t* n, double eps) {
     return desc;
 }
 
-size_t sizeOf(PconvDataType type) {
-    return type == PCONV_DATA_TYPE_F32 ? 4 : type == PCONV_DATA_TYPE_U8 ? 1 : 2;
-}
-
 // A dense array: its dims are N, C, S..., its memory in that order or with the channels last.
 struct Array {
     PconvTensor view{};
@@ -132,16 +127,6 @@ PconvStatus firstFault(std::initializer_list<const Lent*> all) {
     for (const Lent* one : all)
         if (one->status() != PCONV_SUCCESS) return one->status();
     return PCONV_SUCCESS;
-}
-
-// std::bad_alloc is all that can fly here.
-template <class F>
-int32_t guarded(const F& f) {
-    try {
-        return f();
-    } catch (const std::bad_alloc&) {
-        return PCONV_ERROR_OUT_OF_MEMORY;
-    }
 }
 
 struct Plan {
@@ -209,8 +194,6 @@ bool isHost(PconvDevice device) {
 }  // namespace
 
 extern "C" {
-
-#define PCONV_PYTHON_API __attribute__((visibility("default")))
 
 // ---- Devices
 // -----------------------------------------------------------------------------------------------

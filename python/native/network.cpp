@@ -7,16 +7,14 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <vector>
 
+#include "call.h"
 #include "planes.h"
 
 using namespace pconv_python;
 
 namespace {
-
-constexpr int kHasFractions = 100;  // beside the statuses, as in binding.cpp
 
 // The order of the numbers that describe a network, a layer, and a layer's real numbers and names.
 enum NetworkNumber {
@@ -109,19 +107,7 @@ size_t elementsOf(const PconvTensor& view) {
 }
 
 size_t bytesOf(const PconvTensor& view) {
-    const size_t size = view.data_type == PCONV_DATA_TYPE_F32  ? 4
-                        : view.data_type == PCONV_DATA_TYPE_U8 ? 1
-                                                               : 2;
-    return elementsOf(view) * size;
-}
-
-template <class F>
-int32_t guarded(const F& f) {
-    try {
-        return f();
-    } catch (const std::bad_alloc&) {
-        return PCONV_ERROR_OUT_OF_MEMORY;
-    }
+    return elementsOf(view) * sizeOf(view.data_type);
 }
 
 }  // namespace
@@ -168,8 +154,6 @@ struct PconvPythonNetwork {
 };
 
 extern "C" {
-
-#define PCONV_PYTHON_API __attribute__((visibility("default")))
 
 // Layers lie one after another: `numbers`, `reals` and `names` have kLayerNumbers, kLayerReals and
 // kLayerNames of each; `more` the further inputs of those that have some, `scales` the factors of those of

@@ -27,9 +27,8 @@ def _window(walk: Walk, module) -> dict:
         if any(t % 2 for t in totals):
             settings["padding_end"] = tuple(t - t // 2 for t in totals)
     settings["padding"] = tuple(padding)
-    mode = module.padding_mode
-    if mode != "zeros":
-        settings["padding_mode"] = {"reflect": "reflect", "replicate": "replicate", "circular": "circular"}[mode]
+    if module.padding_mode != "zeros":
+        settings["padding_mode"] = module.padding_mode
     return settings
 
 
@@ -140,34 +139,23 @@ def _masked_conv(walk, name, module, x, mask=None):
     return result, None if updated is None else Planes(updated, planes)
 
 
-@of_modules(*CONVOLUTIONS)
+@of_modules(*CONVOLUTIONS, *TRANSPOSED)
 def _conv(walk, name, module, input):
-    if type(module) not in CONVOLUTIONS:
+    if type(module) not in CONVOLUTIONS + TRANSPOSED:
         raise walk.unsupported(f"the module {type(module).__name__}")
     x = walk.features(input)
     settings = _usual(
         _window(walk, module), channels=module.out_channels, groups=module.groups, bias=module.bias is not None
     )  # fmt: skip
+    kind, ratio = "conv", x.ratio / module.stride[0]
+    if type(module) in TRANSPOSED:
+        kind, ratio = "transposed_conv", x.ratio * module.stride[0]
+        if any(module.output_padding):
+            settings["output_padding"] = tuple(module.output_padding)
     y, mask = module(x.real), ((ONES, module.out_channels),)
     walk.put_weight(f"{name}.weight", module.weight)  # after the call, in which hooks may make it
     walk.put_weight(f"{name}.bias", module.bias)
-    return walk.add("conv", [x], y, mask, x.ratio / module.stride[0], name=name, **settings)
-
-
-@of_modules(*TRANSPOSED)
-def _transposed(walk, name, module, input):
-    if type(module) not in TRANSPOSED:
-        raise walk.unsupported(f"the module {type(module).__name__}")
-    x = walk.features(input)
-    settings = _usual(
-        _window(walk, module), channels=module.out_channels, groups=module.groups, bias=module.bias is not None
-    )  # fmt: skip
-    if any(module.output_padding):
-        settings["output_padding"] = tuple(module.output_padding)
-    y, mask = module(x.real), ((ONES, module.out_channels),)
-    walk.put_weight(f"{name}.weight", module.weight)
-    walk.put_weight(f"{name}.bias", module.bias)
-    return walk.add("transposed_conv", [x], y, mask, x.ratio * module.stride[0], name=name, **settings)
+    return walk.add(kind, [x], y, mask, ratio, name=name, **settings)
 
 
 @of_modules(nn.Linear)
