@@ -20,26 +20,7 @@ END
 }
 
 folder=build/platforms/aarch64
-reuse=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --folder | --reuse)
-            [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
-            [ "$1" = --folder ] || reuse=yes
-            folder=$2
-            shift
-            ;;
-        --help | -h)
-            usage
-            exit 0
-            ;;
-        *)
-            say "unknown option '$1'; expected --folder, --reuse or --help"
-            exit 2
-            ;;
-    esac
-    shift
-done
+folder_options "$@"
 
 need_root
 [ -n "$reuse" ] || make_folder trixie "$folder"

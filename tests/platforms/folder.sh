@@ -17,6 +17,31 @@ need_root() {
     done
 }
 
+# folder_options OPTION...: --folder and --reuse into $folder and $reuse, --help to usage(); there are no others.
+folder_options() {
+    reuse=
+    while [ $# -gt 0 ]; do
+        case "$1" in
+            --folder | --reuse)
+                [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
+                # shellcheck disable=SC2034 # read by the scripts
+                [ "$1" = --folder ] || reuse=yes
+                folder=$2
+                shift
+                ;;
+            --help | -h)
+                usage
+                exit 0
+                ;;
+            *)
+                say "unknown option '$1'; expected --folder, --reuse or --help"
+                exit 2
+                ;;
+        esac
+        shift
+    done
+}
+
 # The mirror that this machine's own packages come from.
 mirror() {
     apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' | grep -v security | head -n 1

@@ -20,26 +20,7 @@ END
 }
 
 folder=build/platforms/packages
-reuse=
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --folder | --reuse)
-            [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
-            [ "$1" = --folder ] || reuse=yes
-            folder=$2
-            shift
-            ;;
-        --help | -h)
-            usage
-            exit 0
-            ;;
-        *)
-            say "unknown option '$1'; expected --folder, --reuse or --help"
-            exit 2
-            ;;
-    esac
-    shift
-done
+folder_options "$@"
 
 need_root
 compare=$(find build/release -name pconv_host_compare -type f | head -n 1)

@@ -12,21 +12,8 @@
 namespace pconv::test {
 namespace {
 
-class OnHostsVulkan : public ::testing::Test {
+class OnHostsVulkan : public OnVulkanHost {
   protected:
-    void SetUp() override {
-        std::string reason;
-        host_ = VulkanHost::create(reason);
-        if (host_ == nullptr) GTEST_SKIP() << "no Vulkan device: " << reason;
-        // Drivers and layers forget memory when they are unloaded, which the sanitizer would lay at our door.
-        static const auto* const held = VulkanHost::create(reason).release();
-        ASSERT_NE(held, nullptr) << reason;
-    }
-    // Whatever pconv has left on the device would be named here too.
-    void TearDown() override {
-        if (host_ == nullptr) return;
-        EXPECT_EQ(host_->close(), "");
-    }
     OwnedDevice adopt() { return adopt(host_->native()); }
     static OwnedDevice adopt(const PconvNativeDevice& native) {
         OwnedDevice device;
@@ -39,8 +26,6 @@ class OnHostsVulkan : public ::testing::Test {
         check(pconvImportNativeBuffer(device.get(), memory.handle(), offset, bytes, buffer.out()));
         return buffer;
     }
-
-    std::unique_ptr<VulkanHost> host_;
 };
 
 constexpr size_t kInput = 240 * sizeof(float);

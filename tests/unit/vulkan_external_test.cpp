@@ -12,15 +12,11 @@
 namespace pconv::test {
 namespace {
 
-class SharedVulkanMemory : public ::testing::Test {
+class SharedVulkanMemory : public OnVulkanHost {
   protected:
     void SetUp() override {
-        std::string reason;
-        host_ = VulkanHost::create(reason);
-        if (host_ == nullptr) GTEST_SKIP() << "no Vulkan device: " << reason;
-        // Drivers and layers forget memory when they are unloaded, which the sanitizer would lay at our door.
-        static const auto* const held = VulkanHost::create(reason).release();
-        ASSERT_NE(held, nullptr) << reason;
+        OnVulkanHost::SetUp();
+        if (IsSkipped() || HasFatalFailure()) return;
         device_ = openDevice("vulkan");
         PconvDeviceInfo info = pconvDefaultDeviceInfo();
         check(pconvGetInfoOfDevice(device_.get(), &info));
@@ -29,11 +25,9 @@ class SharedVulkanMemory : public ::testing::Test {
     }
     void TearDown() override {
         device_.reset();
-        if (host_ == nullptr) return;
-        EXPECT_EQ(host_->close(), "");
+        OnVulkanHost::TearDown();
     }
 
-    std::unique_ptr<VulkanHost> host_;
     OwnedDevice device_;
 };
 

@@ -256,4 +256,18 @@ std::string VulkanHost::close() {
     return log_.first();
 }
 
+void OnVulkanHost::SetUp() {
+    std::string reason;
+    host_ = VulkanHost::create(reason);
+    if (host_ == nullptr) GTEST_SKIP() << "no Vulkan device: " << reason;
+    // Drivers and layers forget memory when they are unloaded, which the sanitizer would lay at our door.
+    static const auto* const held = VulkanHost::create(reason).release();
+    ASSERT_NE(held, nullptr) << reason;
+}
+
+void OnVulkanHost::TearDown() {
+    if (host_ == nullptr) return;
+    EXPECT_EQ(host_->close(), "");
+}
+
 }  // namespace pconv::test

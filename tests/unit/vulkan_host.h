@@ -1,6 +1,8 @@
 // A program that uses Vulkan by itself, on a device of its own under the validation layer where it is there.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,6 +74,15 @@ class VulkanHost {
     VkCommandPool pool_ = VK_NULL_HANDLE;
     std::vector<Memory> buffers_;
     vulkan::ValidationLog log_;
+};
+
+// A test with such a device; whatever pconv has left on it ends the test with a fault.
+class OnVulkanHost : public ::testing::Test {
+  protected:
+    void SetUp() override;
+    void TearDown() override;
+
+    std::unique_ptr<VulkanHost> host_;
 };
 
 }  // namespace pconv::test
