@@ -1,4 +1,4 @@
-// Cases of whole networks: a seed in place of weights, so that their files are small.
+// Whole networks: cases with a seed in place of weights, so that their files are small; and model files.
 #include "network_case.h"
 
 #include <charconv>
@@ -131,10 +131,83 @@ NetworkCaseResult maskOf(const Network& network) {
     return result;
 }
 
+struct Input {
+    std::vector<int64_t> shape;
+    std::vector<float> values;
+};
+
+/// The mask of the file, as the network takes it; says in `desc` what it is. Empty where there is none.
+std::vector<float> readMask(SafetensorsReader& file, PconvNetworkDesc& desc) {
+    const SafetensorsTensor* mask = file.find("mask");
+    const bool masked = desc.mask_type != PCONV_MASK_TYPE_NONE;
+    const auto fail = [&](const char* line) { throw FileError(file.fileName() + ": " + line); };
+    if (masked != (mask != nullptr))
+        fail(masked ? "no tensor 'mask'" : "a tensor 'mask', which this network does not take");
+    if (!masked) return {};
+    const auto height = static_cast<std::uint64_t>(desc.size[0]);
+    const auto width = static_cast<std::uint64_t>(desc.size[1]);
+    const std::vector<std::uint64_t> shared{1, 1, height, width};
+    const std::vector<std::uint64_t> own{static_cast<std::uint64_t>(desc.batch), 1, height, width};
+    if (mask->shape != shared && mask->shape != own)
+        fail("mask is not of the input's height and width, [1, 1, H, W]");
+    desc.mask_batch = static_cast<int64_t>(mask->shape[0]);
+    std::vector<float> values = file.readF32("mask");
+    for (const float m : values)
+        if (m != 0 && m != 1) desc.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
+    return values;
+}
+
+template <typename Load>
+std::vector<NetworkCaseResult> runOn(SafetensorsReader& file, const Model& model, const Input& input,
+                                     const Load& load, const Device& device,
+                                     const NetworkCaseOptions& options) {
+    PconvNetworkDesc desc = model.networkDesc();
+    desc.batch = input.shape[0];
+    desc.size[0] = input.shape[2];
+    desc.size[1] = input.shape[3];
+    desc.data_type = options.data_type;
+    desc.math = options.math;
+    if (input.shape[1] != desc.channels)
+        throw FileError(file.fileName() + ": 'input' has " + std::to_string(input.shape[1]) +
+                        " channels; expected " + std::to_string(desc.channels));
+    std::vector<PconvLayer> layers(desc.layers, desc.layers + desc.layer_count);
+    if (!options.implementation.empty())
+        for (PconvLayer& layer : layers) layer.conv.implementation = options.implementation.c_str();
+    desc.layers = layers.data();
+    const std::vector<float> mask = readMask(file, desc);
+    const Network network(device, desc);
+    load(network);
+
+    const Tensor features = tensorOf(options.data_type, device, input.shape, input.values);
+    const std::vector<int64_t> all = network.outputDims();
+    std::vector<int64_t> dims(all.begin(), all.begin() + 4);
+    const Tensor output(device, dims, options.data_type);
+    const std::vector<int64_t> plane{desc.mask_batch, 1, desc.size[0], desc.size[1]};
+    if (mask.empty()) {
+        network.forward(features.view(), output.view());
+    } else if (desc.mask_type == PCONV_MASK_TYPE_FRACTIONAL) {
+        network.forward(features.view(), Tensor(device, plane, mask).view(), output.view());
+    } else {
+        std::vector<uint8_t> bytes(mask.size());
+        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = mask[i] != 0 ? 1 : 0;
+        network.forward(features.view(), Tensor(device, plane, bytes).view(), output.view());
+    }
+    while (model.info().classes != 0 && dims.size() > 2) dims.pop_back();
+    std::vector<NetworkCaseResult> results;
+    results.push_back({"output", {dims.begin(), dims.end()}, floatsOf(device, output)});
+    if (NetworkCaseResult updated = maskOf(network); !updated.shape.empty())
+        results.push_back(std::move(updated));
+    return results;
+}
+
 }  // namespace
 
 bool isNetworkCase(const SafetensorsReader& file) {
     return file.metadata().count("net") > 0;
+}
+
+bool isModelFile(const SafetensorsReader& file) {
+    return file.metadata().count("pconv.network") > 0;
 }
 
 std::vector<NetworkCaseResult> runNetworkCase(SafetensorsReader& file, const Device& device,
@@ -146,60 +219,27 @@ std::vector<NetworkCaseResult> runNetworkCase(SafetensorsReader& file, const Dev
     const Model model(tensors.require("net"), chosen);
     const std::vector<int64_t>* shape = tensors.shape("input");
     if (shape == nullptr || shape->size() != 4) tensors.fail("tensors: no 'input' of four dimensions");
-    PconvNetworkDesc desc = model.networkDesc();
-    desc.batch = (*shape)[0];
-    desc.size[0] = (*shape)[2];
-    desc.size[1] = (*shape)[3];
-    desc.data_type = options.data_type;
-    desc.math = options.math;
-    if ((*shape)[1] != desc.channels)
-        tensors.fail("tensors: 'input' has " + std::to_string((*shape)[1]) + " channels; expected " +
-                     std::to_string(desc.channels));
-    std::vector<PconvLayer> layers(desc.layers, desc.layers + desc.layer_count);
-    if (!options.implementation.empty())
-        for (PconvLayer& layer : layers) layer.conv.implementation = options.implementation.c_str();
-    desc.layers = layers.data();
-
-    std::vector<float> mask_values;
-    const SafetensorsTensor* mask = file.find("mask");
-    const bool masked = desc.mask_type != PCONV_MASK_TYPE_NONE;
-    if (masked != (mask != nullptr))
-        tensors.fail(masked ? "no tensor 'mask'" : "a tensor 'mask', which this network does not take");
-    if (masked) {
-        const std::vector<std::uint64_t> expected{1, 1, static_cast<std::uint64_t>(desc.size[0]),
-                                                  static_cast<std::uint64_t>(desc.size[1])};
-        if (mask->shape != expected)
-            tensors.fail("mask is not of the input's height and width, [1, 1, H, W]");
-        mask_values = file.readF32("mask");
-        for (const float m : mask_values)
-            if (m != 0 && m != 1) desc.mask_type = PCONV_MASK_TYPE_FRACTIONAL;
-    }
-    const Network network(device, desc);
-    detail::check(pconvReadNetworkWeights(network.get(), giveTensor, const_cast<SeededTensors*>(&tensors)));
-
     std::vector<float> values(
         static_cast<std::size_t>((*shape)[0] * (*shape)[1] * (*shape)[2] * (*shape)[3]));
     tensors.fill("input", values.data());
-    const Tensor input = tensorOf(options.data_type, device, *shape, values);
-    const std::vector<int64_t> all = network.outputDims();
-    std::vector<int64_t> dims(all.begin(), all.begin() + 4);
-    const Tensor output(device, dims, options.data_type);
-    const std::vector<int64_t> plane{1, 1, desc.size[0], desc.size[1]};
-    if (!masked) {
-        network.forward(input.view(), output.view());
-    } else if (desc.mask_type == PCONV_MASK_TYPE_FRACTIONAL) {
-        network.forward(input.view(), Tensor(device, plane, mask_values).view(), output.view());
-    } else {
-        std::vector<uint8_t> bytes(mask_values.size());
-        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = mask_values[i] != 0 ? 1 : 0;
-        network.forward(input.view(), Tensor(device, plane, bytes).view(), output.view());
-    }
-    while (chosen.classes != 0 && dims.size() > 2) dims.pop_back();
-    std::vector<NetworkCaseResult> results;
-    results.push_back({"output", {dims.begin(), dims.end()}, floatsOf(device, output)});
-    if (NetworkCaseResult updated = maskOf(network); !updated.shape.empty())
-        results.push_back(std::move(updated));
-    return results;
+    const auto load = [&](const Network& network) {
+        detail::check(
+            pconvReadNetworkWeights(network.get(), giveTensor, const_cast<SeededTensors*>(&tensors)));
+    };
+    return runOn(file, model, {*shape, std::move(values)}, load, device, options);
+}
+
+std::vector<NetworkCaseResult> runModel(SafetensorsReader& file, const std::string& model_path,
+                                        const Device& device, const NetworkCaseOptions& options) {
+    const Model model = Model::load(model_path);
+    const SafetensorsTensor* input = file.find("input");
+    if (input == nullptr) throw FileError(file.fileName() + ": no tensor 'input'");
+    if (input->shape.size() != 4)
+        throw FileError(file.fileName() + ": input has " + std::to_string(input->shape.size()) +
+                        " dimensions; expected four");
+    return runOn(
+        file, model, {{input->shape.begin(), input->shape.end()}, file.readF32("input")},
+        [&](const Network& network) { network.loadWeights(model_path); }, device, options);
 }
 
 }  // namespace pconv::app

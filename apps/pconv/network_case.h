@@ -30,4 +30,12 @@ bool isNetworkCase(const SafetensorsReader& file);
 std::vector<NetworkCaseResult> runNetworkCase(SafetensorsReader& file, const Device& device,
                                               const NetworkCaseOptions& options);
 
+/// Whether the file describes a network (metadata `pconv.network`), which is no case.
+bool isModelFile(const SafetensorsReader& file);
+
+/// Runs the model file's network on the tensors input and mask of `file`: output, and mask where it has one.
+/// Throws FileError for a faulty file.
+std::vector<NetworkCaseResult> runModel(SafetensorsReader& file, const std::string& model_path,
+                                        const Device& device, const NetworkCaseOptions& options);
+
 }  // namespace pconv::app

@@ -14,7 +14,7 @@
 namespace pconv::app {
 namespace {
 
-constexpr const char* kAbout = "Compute one operator call on tensors from a file.";
+constexpr const char* kAbout = "Compute one operator call, or a whole network, on tensors from a file.";
 
 constexpr const char* kMore = R"(
 CASE holds F32 tensors
@@ -40,6 +40,9 @@ and settings as strings in its __metadata__, all of which may be absent:
 A file with the setting `net`, such as pconv_unet, is a case of a whole network (tests/network/cases): `seed` and
 `tensors`, JSON of each tensor's shape, offset and scale, make its weights and its input; `layers` or `classes` and the
 tensor mask [1, 1, H, W] complete it. OUT then gets output and mask.
+With --model FILE, a model file as 'pconv model import' makes it, CASE holds what goes into the network: input
+[N, C, H, W], of the values that the network itself takes (mean and deviation taken off, as the program does that it
+was trained with), and mask [1 or N, 1, H, W] where it takes one. OUT gets output and mask.
 Other tensors and settings are not looked at. OUT gets the F32 tensors output [N, out, O...] and mask, the
 updated mask [N or 1, 1 or groups, O...]; for masked_conv [N or 1, out, O...], and none without a mask. With
 --backward it also gets grad_input, grad_weight and, where there is a bias, grad_bias.
@@ -47,6 +50,7 @@ updated mask [N or 1, 1 or groups, O...]; for masked_conv [N or 1, out, O...], a
 Examples:
   pconv run tests/conformance/cases/nvidia2d_k3_random.safetensors -o out.safetensors --device cpu --impl cpu:reference
   pconv run tests/conformance/cases/masked_conv2d_k3.safetensors -o out.safetensors --device cpu --backward
+  pconv run features.safetensors --model unet.safetensors -o out.safetensors
   cat case.safetensors | pconv run - -o - --device cpu > out.safetensors)";
 
 const std::map<std::string, PconvDataType> kDataTypes = {
@@ -55,6 +59,7 @@ const std::map<std::string, PconvDataType> kDataTypes = {
 struct Options {
     std::string input;
     std::string output;
+    std::string model;
     std::string device;
     std::string implementation;
     std::string data_type = "f32";
@@ -167,17 +172,18 @@ class Call {
     std::vector<Result> results_;
 };
 
-/// A case of a whole network.
+/// A case of a whole network, or a model file on the case's tensors.
 void runNetwork(SafetensorsReader& file, const Options& options, AtomicFile& output) {
     if (options.backward)
-        throw CommandError(kExitBadInput, "--backward is given; a case of a network has no gradients");
+        throw CommandError(kExitBadInput, "--backward is given; a network has no gradients");
     NetworkCaseOptions chosen;
     chosen.implementation = options.implementation;
     chosen.data_type = kDataTypes.at(options.data_type);
     chosen.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
     const Device device(options.device);
     std::vector<SafetensorsOutput> entries;
-    const auto results = runNetworkCase(file, device, chosen);
+    const auto results = options.model.empty() ? runNetworkCase(file, device, chosen)
+                                               : runModel(file, options.model, device, chosen);
     for (const NetworkCaseResult& result : results)
         entries.push_back({result.name, "F32", result.shape, result.values.data()});
     writeSafetensors(output, entries, {{"device", device.info().name}});
@@ -188,7 +194,12 @@ void run(const Options& options) {
     const std::unique_ptr<AtomicFile> output = openOutput(options.output);
     refuseTerminal(*output, "a safetensors file");
     SafetensorsReader file = openSafetensors(options.input);
-    if (isNetworkCase(file)) return runNetwork(file, options, *output);
+    if (options.model.empty() && isModelFile(file))
+        throw CommandError(kExitBadInput,
+                           file.fileName() +
+                               " is a model file; expected a file with its input, and the model "
+                               "file after --model");
+    if (!options.model.empty() || isNetworkCase(file)) return runNetwork(file, options, *output);
     Case work = readCase(file, options.backward);
     if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
     work.desc.data_type = kDataTypes.at(options.data_type);
@@ -216,6 +227,9 @@ void addRunCommand(CLI::App& app, Action& action) {
                      "The safetensors file to write; - is the standard output")
         ->required()
         ->option_text("OUT");
+    command
+        ->add_option("--model", options->model, "Run the network of this model file on CASE's input and mask")
+        ->option_text("FILE");
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
     command->add_option("--impl", options->implementation, "The implementation to use, such as cpu:reference")
         ->option_text("ROW");

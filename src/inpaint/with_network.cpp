@@ -8,6 +8,7 @@
 #include "core/checked.h"
 #include "core/handles.h"
 #include "core/owned.h"
+#include "inpaint/tiles.h"
 #include "inpaint/view.h"
 #include "pconv/models.h"
 
@@ -21,11 +22,6 @@ constexpr int64_t kUsualTile = 512;
 constexpr int64_t kRim = 4;
 constexpr int kPlanes = 3;
 
-struct Range {
-    int64_t begin, end;
-    int64_t size() const { return end - begin; }
-};
-
 // A place of a line that is mirrored at both ends without repeating them.
 int64_t mirrored(int64_t at, int64_t size) {
     if (size == 1) return 0;
@@ -38,31 +34,6 @@ int64_t roundUp(int64_t value, int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-// The tiles of a line, side by side with at least a quarter of overlap, one where the line is no longer than
-// that. They begin where the network's own grid has a point, so that it sees in a tile what it sees in the
-// whole.
-std::vector<Range> tilesOf(int64_t length, int64_t tile, int64_t multiple) {
-    if (length <= tile) return {{0, length}};
-    const int64_t step = (tile - tile / 4) / multiple * multiple;
-    const int64_t last = roundUp(length - tile, multiple);
-    std::vector<Range> tiles;
-    for (int64_t begin = 0; begin < last; begin += step) tiles.push_back({begin, begin + tile});
-    tiles.push_back({last, length});
-    return tiles;
-}
-
-// How much of a place the tile has: rising from its inner edges over what the next one has too.
-float shareAt(const std::vector<Range>& tiles, size_t index, int64_t at) {
-    const Range& tile = tiles[index];
-    float share = 1;
-    const auto ramp = [&](int64_t distance, int64_t overlap) {
-        share = std::min(share, (static_cast<float>(distance) + 0.5F) / static_cast<float>(overlap));
-    };
-    if (index > 0) ramp(at - tile.begin, tiles[index - 1].end - tile.begin);
-    if (index + 1 < tiles.size()) ramp(tile.end - 1 - at, tile.end - tiles[index + 1].begin);
-    return share;
-}
-
 class NetworkFill {
   public:
     NetworkFill(PconvDevice device, PconvModel model, PconvNetwork network, View& view,
@@ -72,21 +43,23 @@ class NetworkFill {
           view_(view),
           options_(options),
           codec_(codecOf(view)),
-          info_(infoOf(model)) {
+          info_(infoOf(model)),
+          groups_(view.height, view.width) {
         if (info_.classes != 0) invalid("the model classifies; expected one whose output is a picture");
         if (info_.channels != kPlanes)
             invalid("the model takes " + std::to_string(info_.channels) + " channels; expected 3");
         PconvNetworkDesc desc = pconvDefaultNetworkDesc(2);
         check(pconvGetModelNetworkDesc(model, &desc));
-        if (desc.mask_type != PCONV_MASK_TYPE_BINARY)
-            invalid("the model takes no binary mask; a network that fills holes has one");
+        if (desc.mask_type == PCONV_MASK_TYPE_NONE)
+            invalid("the model takes no mask; a network that fills holes has one");
+        is_fractional_ = desc.mask_type == PCONV_MASK_TYPE_FRACTIONAL;
         if (view.channels != 1 && view.channels != kPlanes)
             invalid("channels is " + std::to_string(view.channels) + "; a network fills 1 or 3");
         if (tile < 0) invalid("tile is " + std::to_string(tile) + "; expected 0 or more");
         const int64_t wanted = info_.fixed_size != 0 ? info_.fixed_size : tile != 0 ? tile : kUsualTile;
-        tile_ = roundUp(wanted, info_.size_multiple);
+        tile_ = {roundUp(wanted, info_.size_multiple), info_.fixed_size != 0 ? 1 : info_.size_multiple};
         // Tiles that begin at multiples overlap only where they are longer than one.
-        if (info_.fixed_size == 0) tile_ = std::max(tile_, 2 * info_.size_multiple);
+        if (info_.fixed_size == 0) tile_.side = std::max(tile_.side, 2 * info_.size_multiple);
     }
 
     void run() {
@@ -100,11 +73,11 @@ class NetworkFill {
             return store();
         }
         placeTiles();
-        for (size_t t = 0; t < wanted_.size(); ++t) {
-            progress(static_cast<double>(t) / static_cast<double>(wanted_.size()));
-            const auto [i, j] = wanted_[t];
-            runTile(rows_[i], columns_[j]);
-            gather(i, j);
+        for (size_t t = 0; t < tiles_.size(); ++t) {
+            progress(static_cast<double>(t) / static_cast<double>(tiles_.size()));
+            const Tile& tile = tiles_[t];
+            runTile(rowsOf(tile), columnsOf(tile));
+            gather(tile);
         }
         progress(1);
         for (size_t h = 0; h < holes_.size(); ++h)
@@ -115,6 +88,9 @@ class NetworkFill {
   private:
     struct Hole {
         int64_t y, x;
+    };
+    struct Tile {
+        size_t group, row, column;
     };
 
     static PconvModelInfo infoOf(PconvModel model) {
@@ -130,10 +106,16 @@ class NetworkFill {
 
     int holeAt(int64_t y, int64_t x) const { return view_.hole(view_.maskRow(y), x); }
 
-    // To the network a pixel is known or not.
+    // To the rim, and to a network with a binary mask, a pixel is known or not.
     bool isUnknown(int64_t y, int64_t x) const {
         constexpr int kMostlyHole = 128;
         return holeAt(y, x) >= std::min(view_.unknownFrom(), kMostlyHole);
+    }
+
+    // To a network with a fractional mask it is known to some part.
+    float knownPart(int64_t y, int64_t x) const {
+        const int hole = holeAt(y, x);
+        return hole >= view_.unknownFrom() ? 0.0F : 1.0F - static_cast<float>(hole) * kByte;
     }
 
     void findHoles() {
@@ -164,33 +146,54 @@ class NetworkFill {
         return true;
     }
 
-    bool hasHole(const Range& rows, const Range& columns) const {
-        for (int64_t y = rows.begin; y < rows.end; ++y) {
-            const size_t first = firstHole(y, columns.begin);
-            if (first < row_begin_[static_cast<size_t>(y) + 1] && holes_[first].x < columns.end) return true;
-        }
-        return false;
+    const HoleGroup& groupOf(const Tile& tile) const { return groups_.all()[tile.group]; }
+    const Range& rowsOf(const Tile& tile) const { return groupOf(tile).rows[tile.row]; }
+    const Range& columnsOf(const Tile& tile) const { return groupOf(tile).columns[tile.column]; }
+
+    // Calls f(index) for each hole pixel of the tile that is its group's, until it answers false.
+    template <typename F>
+    void forEachHole(const Tile& tile, const F& f) const {
+        const Range& rows = rowsOf(tile);
+        const Range& columns = columnsOf(tile);
+        for (int64_t y = rows.begin; y < rows.end; ++y)
+            for (size_t h = firstHole(y, columns.begin);
+                 h < row_begin_[static_cast<size_t>(y) + 1] && holes_[h].x < columns.end; ++h)
+                if (groups_.groupOf(y, holes_[h].x) == tile.group && !f(h)) return;
     }
 
-    // Of a tile that is all hole a network would know nothing: tiles grow until there is none.
+    bool hasHole(const Tile& tile) const {
+        bool has = false;
+        forEachHole(tile, [&](size_t) { return !(has = true); });
+        return has;
+    }
+
     void placeTiles() {
-        const int64_t multiple = info_.fixed_size != 0 ? 1 : info_.size_multiple;
-        for (;;) {
-            rows_ = tilesOf(view_.height, tile_, multiple);
-            columns_ = tilesOf(view_.width, tile_, multiple);
-            wanted_.clear();
+        for (const Hole& hole : holes_) groups_.add(hole.y, hole.x);
+        groups_.find(tile_);
+        for (size_t group = 0; group < groups_.all().size(); ++group) placeTilesOf(group);
+    }
+
+    // Of a tile that is all hole a network would know nothing: a group's tiles grow until there is none.
+    void placeTilesOf(size_t index) {
+        const size_t before = tiles_.size();
+        HoleGroup& group = groups_.all()[index];
+        for (TileSize size = tile_;; size.side *= 2) {
+            if (size.side != tile_.side) {
+                group.rows = tilesAround(group.holes.rows, view_.height, size);
+                group.columns = tilesAround(group.holes.columns, view_.width, size);
+            }
             bool all_unknown = false;
-            for (size_t i = 0; i < rows_.size(); ++i)
-                for (size_t j = 0; j < columns_.size(); ++j) {
-                    if (!hasHole(rows_[i], columns_[j])) continue;
-                    wanted_.emplace_back(i, j);
-                    all_unknown = all_unknown || isAllUnknown(rows_[i], columns_[j]);
+            for (size_t i = 0; i < group.rows.size(); ++i)
+                for (size_t j = 0; j < group.columns.size(); ++j) {
+                    if (!hasHole({index, i, j})) continue;
+                    tiles_.push_back({index, i, j});
+                    all_unknown = all_unknown || isAllUnknown(group.rows[i], group.columns[j]);
                 }
             if (!all_unknown) return;
             if (info_.fixed_size != 0)
-                invalid("a hole covers a whole tile of " + std::to_string(tile_) +
+                invalid("a hole covers a whole tile of " + std::to_string(tile_.side) +
                         " pixels, the only size that the model takes; expected smaller holes");
-            tile_ *= 2;
+            tiles_.resize(before);
         }
     }
 
@@ -221,7 +224,10 @@ class NetworkFill {
     // A pixel's values, 0 to 1 over the value range, a gray one's three times; false where nothing is learned
     // from it.
     bool readKnown(int64_t y, int64_t x, float (&values)[kPlanes]) const {
-        if (isUnknown(y, x)) return false;
+        return !isUnknown(y, x) && readPixel(y, x, values);
+    }
+
+    bool readPixel(int64_t y, int64_t x, float (&values)[kPlanes]) const {
         for (int c = 0; c < view_.channels; ++c)
             if (!sampleAt(y, x, c, values[c])) return false;
         if (view_.channels == 1) values[1] = values[2] = values[0];
@@ -236,15 +242,20 @@ class NetworkFill {
         width_ = std::max(least, roundUp(columns.size(), info_.size_multiple));
         const auto plane = static_cast<size_t>(height_ * width_);
         input_.resize(plane * kPlanes);
-        mask_.resize(plane);
+        mask_.resize(is_fractional_ ? 0 : plane);
+        parts_.resize(is_fractional_ ? plane : 0);
         for (int64_t i = 0; i < height_; ++i)
             for (int64_t j = 0; j < width_; ++j) {
                 const int64_t y = rows.begin + mirrored(i, rows.size());
                 const int64_t x = columns.begin + mirrored(j, columns.size());
                 const auto at = static_cast<size_t>(i * width_ + j);
                 float values[kPlanes] = {0, 0, 0};
-                const bool known = readKnown(y, x, values);
-                mask_[at] = known ? 1 : 0;
+                const float part = is_fractional_ ? knownPart(y, x) : isUnknown(y, x) ? 0.0F : 1.0F;
+                const bool known = part > 0 && readPixel(y, x, values);
+                if (is_fractional_)
+                    parts_[at] = known ? part : 0.0F;
+                else
+                    mask_[at] = known ? 1 : 0;
                 for (int c = 0; c < kPlanes; ++c)
                     input_[static_cast<size_t>(c) * plane + at] =
                         known ? (values[c] * info_.input_range - info_.mean[c]) / info_.deviation[c] : 0.0F;
@@ -260,13 +271,15 @@ class NetworkFill {
         if (dims[1] != kPlanes || dims[2] != height_ || dims[3] != width_)
             invalid("the network's output is no picture of its input's size");
         const size_t bytes = input_.size() * sizeof(float);
+        const void* const mask_data = is_fractional_ ? static_cast<const void*>(parts_.data()) : mask_.data();
+        const size_t mask_bytes = mask_.size() + parts_.size() * sizeof(float);
         if (bytes != bytes_) {
             for (OwnedBuffer* buffer : {&device_input_, &device_output_}) *buffer = make(bytes);
-            device_mask_ = make(mask_.size());
+            device_mask_ = make(mask_bytes);
             bytes_ = bytes;
         }
         check(pconvWriteBuffer(device_input_.get(), 0, input_.data(), bytes));
-        check(pconvWriteBuffer(device_mask_.get(), 0, mask_.data(), mask_.size()));
+        check(pconvWriteBuffer(device_mask_.get(), 0, mask_data, mask_bytes));
         const auto view = [&](PconvBuffer buffer, PconvDataType type, int64_t planes) {
             PconvTensor tensor{};
             tensor.buffer = buffer;
@@ -279,7 +292,8 @@ class NetworkFill {
             return tensor;
         };
         const PconvTensor in = view(device_input_.get(), PCONV_DATA_TYPE_F32, kPlanes);
-        const PconvTensor mask = view(device_mask_.get(), PCONV_DATA_TYPE_U8, 1);
+        const PconvTensor mask =
+            view(device_mask_.get(), is_fractional_ ? PCONV_DATA_TYPE_F32 : PCONV_DATA_TYPE_U8, 1);
         const PconvTensor out = view(device_output_.get(), PCONV_DATA_TYPE_F32, kPlanes);
         check(pconvForwardNetwork(network_, &in, &mask, &out));
         output_.resize(input_.size());
@@ -293,21 +307,21 @@ class NetworkFill {
     }
 
     // Adds what the tile says of its holes, by its share of each.
-    void gather(size_t i, size_t j) {
-        const Range& rows = rows_[i];
-        const Range& columns = columns_[j];
-        for (int64_t y = rows.begin; y < rows.end; ++y)
-            for (size_t h = firstHole(y, columns.begin);
-                 h < row_begin_[static_cast<size_t>(y) + 1] && holes_[h].x < columns.end; ++h) {
-                const int64_t x = holes_[h].x;
-                const float share = shareAt(rows_, i, y) * shareAt(columns_, j, x);
-                shares_[h] += share;
-                float correction[kPlanes] = {0, 0, 0};
-                findCorrection(rows, columns, y, x, correction);
-                for (int c = 0; c < kPlanes; ++c)
-                    sums_[h * kPlanes + static_cast<size_t>(c)] +=
-                        share * (outputAt(rows, columns, y, x, c) + correction[c]);
-            }
+    void gather(const Tile& tile) {
+        const Range& rows = rowsOf(tile);
+        const Range& columns = columnsOf(tile);
+        forEachHole(tile, [&](size_t h) {
+            const auto [y, x] = holes_[h];
+            const float share =
+                shareAt(groupOf(tile).rows, tile.row, y) * shareAt(groupOf(tile).columns, tile.column, x);
+            shares_[h] += share;
+            float correction[kPlanes] = {0, 0, 0};
+            findCorrection(rows, columns, y, x, correction);
+            for (int c = 0; c < kPlanes; ++c)
+                sums_[h * kPlanes + static_cast<size_t>(c)] +=
+                    share * (outputAt(rows, columns, y, x, c) + correction[c]);
+            return true;
+        });
     }
 
     float outputAt(const Range& rows, const Range& columns, int64_t y, int64_t x, int c) const {
@@ -379,15 +393,17 @@ class NetworkFill {
     const PconvInpaintOptions& options_;
     Codec codec_;
     PconvModelInfo info_;
-    int64_t tile_ = 0;
-    std::vector<Range> rows_, columns_;              // of the tiles
-    std::vector<std::pair<size_t, size_t>> wanted_;  // those with holes
-    std::vector<Hole> holes_;                        // by rows
-    std::vector<size_t> row_begin_;                  // where those of a row begin, and one more
-    std::vector<float> sums_, shares_;               // of every hole's values
-    int64_t height_ = 0, width_ = 0;                 // of the tile in hand, padded
+    bool is_fractional_ = false;
+    TileSize tile_{};
+    HoleGroups groups_;
+    std::vector<Tile> tiles_;
+    std::vector<Hole> holes_;           // by rows
+    std::vector<size_t> row_begin_;     // where those of a row begin, and one more
+    std::vector<float> sums_, shares_;  // of every hole's values
+    int64_t height_ = 0, width_ = 0;    // of the tile in hand, padded
     std::vector<float> input_, output_;
-    std::vector<uint8_t> mask_;
+    std::vector<uint8_t> mask_;  // binary, or
+    std::vector<float> parts_;   // fractional
     size_t bytes_ = 0;
     OwnedBuffer device_input_, device_mask_, device_output_;
 };

@@ -18,10 +18,10 @@ class ModelCommand : public CommandTest {
         return std::string(PCONV_TEST_NETWORKS) + "/" + name + ".safetensors";
     }
 
-    void make(const std::string& name, const std::string& form, const std::string& prefix = "") const {
-        const Outcome outcome =
-            runShell("python3 '" PCONV_TEST_SCRIPTS "/make_checkpoint.py' '" +
-                     caseOf("paper-4-64-64-random") + "' " + name + " " + form + " " + prefix);
+    void make(const std::string& name, const std::string& form, const std::string& prefix = "",
+              const std::string& of = "paper-4-64-64-random") const {
+        const Outcome outcome = runShell("python3 '" PCONV_TEST_SCRIPTS "/make_checkpoint.py' '" +
+                                         caseOf(of) + "' " + name + " " + form + " " + prefix);
         ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     }
 
@@ -59,6 +59,22 @@ TEST_F(ModelCommand, CheckpointsOfAllFormatsBecomeTheSameModel) {
         EXPECT_TRUE(read("model.safetensors") == model) << name;
     }
     EXPECT_EQ(files(), "legacy.pth model.safetensors plain.safetensors zip.pth");
+}
+
+// Of every U-Net of PyTorch, from the names its repository gives.
+TEST_F(ModelCommand, NetworksAreKnownByTheirTensors) {
+    for (const auto& [of, prefix, net, count] : std::vector<std::array<const char*, 4>>{
+             {"mmagic-5-64-96-stroke", "generator.", "mmagic_pconv", "44"},
+             {"unet-5-64-96-stroke", "module.", "pconv_unet", "43"}}) {
+        make("checkpoint.pth", "zip", prefix, of);
+        const Outcome outcome = import("checkpoint.pth");
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+        const std::string start =
+            "'checkpoint.pth' is a " + std::string(net) + ": " + count + " tensors used, none missing";
+        EXPECT_EQ(outcome.out.substr(0, start.size()), start);
+        const Outcome shown = runCommand({"model", "show", path("model.safetensors")});
+        EXPECT_NE(shown.out.find("sizes: multiples of 32"), std::string::npos) << shown.out << shown.err;
+    }
 }
 
 // Kernels are turned, and times their size: Keras's ratio is K / sum, ours 1 / sum.
@@ -112,6 +128,8 @@ TEST_F(ModelCommand, ShowsWhatAModelIs) {
         EXPECT_NE(outcome.out.find(part), std::string::npos) << part << " in\n" << outcome.out;
     EXPECT_TRUE(failsWith(runCommand({"model", "show", path("model.safetensors"), "--size", "60x64"}), 2,
                           "multiples of 16"));
+    EXPECT_TRUE(failsWith(runCommand({"run", path("model.safetensors"), "-o", path("out")}), 2,
+                          "model.safetensors' is a model file; expected a file with its input"));
     const Outcome preset = runCommand({"model", "show", "pdresnet152"});
     EXPECT_NE(preset.out.find("layer4.2.conv3"), std::string::npos) << preset.out << preset.err;
 }

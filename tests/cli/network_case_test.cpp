@@ -5,6 +5,7 @@
 #include "command.h"
 #include "files/safetensors.h"
 #include "pconv/pconv.hpp"
+#include "support/small_model.h"
 
 namespace pconv::test {
 namespace {
@@ -58,8 +59,8 @@ class NetworkCases : public CommandTest {
 };
 
 TEST_F(NetworkCases, UNetsOnTheCpu) {
-    for (const char* name :
-         {"unet-5-64-96-stroke", "unet-7-128-128-stroke", "paper-4-64-64-random", "paper-5-96-64-stroke"}) {
+    for (const char* name : {"unet-5-64-96-stroke", "unet-7-128-128-stroke", "paper-4-64-64-random",
+                             "paper-5-96-64-stroke", "mmagic-5-64-96-stroke"}) {
         SCOPED_TRACE(name);
         expectAnswer(name, "cpu");
     }
@@ -84,6 +85,54 @@ TEST_F(NetworkCases, UNetsAndOneClassifierOnVulkan) {
         SCOPED_TRACE(name);
         expectAnswer(name, "vulkan");
     }
+}
+
+// What the library makes of the same, from C++.
+TEST_F(NetworkCases, ModelFilesRunOnTensors) {
+    constexpr uint64_t kHeight = 12;
+    constexpr uint64_t kWidth = 16;
+    const auto plane = static_cast<std::size_t>(kHeight * kWidth);
+    std::vector<float> input(2 * 3 * plane);
+    std::vector<float> mask(2 * plane);
+    for (std::size_t i = 0; i < input.size(); ++i) input[i] = std::sin(0.37F * static_cast<float>(i));
+    for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = i % 7 < 4 || i % 5 == 0 ? 1 : 0;
+    writeSmallModel(path("model.safetensors"));
+    const auto runWith = [&](const std::vector<SafetensorsOutput>& tensors) {
+        AtomicFile file(path("in.safetensors"));
+        writeSafetensors(file, tensors, {});
+        file.commit();
+        return runCommand({"run", path("in.safetensors"), "--model", path("model.safetensors"), "-o",
+                           path("out"), "--device", "cpu"});
+    };
+    const SafetensorsOutput features{"input", "F32", {2, 3, kHeight, kWidth}, input.data()};
+    ASSERT_TRUE(succeeds(runWith({features, {"mask", "F32", {2, 1, kHeight, kWidth}, mask.data()}})));
+
+    const Device device("cpu");
+    const Model model = Model::load(path("model.safetensors"));
+    PconvNetworkDesc desc = model.networkDesc();
+    desc.batch = desc.mask_batch = 2;
+    desc.size[0] = kHeight;
+    desc.size[1] = kWidth;
+    const Network network(device, desc);
+    network.loadWeights(path("model.safetensors"));
+    const Tensor in(device, {2, 3, kHeight, kWidth}, input);
+    const Tensor valid(device, {2, 1, kHeight, kWidth}, std::vector<uint8_t>(mask.begin(), mask.end()));
+    const Tensor out(device, {2, 3, kHeight, kWidth});
+    network.forward(in.view(), valid.view(), out.view());
+    SafetensorsReader result(path("out"));
+    EXPECT_EQ(result.readF32("output"), out.read<float>());
+    EXPECT_EQ(result.find("mask")->shape, (std::vector<std::uint64_t>{2, 1, kHeight, kWidth}));
+
+    const auto expect = [&](const std::vector<SafetensorsOutput>& tensors, const char* part) {
+        std::filesystem::remove(path("out"));
+        EXPECT_TRUE(failsWith(runWith(tensors), 2, part));
+        EXPECT_EQ(files(), "in.safetensors model.safetensors");
+    };
+    expect({features}, "no tensor 'mask'");
+    expect({{"mask", "F32", {1, 1, kHeight, kWidth}, mask.data()}}, "no tensor 'input'");
+    expect({features, {"mask", "F32", {1, 1, kWidth, kHeight}, mask.data()}}, "mask is not of the input's");
+    expect({{"input", "F32", {3, 2, kHeight, kWidth}, input.data()}}, "'input' has 2 channels; expected 3");
+    expect({{"input", "F32", {2 * 3, kHeight, kWidth}, input.data()}}, "input has 3 dimensions");
 }
 
 TEST_F(NetworkCases, FaultsAreNamed) {

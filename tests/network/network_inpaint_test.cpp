@@ -62,6 +62,20 @@ class NetworkInpainting : public ::testing::Test {
                                        options, tile);
     }
 
+    // In how many tiles a picture is filled.
+    size_t tilesFor(int64_t tile) {
+        size_t calls = 0;
+        PconvInpaintOptions options = pconvDefaultInpaintOptions();
+        options.user = &calls;
+        options.progress = [](void* user, double) {
+            ++*static_cast<size_t*>(user);
+            return 0;
+        };
+        std::vector<float> samples = pixels_;
+        check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), tile, &options));
+        return calls - 1;  // one before each, and one at the end
+    }
+
     std::vector<float> filled(int64_t tile) {
         std::vector<float> samples = pixels_;
         check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), tile));
@@ -144,6 +158,78 @@ TEST_F(NetworkInpainting, EdgesOfTilesAreNoDifferentFromOtherPlaces) {
     double at_edges = 0;
     for (const int64_t x : {47, 63, 95, 111, 135, 159}) at_edges = std::max(at_edges, stepAt(x));
     EXPECT_LE(at_edges, 0.5 / 255);
+}
+
+// Wherever a hole lies, one tile around it is enough, and shows the network all that it would see of the
+// whole.
+TEST_F(NetworkInpainting, TilesLieAroundHoles) {
+    drawPicture(300, 280, 3);
+    for (const int64_t x : {0, 1, 43, 60, 62, 93, 131, 250, 291})
+        for (const int64_t y : {0, 37, 61, 140, 271}) {
+            SCOPED_TRACE(std::to_string(x) + " " + std::to_string(y));
+            std::fill(holes_.begin(), holes_.end(), uint8_t{0});
+            drawHole(x, y, 9, 9);
+            EXPECT_EQ(tilesFor(64), 1U);
+            const auto whole = filled(512);
+            const auto tiled = filled(64);
+            for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(tiled[i], whole[i], 2e-6) << i;
+        }
+}
+
+TEST_F(NetworkInpainting, NearHolesShareTilesAndFarOnesDoNot) {
+    drawPicture(300, 280, 3);
+    drawHole(50, 50, 4, 4);
+    drawHole(75, 60, 4, 4);
+    EXPECT_EQ(tilesFor(64), 1U);
+    drawHole(200, 60, 4, 4);
+    EXPECT_EQ(tilesFor(64), 2U);
+    drawHole(210, 250, 4, 4);
+    EXPECT_EQ(tilesFor(64), 3U);
+    EXPECT_EQ(tilesFor(300), 1U);
+    drawHole(0, 120, 300, 3);  // 0, 48, 96, 144, 192, 236
+    EXPECT_EQ(tilesFor(64), 9U);
+    const auto whole = filled(512);
+    const auto tiled = filled(64);
+    for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(tiled[i], whole[i], 2.0 / 255) << i;
+}
+
+// With a mask of fractions a pixel that is known in part is learned from by that part.
+TEST_F(NetworkInpainting, FractionalMasksSayHowMuchIsKnown) {
+    drawPicture(60, 40, 3);
+    drawHole(20, 10, 14, 14);
+    const auto binary = filled(0);
+    std::string json = kSmallModel;
+    json.replace(json.find("\"mask_planes\":1"), 15, "\"mask_planes\":1,\"mask\":\"fractional\"");
+    writeSmallModel(path_, json);
+    const auto fractional = filled(0);
+    for (size_t i = 0; i < binary.size(); ++i) ASSERT_NEAR(fractional[i], binary[i], 1e-5) << i;
+
+    // Wrong colours whose part rises, and what is farther than the rim from them.
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    options.mask_levels = PCONV_MASK_LEVELS_CONFIDENCE;
+    const auto darkest = [&](uint8_t hole) {
+        for (uint8_t& byte : holes_) byte = byte != 0 ? 255 : 0;
+        std::vector<float> samples = pixels_;
+        for (int64_t y = 0; y < height_; ++y)
+            for (int64_t x = 34; x < 45; ++x) {
+                holes_[static_cast<size_t>(y * width_ + x)] = hole;
+                for (int c = 0; c < 3; ++c) samples[static_cast<size_t>((y * width_ + x) * 3 + c)] = -9;
+            }
+        check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options));
+        float least = 1;
+        for (int64_t y = 16; y < 18; ++y)
+            least = std::min(least, samples[static_cast<size_t>((y * width_ + 28) * 3)]);
+        return least;
+    };
+    float before = darkest(255);
+    EXPECT_GT(before, 0.1F);
+    for (const uint8_t hole : {uint8_t{200}, uint8_t{127}, uint8_t{60}, uint8_t{0}}) {
+        const float now = darkest(hole);
+        EXPECT_LT(now, before - 5e-4F) << int{hole};
+        before = now;
+    }
+    writeSmallModel(path_);
+    EXPECT_EQ(darkest(127), darkest(0));
 }
 
 // Of a tile that is all hole the network would know nothing.
@@ -265,7 +351,7 @@ TEST_F(NetworkInpainting, WhatDoesNotFitIsNamed) {
     std::string json = good;
     json.replace(json.find("\"channels\":3"), 12, "\"mask\":\"none\",\"channels\":3");
     writeSmallModel(path_, json);
-    EXPECT_INVALID(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0), "the model takes no binary mask");
+    EXPECT_INVALID(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0), "the model takes no mask");
 }
 
 }  // namespace
