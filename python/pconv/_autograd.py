@@ -13,7 +13,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, call: Call):
-        ctx.call, ctx.has_bias = call, bias is not None
+        ctx.call = call
         ctx.save_for_backward(x, weight)
         return call.forward(x, weight, bias)
 
@@ -21,14 +21,15 @@ class Convolution(torch.autograd.Function):
     def backward(ctx, grad_output):
         x, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
+        has_bias = ctx.call.prepared.has_bias
         if torch.is_grad_enabled():
-            grads = Gradients.apply(x, weight, grad_output, ctx.call, ctx.has_bias, wanted)
+            grads = Gradients.apply(x, weight, grad_output, ctx.call, has_bias, wanted)
         else:
             if forward_ad._current_level >= 0 and forward_ad.unpack_dual(grad_output).tangent is not None:
                 raise NotImplementedError(
                     "forward-mode derivative of a backward pass whose forward pass was made before; expected both in dual_level"
                 )
-            grads = ctx.call.backward(x, weight, grad_output, ctx.has_bias, wanted)
+            grads = ctx.call.backward(x, weight, grad_output, has_bias, wanted)
         return (*grads, None)
 
 

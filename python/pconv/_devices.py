@@ -77,12 +77,12 @@ class Handle:
         _library.check(open_(*arguments, byref(handle)))
         self.value = handle.value
         self.is_cpu = arguments[0] == b"cpu"
-        self._process = os.getpid()
+        self._process = _library.process[0]
 
     # What is needed is bound here: at the interpreter's end a module's names go before its objects.
-    def __del__(self, _release=lib.pconvReleaseDevice, _process=os.getpid) -> None:
+    def __del__(self, _release=lib.pconvReleaseDevice, _process=_library.process) -> None:
         # A child process has the parent's handles, but none of the threads and drivers behind them.
-        if self.value and self._process == _process():
+        if self.value and self._process == _process[0]:
             _release(self.value)
 
 

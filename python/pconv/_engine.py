@@ -12,7 +12,7 @@ import torch
 from . import _devices, _library
 from ._composite import repeat_channels
 from ._library import lib
-from ._settings import GROUP_CHANNELS, MULTI_CHANNEL, WEIGHT_MAGNITUDE, Settings
+from ._settings import GROUP_CHANNELS, MULTI_CHANNEL, WEIGHT_MAGNITUDE, Settings, check_shapes
 
 TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -25,12 +25,19 @@ _SMALL = 1 << 18  # products of a convolution
 _forward, _backward = lib.pconvPythonForward, lib.pconvPythonBackward
 
 
-def device_of(x: torch.Tensor, weight: torch.Tensor) -> _devices.Handle:
+def place_of(x: torch.Tensor):
+    """Where a call of `x` runs: so many threads of the CPU, or the number of a CUDA device and its current stream."""
     if x.is_cpu:
+        return torch.get_num_threads()
+    return x.device.index, torch.cuda.current_stream(x.device).cuda_stream
+
+
+def _device_at(place, shape, weight_shape) -> _devices.Handle:
+    if isinstance(place, int):
         # To wake other threads takes longer than such work.
-        small = x.numel() * weight.numel() < _SMALL * x.shape[1]
-        return _devices.cpu(1 if small else torch.get_num_threads())
-    return _devices.cuda(x.device.index, torch.cuda.current_stream(x.device).cuda_stream)
+        small = torch.Size(shape).numel() * torch.Size(weight_shape).numel() < _SMALL * shape[1]
+        return _devices.cpu(1 if small else place)
+    return _devices.cuda(*place)
 
 
 def dense(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
@@ -44,9 +51,12 @@ def dense(x: torch.Tensor) -> tuple[torch.Tensor, bool]:
 
 
 def empty(like: torch.Tensor, shape, last: bool) -> torch.Tensor:
+    """Memory for a result of a dense tensor's kind."""
+    if shape == like.shape:
+        return torch.empty_like(like)
     if last:
         return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=FORMATS[len(shape)])
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
+    return like.new_empty(shape)
 
 
 def _numbers(settings: Settings, shape, weight_shape, dtype, last, mask_type, has_bias, training, mask=(0, 0, 0)):
@@ -67,7 +77,7 @@ class Plan:
 
     def __init__(self, device, settings, shape, weight_shape, dtype, last, mask_type, has_bias, training) -> None:
         self.handle = None
-        self._device, self._process = device, os.getpid()
+        self._device, self._process = device, _library.process[0]
         numbers = _numbers(settings, shape, weight_shape, dtype, last, mask_type, has_bias, training)
         handle = c_void_p()
         status = lib.pconvPythonCreatePlan(device.value, numbers, settings.eps, None, byref(handle))
@@ -80,8 +90,8 @@ class Plan:
         self.output_shape = (shape[0], weight_shape[0], *size)
 
     # What is needed is bound here: at the interpreter's end a module's names go before its objects.
-    def __del__(self, _release=lib.pconvPythonReleasePlan, _process=os.getpid) -> None:
-        if self.handle and self._process == _process():
+    def __del__(self, _release=lib.pconvPythonReleasePlan, _process=_library.process) -> None:
+        if self.handle and self._process == _process[0]:
             _release(self.handle)
 
     @property
@@ -96,7 +106,7 @@ class Pool:
     """Mask sides for masks of one form under one window, those that are free. Keeps its device open."""
 
     def __init__(self, device, settings, shape, weight_shape, dtype, mask_type, mask_shape, multiplicity) -> None:
-        self.device, self.settings, self.mask_type, self.process = device, settings, mask_type, os.getpid()
+        self.device, self.settings, self.mask_type, self.process = device, settings, mask_type, _library.process[0]
         size = settings.output_size(shape[2:], weight_shape[2:])
         planes = settings.mask_planes(weight_shape[0], mask_type != NONE)
         self.updated_shape = (mask_shape[0] if mask_shape else 1, planes, *size)
@@ -112,18 +122,18 @@ class Pool:
             handle = c_void_p()
             create = lib.pconvPythonCreateSide
             _library.check(create(self.device.value, self.numbers, self.settings.eps, None, byref(handle)))
-            return handle.value
+            return handle.value or 0
 
-    def give(self, handle: int, _most=_SPARE_SIDES, _release=lib.pconvPythonReleaseSide, _process=os.getpid) -> None:
-        if self.process != _process():
+    def give(self, handle: int, _most=_SPARE_SIDES, _release=lib.pconvPythonReleaseSide, _process=_library.process) -> None:
+        if self.process != _process[0]:
             return
         if len(self.free) < _most:
             self.free.append(handle)
         else:
             _release(handle)
 
-    def __del__(self, _release=lib.pconvPythonReleaseSide, _process=os.getpid) -> None:
-        if getattr(self, "free", None) and self.process == _process():
+    def __del__(self, _release=lib.pconvPythonReleaseSide, _process=_library.process) -> None:
+        if getattr(self, "free", None) and self.process == _process[0]:
             for handle in self.free:
                 _release(handle)
 
@@ -202,9 +212,12 @@ class _Known:
     def __init__(self, mask: torch.Tensor) -> None:
         number, known = id(mask), _known  # bound here: at the interpreter's end a module's names go before its objects
         self.reference = weakref.ref(mask, lambda _: known.pop(number, None))
+        self.begin(mask)
+
+    def begin(self, mask: torch.Tensor) -> None:
         self.version = mask._version
         self.mask_type: int | None = None
-        self.sides: dict = {}
+        self.sides: dict[Pool, Side] = {}  # a new one, not an empty one: another thread's side of before goes to that of before
 
 
 _known: dict[int, _Known] = {}
@@ -212,8 +225,10 @@ _known: dict[int, _Known] = {}
 
 def remember(mask: torch.Tensor) -> _Known:
     entry = _known.get(id(mask))
-    if entry is None or entry.reference() is not mask or entry.version != mask._version:
+    if entry is None or entry.reference() is not mask:
         entry = _known[id(mask)] = _Known(mask)
+    elif entry.version != mask._version:
+        entry.begin(mask)
     return entry
 
 
@@ -222,18 +237,6 @@ def _is_binary(mask: torch.Tensor) -> bool:
     if torch.cuda.is_current_stream_capturing():
         return False  # sums of F32 planes are right for any mask
     return bool(((mask == 0) | (mask == 1)).all())
-
-
-def _form(settings: Settings, x_shape, mask: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The planes that differ, and how many channels each serves."""
-    if settings.mode != MULTI_CHANNEL:
-        return mask, 1
-    channels = x_shape[1]
-    if mask.shape[1] == 1:
-        return mask, channels
-    if mask.stride(1) == 0:
-        return mask[:, :1], channels
-    return mask, 1
 
 
 @functools.lru_cache(1024)
@@ -247,87 +250,140 @@ def _mask_side_of(settings: Settings, shape, weight_shape) -> tuple[Settings, tu
     return settings._replace(groups=groups, input_is_masked=False), shape, weight_shape
 
 
-def side_of(device, settings: Settings, shape, weight: torch.Tensor, mask: torch.Tensor | None, kept: bool) -> Side:
+class Prepared:
+    """What shapes, types and settings decide of a call, found by one look-up: its device, plans and pools of mask sides.
+
+    `shares`: the channels of the mask share memory, so that one plane says all."""
+
+    __slots__ = ("_plans", "_pools", "device", "has_bias", "key", "last", "of_pool", "settings", "shares", "weighted")
+
+    def __init__(self, settings, shape, weight_shape, bias_shape, mask_shape, dtype, last, shares, place) -> None:
+        check_shapes(shape, weight_shape, bias_shape, mask_shape, settings)
+        self.settings, self.last, self.has_bias = settings, last, bias_shape is not None
+        self.weighted = settings.normalization == WEIGHT_MAGNITUDE
+        self.device = _device_at(place, shape, weight_shape)
+        self.key = (shape, weight_shape, dtype)
+        self._plans: list[Plan | None] = [None] * 6
+        self._pools: list[Pool | None] = [None] * 3
+        multiplicity = 1
+        self.shares = False
+        if mask_shape is not None and settings.mode == MULTI_CHANNEL:
+            self.shares = shares and mask_shape[1] > 1
+            if self.shares or mask_shape[1] == 1:
+                mask_shape, multiplicity = (mask_shape[0], 1, *mask_shape[2:]), shape[1]
+        of_side, side_shape, side_weight = _mask_side_of(settings, shape, weight_shape)
+        mask_shape = None if mask_shape is None else tuple(mask_shape)
+        self.of_pool = (of_side, side_shape, side_weight, dtype if self.weighted else torch.float32), mask_shape, multiplicity
+
+    def plan(self, mask_type: int, training: bool) -> Plan:
+        at = 2 * mask_type + training
+        plan = self._plans[at]
+        if plan is None:
+            shape, weight_shape, dtype = self.key
+            plan = self._plans[at] = plan_of(
+                self.device, self.settings, shape, weight_shape, dtype, self.last, mask_type, self.has_bias, training
+            )
+        return plan
+
+    def pool(self, mask_type: int) -> Pool:
+        pool = self._pools[mask_type]
+        if pool is None:
+            of_side, mask_shape, multiplicity = self.of_pool
+            pool = self._pools[mask_type] = _pool_of(self.device, *of_side, mask_type, mask_shape, multiplicity)
+        return pool
+
+
+_prepared = functools.lru_cache(_PLANS_KEPT)(Prepared)
+
+
+def _side_of(prepared: Prepared, weight: torch.Tensor, mask: torch.Tensor | None, kept: bool) -> Side:
     """The computed mask side; where it may be `kept`, the one of an earlier call if nothing has changed since."""
-    weighted = settings.normalization == WEIGHT_MAGNITUDE
-    dtype = weight.dtype if weighted else torch.float32
-    settings, shape, weight_shape = _mask_side_of(settings, shape, weight.shape)
     if mask is None:
-        return _full_side(device, settings, shape, weight_shape, dtype)
+        return _full_side(prepared.pool(NONE))
+    weighted = prepared.weighted
     entry = remember(mask) if kept and not mask.is_inference() else None
-    planes, multiplicity = _form(settings, shape, mask)
-    mask_type = BINARY if entry is None or entry.mask_type is None else entry.mask_type
-    if not mask.is_cpu and mask_type == BINARY and (entry is None or entry.mask_type is None):
+    sides = None if entry is None else entry.sides
+    known = None if entry is None else entry.mask_type
+    mask_type = BINARY if known is None else known
+    planes = mask[:, :1] if prepared.shares else mask
+    if known is None and not mask.is_cpu:
         # Inside compiled graphs nothing may wait: sums of F32 planes are right for any mask.
         mask_type = BINARY if kept and _is_binary(planes) else FRACTIONAL
     while True:
-        pool = _pool_of(device, settings, shape, weight_shape, dtype, mask_type, planes.shape, multiplicity)
-        if entry is not None and not weighted:
-            side = entry.sides.get(pool)
+        pool = prepared.pool(mask_type)
+        if sides and not weighted:
+            side = sides.get(pool)
             if side is not None:
                 return side
         side = Side(pool)
         if side.compute(planes, weight if weighted else None):
             break
         mask_type = FRACTIONAL
-    if entry is not None:
+    if entry is not None and sides is entry.sides:
         entry.mask_type = mask_type
         if not weighted:
-            entry.sides[pool] = side
+            sides[pool] = side
     return side
 
 
 @functools.lru_cache(_PLANS_KEPT)
-def _full_side(device, settings: Settings, shape, weight_shape, dtype) -> Side:
-    side = Side(_pool_of(device, settings, shape, weight_shape, dtype, NONE, None, 1))
+def _full_side(pool: Pool) -> Side:
+    side = Side(pool)
     side.compute(None, None)
     return side
 
 
 class Call:
-    """The plan and the mask side of one call: all that a backward pass needs beside tensors."""
+    """What was prepared and the mask side of one call: all that a backward pass needs beside tensors."""
 
-    __slots__ = ("device", "last", "settings", "side")
+    __slots__ = ("last", "prepared", "settings", "side")
 
-    def __init__(self, settings: Settings, side: Side, device, last: bool) -> None:
-        self.settings, self.side, self.device, self.last = settings, side, device, last
-
-    def plan(self, x: torch.Tensor, weight: torch.Tensor, has_bias: bool, training: bool) -> Plan:
-        mask_type = self.side.pool.mask_type
-        return plan_of(self.device, self.settings, x.shape, weight.shape, x.dtype, self.last, mask_type, has_bias, training)
+    def __init__(self, prepared: Prepared, side: Side) -> None:
+        self.prepared, self.side = prepared, side
+        self.settings, self.last = prepared.settings, prepared.last
 
     def forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """`x` is dense in the call's layout, `weight` and `bias` are contiguous."""
-        plan = self.plan(x, weight, bias is not None, False)  # one for training packs the weights twice
+        side = self.side
+        plan = self.prepared.plan(side.pool.mask_type, False)  # one for training packs the weights twice
         y = empty(x, plan.output_shape, self.last)
-        side, b = self.side.handle, None if bias is None else bias.data_ptr()
-        status = _forward(plan.handle, side, x.data_ptr(), weight.data_ptr(), b, y.data_ptr())
+        b = None if bias is None else bias.data_ptr()
+        status = _forward(plan.handle, side.handle, x.data_ptr(), weight.data_ptr(), b, y.data_ptr())
         if status:
             _library.fail(status)
         return y
 
     def backward(self, x, weight, grad_output, has_bias: bool, wanted) -> tuple:
         """The gradients of x, weight and bias that `wanted` has, None for the others."""
-        plan = self.plan(x, weight, has_bias, True)
-        grad_output = grad_output.contiguous(memory_format=FORMATS[x.dim()] if self.last else torch.contiguous_format)
-        dx = empty(x, x.shape, self.last) if wanted[0] else None
-        dw = empty(weight, weight.shape, False) if wanted[1] else None
-        db = empty(weight, weight.shape[:1], False) if wanted[2] and has_bias else None
+        side, last = self.side, self.last
+        plan = self.prepared.plan(side.pool.mask_type, True)
+        grad_output = grad_output.contiguous(memory_format=FORMATS[x.dim()] if last else torch.contiguous_format)
+        dx = torch.empty_like(x) if wanted[0] else None
+        dw = torch.empty_like(weight) if wanted[1] else None
+        db = weight.new_empty(weight.shape[:1]) if wanted[2] and has_bias else None
+        w = weight.data_ptr()
         # What a bias holds has no part in gradients: any memory of its size will do, and the weight has no less.
-        memory = [None if t is None else t.data_ptr() for t in (x, weight, weight if has_bias else None, grad_output, dx, dw, db)]
-        status = _backward(plan.handle, self.side.handle, *memory)
+        status = _backward(
+            plan.handle, side.handle, x.data_ptr(), w, w if has_bias else None, grad_output.data_ptr(),
+            None if dx is None else dx.data_ptr(), None if dw is None else dw.data_ptr(), None if db is None else db.data_ptr(),
+        )  # fmt: skip
         if status:
             _library.fail(status)
         return dx, dw, db
 
 
-def call_of(x, last: bool, weight, mask, settings: Settings, kept: bool = True) -> Call:
-    """`kept`: the mask is known by identity and version counter. Compiled code writes without counting."""
-    device = device_of(x, weight)
-    return Call(settings, side_of(device, settings, x.shape, weight, mask, kept), device, last)
+def call_of(x, last: bool, weight, bias, mask, settings: Settings, kept: bool = True) -> Call:
+    """`kept`: the mask is known by identity and version counter. Compiled code writes without counting. ValueError where
+    shapes do not belong together."""
+    prepared = _prepared(
+        settings, x.shape, weight.shape, None if bias is None else bias.shape, None if mask is None else mask.shape, x.dtype,
+        last, mask is not None and mask.stride()[1:2] == (0,), place_of(x),
+    )  # fmt: skip
+    return Call(prepared, _side_of(prepared, weight, mask, kept))
 
 
 def _after_fork() -> None:
+    _prepared.cache_clear()
     plan_of.cache_clear()
     _pool_of.cache_clear()
     _full_side.cache_clear()

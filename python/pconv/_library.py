@@ -20,6 +20,12 @@ _STATUS = {
 TENSOR_SOURCE = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_int32, POINTER(c_int64), c_int32, c_void_p)
 
 
+# What this process is, for handles that no other one may release; kept, since to ask the system at each release costs.
+process = [os.getpid()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: process.__setitem__(0, os.getpid()))
+
+
 class Error(RuntimeError):
     """A fault of a device or of the library, with the library's own line."""
 

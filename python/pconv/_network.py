@@ -67,7 +67,7 @@ class _Prepared:
 
     def __init__(self, device: _devices.Handle, numbers: Sequence[int], layers: tuple, weights: dict[str, Tensor]) -> None:
         self.handle = None
-        self._device, self._process = device, os.getpid()
+        self._device, self._process = device, _library.process[0]
 
         @_library.TENSOR_SOURCE
         def source(_, name, rank, shape, optional, values):
@@ -92,8 +92,8 @@ class _Prepared:
         self.output_shape = tuple(dims)[: numbers[0] + 2]
 
     # What is needed is bound here: at the interpreter's end a module's names go before its objects.
-    def __del__(self, _release=lib.pconvPythonReleaseNetwork, _process=os.getpid) -> None:
-        if self.handle and self._process == _process():
+    def __del__(self, _release=lib.pconvPythonReleaseNetwork, _process=_library.process) -> None:
+        if self.handle and self._process == _process[0]:
             _release(self.handle)
 
 

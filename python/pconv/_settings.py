@@ -35,6 +35,31 @@ class Settings(NamedTuple):
         return self.groups if self.mode == MULTI_CHANNEL and self.window == GROUP_CHANNELS else 1
 
 
+def check_shapes(shape, kernel, of_bias, of_mask, settings: Settings) -> None:
+    """ValueError where the shapes of input, weight, bias and mask (None: absent) do not belong together."""
+    dims = settings.dims
+    if len(shape) != dims + 2 or len(kernel) != dims + 2:
+        names = ("N, C, L", "N, C, H, W", "N, C, D, H, W")[dims - 1]
+        raise ValueError(
+            f"input has shape {list(shape)} and weight {list(kernel)}; expected {dims + 2} dimensions, input [{names}]"
+        )
+    if shape[1] != kernel[1] * settings.groups:
+        raise ValueError(
+            f"input has {shape[1]} channels; expected {kernel[1] * settings.groups}, from weight {list(kernel)} "
+            f"and groups {settings.groups}"
+        )
+    if of_bias is not None and tuple(of_bias) != (kernel[0],):
+        raise ValueError(f"bias has shape {list(of_bias)}; expected [{kernel[0]}]")
+    if of_mask is None:
+        return
+    multi = settings.mode == MULTI_CHANNEL
+    channels = (1, shape[1]) if multi else (1,)
+    if len(of_mask) != len(shape) or of_mask[2:] != shape[2:] or of_mask[0] not in (1, shape[0]) or of_mask[1] not in channels:
+        hint = "" if multi or len(of_mask) < 2 or of_mask[1] != shape[1] else "; or multi_channel=True"
+        planes, size = f"1 or {shape[1]}" if multi else "1", ", ".join(str(s) for s in shape[2:])
+        raise ValueError(f"mask has shape {list(of_mask)}; expected [{shape[0]} or 1, {planes}, {size}]{hint}")
+
+
 def spatial(value: int | Sequence[int], dims: int, name: str, least: int) -> tuple[int, ...]:
     """`value` for each dimension; ValueError or TypeError where it is nothing of the kind."""
     if isinstance(value, bool) or not isinstance(value, (int, tuple, list)):

@@ -14,8 +14,9 @@ def plain_forward(x, weight, bias, mask, settings: Settings):
     with torch.no_grad():
         x, last = dense(x)
         weight = weight.contiguous()
-        call = call_of(x, last, weight, mask, settings, kept=False)
-        y = call.forward(x, weight, None if bias is None else bias.contiguous())
+        bias = None if bias is None else bias.contiguous()
+        call = call_of(x, last, weight, bias, mask, settings, kept=False)
+        y = call.forward(x, weight, bias)
         return y, call.side.read(x)
 
 
@@ -24,7 +25,8 @@ def plain_backward(x, weight, grad_output, mask, settings: Settings, has_bias: b
     with torch.no_grad():
         x, last = dense(x)
         weight = weight.contiguous()
-        call = call_of(x, last, weight, mask, settings, kept=False)
+        bias = weight.new_empty(weight.shape[:1]) if has_bias else None  # of which nothing but the shape is read
+        call = call_of(x, last, weight, bias, mask, settings, kept=False)
         grads = call.backward(x, weight, grad_output, has_bias, wanted)
         return tuple(x.new_empty(0) if g is None else g for g in grads)
 

@@ -30,6 +30,7 @@ from ._settings import (
     WEIGHT_MAGNITUDE,
     WINDOW_RATIO,
     Settings,
+    check_shapes,
     spatial,
 )
 
@@ -69,6 +70,8 @@ else:
 if _HAS_OPS:
 
     def _autocast_dtype(x: Tensor) -> torch.dtype | None:
+        if x.is_cpu:
+            return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
         kind = x.device.type
         if kind == "meta":  # which autocast does not know
             return None
@@ -107,7 +110,6 @@ def _check(x, weight, bias, mask, settings: Settings) -> None:
     if mask is not None and not isinstance(mask, Tensor):
         raise TypeError(f"mask is {_describe(mask)}; expected a tensor")
     dtype, device = x.dtype, x.device
-    _check_shapes(x.shape, weight.shape, None if bias is None else bias.shape, None if mask is None else mask.shape, settings)
     if not dtype.is_floating_point:
         raise TypeError(f"input has dtype {dtype}; expected a floating-point type")
     if weight.dtype != dtype or (bias is not None and bias.dtype != dtype):
@@ -122,31 +124,8 @@ def _check(x, weight, bias, mask, settings: Settings) -> None:
             raise ValueError(f"mask is on {mask.device} and input on {device}; expected one device")
 
 
-def _check_each_shape(shape, kernel, of_bias, of_mask, settings: Settings) -> None:
-    dims = settings.dims
-    if len(shape) != dims + 2 or len(kernel) != dims + 2:
-        names = ("N, C, L", "N, C, H, W", "N, C, D, H, W")[dims - 1]
-        raise ValueError(
-            f"input has shape {list(shape)} and weight {list(kernel)}; expected {dims + 2} dimensions, input [{names}]"
-        )
-    if shape[1] != kernel[1] * settings.groups:
-        raise ValueError(
-            f"input has {shape[1]} channels; expected {kernel[1] * settings.groups}, from weight {list(kernel)} "
-            f"and groups {settings.groups}"
-        )
-    if of_bias is not None and tuple(of_bias) != (kernel[0],):
-        raise ValueError(f"bias has shape {list(of_bias)}; expected [{kernel[0]}]")
-    if of_mask is None:
-        return
-    multi = settings.mode == MULTI_CHANNEL
-    channels = (1, shape[1]) if multi else (1,)
-    if len(of_mask) != len(shape) or of_mask[2:] != shape[2:] or of_mask[0] not in (1, shape[0]) or of_mask[1] not in channels:
-        hint = "" if multi or len(of_mask) < 2 or of_mask[1] != shape[1] else "; or multi_channel=True"
-        planes, size = f"1 or {shape[1]}" if multi else "1", ", ".join(str(s) for s in shape[2:])
-        raise ValueError(f"mask has shape {list(of_mask)}; expected [{shape[0]} or 1, {planes}, {size}]{hint}")
-
-
-_check_shapes = functools.lru_cache(1024)(_check_each_shape)
+def _check_shapes(x, weight, bias, mask, settings: Settings) -> None:
+    check_shapes(x.shape, weight.shape, None if bias is None else bias.shape, None if mask is None else mask.shape, settings)
 
 
 def _is_native(x, weight, mask) -> bool:
@@ -199,6 +178,7 @@ def convolution(
             return y if channels is None else (y, _spread(updated, channels, mask_dtype))
         native = False
     if native and _HAS_TRANSFORMS and _transforming():
+        _check_shapes(x, weight, bias, mask, settings)
         if settings.normalization != WEIGHT_MAGNITUDE and not settings.input_is_masked:
             y, updated = _transforms.Convolution.apply(x, weight, bias, mask, settings)
             return y if channels is None else (y, _spread(updated, channels, mask_dtype))
@@ -207,7 +187,7 @@ def convolution(
         dense, last = _engine.dense(x)
         weight = weight if weight.is_contiguous() else weight.contiguous()
         grad = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad))
-        call = _engine.call_of(dense, last, weight, mask, settings)
+        call = _engine.call_of(dense, last, weight, bias, mask, settings)
         if not settings.input_is_masked or call.side.mask_type != _engine.FRACTIONAL:
             if bias is not None and not bias.is_contiguous():
                 bias = bias.contiguous()
@@ -217,6 +197,8 @@ def convolution(
             if settings.normalization == WEIGHT_MAGNITUDE and mask is None:
                 return y, None
             return y, call.side.updated(x, mask_dtype, channels)
+    if not compiling:
+        _check_shapes(x, weight, bias, mask, settings)
     y, updated = _composite.convolution(x, weight, bias, mask, settings, padding, padding_mode)
     if channels is None:
         return y

@@ -47,6 +47,14 @@ def _settings_of_module(kernel, stride, padding, dilation, groups, multi_channel
     return settings, text
 
 
+def weights_of(module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias, past ``nn.Module.__getattr__`` where they are plain parameters: it costs a microsecond at each call."""
+    parameters = module._parameters
+    if "weight" in parameters and "bias" in parameters and not F._is_compiling():
+        return parameters["weight"], parameters["bias"]
+    return module.weight, module.bias
+
+
 class _PartialConv:
     """What the three partial convolutions have in common, beside ``nn.ConvNd``.
 
@@ -89,7 +97,7 @@ class _PartialConv:
         ``[N, Cout, O...]``, with ``return_mask`` also the updated mask ``[N or 1, Cout or 1, O...]``."""
         settings, text = self._settings()
         channels = (self.out_channels if self.multi_channel else 0) if self.return_mask else None
-        return F.convolution(input, self.weight, self.bias, mask_in, settings, channels, text, self.padding_mode)
+        return F.convolution(input, *weights_of(self), mask_in, settings, channels, text, self.padding_mode)
 
     def extra_repr(self) -> str:
         text = super().extra_repr()
@@ -149,7 +157,7 @@ class _MaskedConv:
             len(self.kernel_size), self.stride, self.padding, self.dilation, self.groups, MULTI_CHANNEL, ALL_CHANNELS,
             WEIGHT_MAGNITUDE, self.eps,
         )  # fmt: skip
-        return F.convolution(input, self.weight, self.bias, mask, settings, self.out_channels)
+        return F.convolution(input, *weights_of(self), mask, settings, self.out_channels)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, eps={self.eps}"
@@ -188,7 +196,7 @@ class _MaskedPartialConv:
             MULTI_CHANNEL if self.multichannel else SINGLE_CHANNEL, GROUP_CHANNELS, 0, self.eps, True,
         )  # fmt: skip
         channels = self.out_channels if self.multichannel else 0
-        y, updated = F.convolution(input, self.weight, self.bias, mask, settings, channels, text)
+        y, updated = F.convolution(input, *weights_of(self), mask, settings, channels, text)
         if self.multichannel and updated.shape[0] != y.shape[0]:
             updated = updated.expand(y.shape[0], *updated.shape[1:])
         return y, updated

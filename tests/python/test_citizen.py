@@ -121,17 +121,37 @@ def test_mask_sides_are_shared_while_the_mask_stands():
     assert number not in _engine._known
 
 
+def test_weights_may_change_in_any_way():
+    layer, x, mask = layer_and_inputs()
+    with torch.no_grad():
+        for change in (
+            lambda: None,
+            lambda: layer.weight.data[0, 0, 0].mul_(2),  # which no counter sees
+            lambda: layer.bias.data.add_(1),
+            lambda: layer.weight.numpy().__setitem__(0, 3.0),
+            lambda: setattr(layer.bias, "data", layer.bias.data - 2),
+        ):
+            change()
+            for _ in range(2):
+                assert_close(layer(x, mask), expected_of(layer, x, mask), "after a change")
+
+
 def test_threads_of_the_host():
     layer, x, mask = layer_and_inputs()
     x, mask = x.repeat(4, 1, 2, 2), mask.repeat(4, 1, 2, 2)
     before = torch.get_num_threads()
+    settings = layer._settings()[0]
+
+    def device_of(x):
+        return _engine.call_of(x, False, layer.weight, layer.bias, None, settings).prepared.device
+
     try:
         results = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
             results.append(layer(x, mask).detach())
-            assert _engine.device_of(x, layer.weight) is _engine._devices.cpu(threads)
-            assert _engine.device_of(x[:1, :, :4, :4], layer.weight) is _engine._devices.cpu(1), "too small to share"
+            assert device_of(x) is _engine._devices.cpu(threads)
+            assert device_of(x[:1, :, :4, :4].contiguous()) is _engine._devices.cpu(1), "too small to share"
         assert_close(results[1], results[0].double(), "with another number of threads")
     finally:
         torch.set_num_threads(before)
@@ -189,7 +209,7 @@ def test_the_interpreters_end_is_silent():
     answer = run_alone(
         "import torch\nfrom pconv import _engine as E, nn\n"
         "layer = nn.PartialConv2d(1, 2, 3); x = torch.ones(1, 1, 6, 6); m = torch.ones(1, 1, 6, 6)\n"
-        "y = layer(x, m); call = E.call_of(x, False, layer.weight, m, layer._settings()[0])\n"
+        "y = layer(x, m); call = E.call_of(x, False, layer.weight, layer.bias, m, layer._settings()[0])\n"
     )
     assert answer.returncode == 0 and answer.stderr == ""
 
@@ -221,7 +241,8 @@ def test_many_shapes_do_not_pile_up():
     with torch.no_grad():
         for size in range(3, 300):
             layer(torch.ones(1, 4, 3, size), torch.ones(1, 1, 3, size))
-    assert _engine.plan_of.cache_info().currsize <= _engine._PLANS_KEPT
+    for kept in (_engine.plan_of, _engine._prepared, _engine._pool_of):
+        assert kept.cache_info().currsize <= _engine._PLANS_KEPT
 
 
 def test_functional_refuses_half_a_call():
