@@ -34,6 +34,7 @@ pconv_add_comparison(3d --check --batch 2 --shrink 16 --table 3d --layout both -
 pconv_add_comparison(multi_channel --check --batch 2 --shrink 8 --table multi --layout both --backward)
 pconv_add_comparison(2d_networks --check --batch 2 --shrink 8 --table 2d_networks --layout both)
 pconv_add_comparison(3d_networks --check --batch 1 --shrink 8 --table 3d_networks)
+pconv_add_comparison(presets --check --batch 1 --shrink 4 --table presets --filter "pconv_unet|mmagic|resnet18$|resnet50|vgg11_bn")
 pconv_add_comparison(fast --check --batch 2 --shrink 4 --filter "small|high" --precision fast)
 pconv_add_comparison(bf16 --check --batch 2 --shrink 8 --layout both --precision bf16)
 pconv_add_comparison(times --batch 1 --shrink 8 --table all --filter "random mask|no mask|strided enc" --rounds 2 --slice 1 --cache 1

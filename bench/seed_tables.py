@@ -137,6 +137,7 @@ class PresetRow(OneMaskNetwork):
     table: str = PRESETS
     batch: int = 1
     channels: int = 3
+    multiple: int = 1  # of a U-Net's sizes
     is_preset = True
 
     @property
@@ -147,16 +148,18 @@ class PresetRow(OneMaskNetwork):
         return f"[{','.join(map(str, self.input_shape))}]"
 
     def shrunk(self, by):
-        """The U-Net, whose sizes are multiples of 128."""
+        """U-Nets; classifiers take one size."""
         if self.mask == "none":
             return self
-        size = tuple(max(128, s // by // 128 * 128) for s in self.size)
+        size = tuple(max(self.multiple, s // by // self.multiple * self.multiple) for s in self.size)
         return dataclasses.replace(self, size=size, output=(self.output[0], *size))
 
 
 def presets():
-    return [PresetRow("pconv_unet", "center_hole", (512, 512), (3, 512, 512)),
-            PresetRow("pdresnet18", "none", (224, 224), (1000, 1, 1))]
+    u_nets = {"pconv_unet": 128, "paper_unet": 256, "mmagic_pconv": 128, "keras_pconv": 256}
+    classifiers = [f"pdresnet{n}" for n in (18, 34, 50, 101, 152)] + [f"pdvgg{n}{norm}" for n in (11, 13, 16, 19) for norm in ("", "_bn")]
+    return [PresetRow(name, "center_hole", (512, 512), (3, 512, 512), multiple=multiple) for name, multiple in u_nets.items()] + [
+        PresetRow(name, "none", (224, 224), (1000, 1, 1)) for name in classifiers]
 
 
 def sequential(entry, dims):
