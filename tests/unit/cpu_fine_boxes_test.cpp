@@ -16,7 +16,7 @@ const Row* onednn() {
     return row != rows.end() ? &*row : nullptr;
 }
 
-// Valid in a disc alone, whose edge meets tiles in every way.
+// Valid in a disc alone, whose edge meets cells in every way; or around one, of a negative radius.
 void maskAllButADisc(Problem& problem, double radius) {
     const auto dims = problem.size.size();
     const int64_t height = problem.size[dims - 2];
@@ -26,7 +26,7 @@ void maskAllButADisc(Problem& problem, double radius) {
         const auto at = static_cast<int64_t>(i);
         const double x = static_cast<double>(at % width) - static_cast<double>(width) * 0.4;
         const double y = static_cast<double>(at / width % height) - static_cast<double>(height) * 0.6;
-        mask[i] = std::hypot(x, y) < radius ? 1.0F : 0.0F;
+        mask[i] = (std::hypot(x, y) < std::abs(radius)) == (radius > 0) ? 1.0F : 0.0F;
     }
 }
 
@@ -56,7 +56,7 @@ void expectConforming(Problem problem, double radius, const Placement& placement
     const Row* row = onednn();
     if (row == nullptr) GTEST_SKIP() << "no cpu:onednn in this build";
     const cpu::Work work{2, problem.out_channels * problem.in_channels * product(problem.kernel) * 4, false};
-    ASSERT_GE(cpu::makePlan(planned(problem), work).fine.size(), 16U) << "no small boxes to leave out";
+    ASSERT_TRUE(cpu::makePlan(planned(problem), work).hasCells()) << "no small boxes to leave out";
     fillUniform(problem, 3);
     addPlane(problem, 4, MaskContent::binary, problem.mask_batch);
     maskAllButADisc(problem, radius);
@@ -65,6 +65,40 @@ void expectConforming(Problem problem, double radius, const Placement& placement
 
 TEST(CpuFineBoxes, PlainLayer) {
     expectConforming(makeProblem(1, 48, 48, {93, 120}, 3, 1, 1), 22);
+}
+
+// Some boxes are done whole, some in cells.
+TEST(CpuFineBoxes, HoleInTheMiddle) {
+    expectConforming(makeProblem(1, 48, 48, {93, 220}, 3, 1, 1), -40);
+}
+
+TEST(CpuFineBoxes, CellsCoverBoxesOnce) {
+    for (const auto& [size, kernel, stride] : std::vector<std::tuple<std::vector<int64_t>, int64_t, int64_t>>{
+             {{93, 220}, 3, 1}, {{150, 190}, 5, 2}, {{64, 64}, 1, 1}, {{9, 41, 50}, 3, 1}}) {
+        Problem problem = makeProblem(2, 48, 48, size, kernel, stride, kernel / 2);
+        const PartialConvDesc desc = planned(problem);
+        const cpu::Plan plan = cpu::makePlan(desc, {2, 48 * 48 * product(problem.kernel) * 4, false, 16});
+        ASSERT_TRUE(plan.hasCells());
+        const Dims3& all = desc.window.output;
+        std::vector<int> seen(static_cast<size_t>(2 * 48 * volume(all)), 0);
+        for (const cpu::Box& box : plan.boxes)
+            for (const cpu::Box& band : cpu::bandsOf(desc.window, box, plan.cell))
+                for (int64_t c = 0; c < cpu::cellsIn(band, plan.cell); ++c) {
+                    const cpu::Box cell = cpu::cellsOf(desc.window, band, plan.cell, c, 1);
+                    for (int64_t n = 0; n < cell.batch_size; ++n)
+                        for (int64_t k = 0; k < cell.channel_size; ++k)
+                            forEachPosition(
+                                {cell.spans[0].output_size, cell.spans[1].output_size,
+                                 cell.spans[2].output_size},
+                                [&](const Dims3& at) {
+                                    int64_t place = (cell.batch_begin + n) * 48 + cell.channel_begin + k;
+                                    for (size_t d = 0; d < 3; ++d)
+                                        place = place * all[d] + cell.spans[d].output_begin + at[d];
+                                    ++seen[static_cast<size_t>(place)];
+                                });
+                }
+        EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), static_cast<int64_t>(seen.size()));
+    }
 }
 
 TEST(CpuFineBoxes, NothingIsValid) {

@@ -17,8 +17,8 @@ namespace {
 // directly.
 constexpr float kLeastForWinograd = 0.5F;
 
-// Estimates err: fine boxes are taken where they cost less than this part of the large ones.
-constexpr double kFineGain = 0.7;
+// Estimates err: cells are taken where they cost less than this part of their box.
+constexpr double kCellGain = 0.8;
 
 // Whether a box of a channels-last tensor is laid out as oneDNN's scratch is.
 bool isDense(const std::array<int64_t, 5>& strides, int64_t channels, const Dims3& tensor, const Dims3& box,
@@ -54,28 +54,50 @@ size_t OneDnnPartialConv::formFor(const ForwardCall& call, const Box& box, size_
     return anySparse(call, box) ? forms_[form].direct : form;
 }
 
-// Whether the mask's holes leave so many of the fine boxes out that the others cost less than the large ones.
-bool OneDnnPartialConv::finePays(const ForwardCall& call) {
-    if (plan_.fine.empty()) return false;
-    const auto threads = static_cast<double>(device_.threads());
-    const double all = plan_.box_cost * static_cast<double>(plan_.boxes.size()) / threads;
-    for (size_t i = 0; i < plan_.fine.size(); ++i)
-        fine_holes_[i] = allHoles(desc_, call.update, plan_.fine[i]) ? 1 : 0;
-    const auto left = std::count(fine_holes_.begin(), fine_holes_.end(), 0);
-    const double fine = static_cast<double>(left) * plan_.fine_cost / threads;
-    if (fine >= kFineGain * all) return false;
-    const auto large = std::count_if(plan_.boxes.begin(), plan_.boxes.end(),
-                                     [&](const Box& box) { return !allHoles(desc_, call.update, box); });
-    return fine < kFineGain * plan_.box_cost * static_cast<double>(large) / threads;
+// Appends what is to be done for a row of cells, and says what it costs: rows of those that are no hole, each
+// as long as there is a form for.
+double OneDnnPartialConv::addCellTasks(const ForwardCall& call, const Box& band) {
+    const int64_t cells = cellsIn(band, plan_.cell);
+    const auto part = [&](int64_t first, int64_t count) {
+        return cellsOf(desc_.window, band, plan_.cell, first, count);
+    };
+    const auto isHole = [&](int64_t cell) { return allHoles(desc_, call.update, part(cell, 1)); };
+    double cost = 0;
+    bool hole = isHole(0);
+    for (int64_t first = 0; first < cells;) {
+        int64_t end = first + 1;
+        bool next = hole;
+        while (end < cells && (next = isHole(end)) == hole) ++end;
+        if (hole) tasks_.push_back({part(first, end - first), kNoForm, false});
+        while (!hole && first < end) {
+            size_t k = 0;
+            while (k + 1 < plan_.run_cost.size() && int64_t{2} << k <= end - first) ++k;
+            const Box box = part(first, int64_t{1} << k);
+            tasks_.push_back({box, formOf(box), false});
+            cost += plan_.run_cost[k];
+            first += int64_t{1} << k;
+        }
+        first = end;
+        hole = next;
+    }
+    return cost;
 }
 
-void OneDnnPartialConv::runFine(const ForwardCall& call) {
-    parallelFor(device_.threads(), static_cast<int64_t>(plan_.fine.size()), [&](int thread, int64_t i) {
-        const auto index = static_cast<size_t>(i);
-        const Box& box = plan_.fine[index];
-        if (fine_holes_[index] != 0) return zeroBox(call.output, box);
-        runBox(fine_workers_[static_cast<size_t>(thread)], call, box, form_of_fine_[index]);
-    });
+// Appends what is to be done for a box: itself or its cells, if any.
+void OneDnnPartialConv::addTasksOf(const ForwardCall& call, size_t index) {
+    const Box& box = plan_.boxes[index];
+    if (!plan_.hasCells()) {
+        const bool hole = allHoles(desc_, call.update, box);
+        return tasks_.push_back({box, hole ? kNoForm : formOf(box), !hole});
+    }
+    const size_t before = tasks_.size();
+    double cost = 0;
+    for (const Box& band : bands_[index]) cost += addCellTasks(call, band);
+    const double part =
+        static_cast<double>(box.batch_size * box.outputPixels()) / static_cast<double>(most_outputs_);
+    if (cost < kCellGain * part * plan_.box_cost) return;
+    tasks_.erase(tasks_.begin() + static_cast<std::ptrdiff_t>(before), tasks_.end());
+    tasks_.push_back({box, formOf(box), true});
 }
 
 void OneDnnPartialConv::finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
@@ -210,13 +232,14 @@ void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
                     [&](int /*thread*/, int64_t n) { finishMargins(call, n); });
     if (!plan_.any_live) return;
     followScratch();
-    const bool fine = finePays(call);
-    if (fine) return runFine(call);
-    parallelFor(device_.threads(), static_cast<int64_t>(plan_.boxes.size()), [&](int thread, int64_t i) {
-        const auto index = static_cast<size_t>(i);
-        const Box& box = plan_.boxes[index];
-        if (allHoles(desc_, call.update, box)) return zeroBox(call.output, box);
-        runBox(workers_[static_cast<size_t>(thread)], call, box, form_of_box_[index]);
+    tasks_.clear();
+    for (size_t i = 0; i < plan_.boxes.size(); ++i) addTasksOf(call, i);
+    // The small ones last, so that threads end together.
+    std::partition(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.whole; });
+    parallelFor(device_.threads(), static_cast<int64_t>(tasks_.size()), [&](int thread, int64_t i) {
+        const Task& task = tasks_[static_cast<size_t>(i)];
+        if (task.form == kNoForm) return zeroBox(call.output, task.box);
+        runBox(workers_[static_cast<size_t>(thread)], call, task.box, task.form);
     });
 }
 

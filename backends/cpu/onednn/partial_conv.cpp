@@ -109,29 +109,55 @@ void OneDnnPartialConv::plan() {
     if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
     input_layout_ = chosen->input;
     output_layout_ = chosen->output;
-    form_of_box_ = formsOf(plan_.boxes, chosen->winograd);
-    form_of_fine_ = formsOf(plan_.fine, chosen->winograd);
+    for (const Box& box : plan_.boxes) {
+        addForms(box, chosen->winograd);
+        most_outputs_ = std::max(most_outputs_, box.batch_size * box.outputPixels());
+    }
+    if (plan_.hasCells()) addCellForms(chosen->winograd);
     allocatePackings();
 }
 
-std::vector<size_t> OneDnnPartialConv::formsOf(const std::vector<Box>& boxes, bool winograd_wanted) {
-    std::vector<size_t> indices;
-    const size_t first = forms_.size();
-    for (const Box& box : boxes) {
-        const auto same = std::find_if(forms_.begin() + static_cast<std::ptrdiff_t>(first), forms_.end(),
-                                       [&](const Form& form) { return form.box.sameForm(box); });
-        indices.push_back(static_cast<size_t>(same - forms_.begin()));
-        if (same != forms_.end()) continue;
-        auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
-        if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
-        std::optional<Primitive> winograd;
-        if (winograd_wanted)
-            winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
-        const size_t form = forms_.size();
-        if (winograd) addForm(box, *winograd, form + 1);
-        addForm(box, *direct, forms_.size());
+// The first of those that serve a box: Winograd's where it may be taken.
+size_t OneDnnPartialConv::formOf(const Box& box) const {
+    const auto same =
+        std::find_if(forms_.begin(), forms_.end(), [&](const Form& form) { return form.box.sameForm(box); });
+    return static_cast<size_t>(same - forms_.begin());
+}
+
+void OneDnnPartialConv::addForms(const Box& box, bool winograd_wanted) {
+    if (formOf(box) < forms_.size()) return;
+    auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
+    if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+    std::optional<Primitive> winograd;
+    if (winograd_wanted)
+        winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
+    const size_t form = forms_.size();
+    if (winograd) addForm(box, *winograd, form + 1);
+    addForm(box, *direct, forms_.size());
+}
+
+// Of every number of cells in a row that there may be, at every place.
+void OneDnnPartialConv::addCellForms(bool winograd) {
+    std::vector<Box> seen;
+    for (const Box& box : plan_.boxes) {
+        bands_.push_back(bandsOf(desc_.window, box, plan_.cell));
+        for (const Box& band : bands_.back()) {
+            if (std::any_of(seen.begin(), seen.end(), [&](const Box& b) { return b.sameForm(band); }))
+                continue;
+            seen.push_back(band);
+            const int64_t cells = cellsIn(band, plan_.cell);
+            for (size_t k = 0; k < plan_.run_cost.size(); ++k)
+                for (int64_t first = 0; first + (int64_t{1} << k) <= cells; ++first)
+                    addForms(cellsOf(desc_.window, band, plan_.cell, first, int64_t{1} << k), winograd);
+        }
     }
-    return indices;
+}
+
+size_t OneDnnPartialConv::mostTasks() const {
+    size_t count = plan_.boxes.size();
+    for (const auto& bands : bands_)
+        for (const Box& band : bands) count += static_cast<size_t>(cellsIn(band, plan_.cell));
+    return count;
 }
 
 void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
@@ -167,72 +193,57 @@ void OneDnnPartialConv::allocatePackings() {
     }
 }
 
-ScratchSizes OneDnnPartialConv::scratchFor(const std::vector<size_t>& forms) const {
+ScratchSizes OneDnnPartialConv::scratchSizes() const {
     ScratchSizes sizes{};
-    const auto add = [&](const Primitive& primitive) {
-        sizes.input = std::max(sizes.input, primitive.desc.src_desc().get_size());
-        sizes.output = std::max(sizes.output, primitive.desc.dst_desc().get_size());
-        sizes.scratchpad = std::max(sizes.scratchpad, primitive.desc.scratchpad_desc().get_size());
-    };
-    for (const size_t form : forms) {
-        add(forms_[form].primitive);
-        add(forms_[forms_[form].direct].primitive);
+    for (const Form& form : forms_) {
+        const auto& desc = form.primitive.desc;
+        sizes.input = std::max(sizes.input, desc.src_desc().get_size());
+        sizes.output = std::max(sizes.output, desc.dst_desc().get_size());
+        sizes.scratchpad = std::max(sizes.scratchpad, desc.scratchpad_desc().get_size());
     }
     return {alignedSize(sizes.input), alignedSize(sizes.output + kReadSlack), alignedSize(sizes.scratchpad)};
 }
 
-// One plan is in use at a time: both have the same scratch memory.
 void OneDnnPartialConv::makeWorkers() {
-    const auto threads = static_cast<size_t>(device_.threads());
-    const size_t count = std::min(plan_.boxes.size(), threads);
-    const size_t fine_count = std::min(plan_.fine.size(), threads);
-    const ScratchSizes sizes = scratchFor(form_of_box_);
-    const ScratchSizes fine_sizes = scratchFor(form_of_fine_);
-    const size_t bytes = std::max(count * sizes.all(), fine_count * fine_sizes.all());
-    scratch_ = Scratch(device_, bytes);
-    workers_ = workersWith(sizes, count);
-    fine_workers_ = workersWith(fine_sizes, fine_count);
-    fine_holes_.resize(plan_.fine.size());
+    tasks_.reserve(mostTasks());
+    const size_t count = std::min(mostTasks(), static_cast<size_t>(device_.threads()));
+    const ScratchSizes sizes = scratchSizes();
+    scratch_ = Scratch(device_, count * sizes.all());
+    for (size_t i = 0; i < count; ++i) workers_.push_back(workerWith(sizes, i));
 }
 
-std::vector<Worker> OneDnnPartialConv::workersWith(const ScratchSizes& sizes, size_t count) const {
-    const auto planes = static_cast<size_t>(desc_.in_channels);
-    std::vector<Worker> workers;
-    for (size_t i = 0; i < count; ++i) {
-        Worker worker{};
-        worker.thread = static_cast<int>(i);
-        worker.offset = i * sizes.all();
-        worker.sizes = sizes;
-        worker.stream = dnnl::stream(engine_);
-        worker.planes.resize(planes);
-        for (const Form& form : forms_) {
-            const auto& desc = form.primitive.desc;
-            Worker::Arguments arguments;
-            arguments.input = dnnl::memory(desc.src_desc(), engine_, nullptr);
-            arguments.output = dnnl::memory(desc.dst_desc(), engine_, nullptr);
-            arguments.all = {{DNNL_ARG_SRC, arguments.input},
-                             {DNNL_ARG_DST, arguments.output},
-                             {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
-                             {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_, nullptr)}};
-            worker.arguments.push_back(std::move(arguments));
-        }
-        workers.push_back(std::move(worker));
+Worker OneDnnPartialConv::workerWith(const ScratchSizes& sizes, size_t number) const {
+    Worker worker{};
+    worker.thread = static_cast<int>(number);
+    worker.offset = number * sizes.all();
+    worker.sizes = sizes;
+    worker.stream = dnnl::stream(engine_);
+    worker.planes.resize(static_cast<size_t>(desc_.in_channels));
+    for (const Form& form : forms_) {
+        const auto& desc = form.primitive.desc;
+        Worker::Arguments arguments;
+        arguments.input = dnnl::memory(desc.src_desc(), engine_, nullptr);
+        arguments.output = dnnl::memory(desc.dst_desc(), engine_, nullptr);
+        arguments.all = {{DNNL_ARG_SRC, arguments.input},
+                         {DNNL_ARG_DST, arguments.output},
+                         {DNNL_ARG_WEIGHTS, packings_[form.weights].weights[0]},
+                         {DNNL_ARG_SCRATCHPAD, dnnl::memory(desc.scratchpad_desc(), engine_, nullptr)}};
+        worker.arguments.push_back(std::move(arguments));
     }
-    return workers;
+    return worker;
 }
 
 void OneDnnPartialConv::followScratch() {
     if (scratch_begin_ == scratch_.begin()) return;
     scratch_begin_ = scratch_.begin();
-    for (auto* workers : {&workers_, &fine_workers_})
-        for (Worker& worker : *workers) {
-            char* at = scratch_begin_ + worker.offset;
-            worker.input = reinterpret_cast<float*>(at);
-            worker.output = reinterpret_cast<float*>(at + worker.sizes.input);
-            for (Worker::Arguments& arguments : worker.arguments)
-                arguments.all.at(DNNL_ARG_SCRATCHPAD)
-                    .set_data_handle(at + worker.sizes.input + worker.sizes.output);
-        }
+    for (Worker& worker : workers_) {
+        char* at = scratch_begin_ + worker.offset;
+        worker.input = reinterpret_cast<float*>(at);
+        worker.output = reinterpret_cast<float*>(at + worker.sizes.input);
+        for (Worker::Arguments& arguments : worker.arguments)
+            arguments.all.at(DNNL_ARG_SCRATCHPAD)
+                .set_data_handle(at + worker.sizes.input + worker.sizes.output);
+    }
 }
 
 void OneDnnPartialConv::setBias(const TensorRef* bias) {

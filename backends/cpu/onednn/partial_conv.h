@@ -55,6 +55,14 @@ struct Worker {
     std::vector<Arguments> arguments;  // for each form
 };
 
+// A box of a forward pass: without a form it is all hole.
+struct Task {
+    Box box;
+    size_t form;
+    bool whole;  // a box of the plan, not cells of one
+};
+inline constexpr size_t kNoForm = SIZE_MAX;
+
 // The operands of one forward pass.
 struct ForwardCall {
     const CpuMaskUpdate& update;
@@ -76,7 +84,10 @@ class OneDnnPartialConv final : public PartialConv {
   private:
     void setBias(const TensorRef* bias);
     void plan();
-    std::vector<size_t> formsOf(const std::vector<Box>& boxes, bool winograd);
+    void addForms(const Box& box, bool winograd);
+    void addCellForms(bool winograd);
+    size_t formOf(const Box& box) const;
+    size_t mostTasks() const;
     void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
     size_t packingFor(const Box& box, const Primitive& primitive);
@@ -84,16 +95,16 @@ class OneDnnPartialConv final : public PartialConv {
     int64_t channelGrain() const;
     bool keepsPaceChannelsLast(const Primitive& primitive) const;
     void makeWorkers();
-    ScratchSizes scratchFor(const std::vector<size_t>& forms) const;
-    std::vector<Worker> workersWith(const ScratchSizes& sizes, size_t count) const;
+    ScratchSizes scratchSizes() const;
+    Worker workerWith(const ScratchSizes& sizes, size_t number) const;
     void followScratch();
 
     void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
     void execute(Worker& worker, size_t form, int64_t channel, float* input, float* output) const;
     bool allValid(const ForwardCall& call, const Box& box) const;
     bool anySparse(const ForwardCall& call, const Box& box) const;
-    bool finePays(const ForwardCall& call);
-    void runFine(const ForwardCall& call);
+    void addTasksOf(const ForwardCall& call, size_t index);
+    double addCellTasks(const ForwardCall& call, const Box& band);
     size_t formFor(const ForwardCall& call, const Box& box, size_t form) const;
     void finishMargins(const ForwardCall& call, int64_t n) const;
     void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
@@ -119,15 +130,16 @@ class OneDnnPartialConv final : public PartialConv {
     int64_t separate_groups_ = 1;
     ScratchLayout input_layout_{}, output_layout_{};
     std::vector<Form> forms_;
-    std::vector<size_t> form_of_box_, form_of_fine_;
+    std::vector<std::vector<Box>> bands_;  // of each box of the plan, where it has cells
     std::vector<Packing> packings_;
     std::vector<float> bias_;  // zeros for a masked convolution without one
     // The outputs that no window reaches: a masked convolution without a mask has its bias there.
     std::vector<float> margin_;
     std::shared_ptr<Buffer> wide_weights_;  // f32, where the tensors are not
     Staging staging_;
-    std::vector<Worker> workers_, fine_workers_;
-    std::vector<uint8_t> fine_holes_;  // which of the fine boxes are, under the mask in use
+    std::vector<Worker> workers_;
+    std::vector<Task> tasks_;   // of the mask in use
+    int64_t most_outputs_ = 0;  // of a box of the plan
     Scratch scratch_;
     char* scratch_begin_ = nullptr;             // where the workers believe it to be
     std::unique_ptr<OneDnnBackward> backward_;  // null where the caller wants no training

@@ -24,25 +24,19 @@ constexpr double kWinogradWeightByteCost = 0.08;
 constexpr double kNearWeightByteCost = 0.005;
 constexpr int64_t kCacheBytes = 1 << 20;
 constexpr int64_t kFarBytes = 4 << 20;
-// Fine boxes: rows, twice as many columns, and depth; how many times its overhead a box must be worth.
-constexpr int64_t kLeastFineSide = 8;
-constexpr int64_t kMostFineSide = 32;
-constexpr int64_t kFineDepth = 4;
-constexpr double kFineWorth = 10;
-constexpr int64_t kLeastFineBoxes = 16;
-constexpr int64_t kMostFineBoxes = 1 << 18;
+// Cells: rows at most, columns at least, depth at most; how many times its overhead one must be worth, and
+// how many there must be.
+constexpr int64_t kCellRows = 8;
+constexpr int64_t kLeastCellColumns = 16;
+constexpr int64_t kCellDepth = 4;
+constexpr double kCellWorth = 3;
+constexpr int64_t kLeastCells = 16;
+constexpr int64_t kMostCells = 1 << 14;
 constexpr int64_t kRowGrain = 64;  // where rows are split: whole tiles of the convolution's kernels
 constexpr int64_t kMostParts = 4096;
 // Rows of which a box would fill this much are split however many they are.
 constexpr int64_t kLongRowBytes = 4 * kFarBytes;
 constexpr int64_t kHeightInLongRows = 16;
-
-// Outputs in one dimension per box, the batch and the output's channels.
-struct Cut {
-    int64_t batch;
-    Dims3 size;
-    int64_t channels;
-};
 
 int64_t ceilDivide(int64_t a, int64_t b) {
     return (a + b - 1) / b;
@@ -203,23 +197,34 @@ std::vector<Box> boxesOf(const Plan& plan, const PartialConvDesc& desc, const Cu
     return boxes;
 }
 
-// Boxes as small as the overhead of each allows: holes are of any shape. They have as many of the output's
-// channels as the large ones, so that both read the same packed weights.
-void addFineBoxes(Plan& plan, const PartialConvDesc& desc, const Work& work, const Dims3& all,
-                  int64_t channels) {
+// Parts of a size, all about as large, of at most so many.
+int64_t evenPart(int64_t size, int64_t most) {
+    return ceilDivide(size, ceilDivide(size, most));
+}
+
+double outputsOf(const Cut& cut) {
+    return static_cast<double>(cut.batch * volume(cut.size));
+}
+
+// Cells as small as the overhead of each allows: holes are of any shape. They have as many of the output's
+// channels as the boxes, so that both read the same packed weights.
+void addCells(Plan& plan, const PartialConvDesc& desc, const Work& work, const Cut& box) {
     const bool skips = desc.mask_type != MaskType::none && !desc.maskedConvolution();
     if (!skips || desc.spatial_dims < 2) return;
-    for (int64_t side = kLeastFineSide;; side *= 2) {
-        const Cut cut{
-            1, {std::min(all[0], kFineDepth), std::min(all[1], side), std::min(all[2], 2 * side)}, channels};
-        const int64_t count = boxCount(desc, cut, plan.live);
-        if (count < kLeastFineBoxes) return;
-        if (count > kMostFineBoxes) continue;
-        if (side > kMostFineSide && count <= kMostFineBoxes / 4) return;
-        const double cost = costOfBox(desc, cut, elementsOf(desc, cut, plan.live, work), work);
-        if (cost < kFineWorth * overheadOf(work, partOf(desc, cut))) continue;
-        plan.fine = boxesOf(plan, desc, cut);
-        plan.fine_cost = cost;
+    const auto cost = [&](const Cut& cut) {
+        return costOfBox(desc, cut, elementsOf(desc, cut, plan.live, work), work);
+    };
+    Cut cell{1,
+             {evenPart(box.size[0], kCellDepth), evenPart(box.size[1], kCellRows), kLeastCellColumns},
+             box.channels};
+    for (; cell.size[2] <= box.size[2]; cell.size[2] *= 2) {
+        const int64_t count = boxCount(desc, cell, plan.live);
+        if (count < kLeastCells || outputsOf(cell) >= outputsOf(box)) return;
+        if (count > kMostCells || cost(cell) < kCellWorth * overheadOf(work, partOf(desc, cell))) continue;
+        plan.cell = cell;
+        plan.box_cost = cost(box);
+        for (Cut run = cell; run.size[2] == cell.size[2] || run.size[2] < box.size[2]; run.size[2] *= 2)
+            plan.run_cost.push_back(cost(run));
         return;
     }
 }
@@ -265,9 +270,37 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
             for (int64_t width = kRowGrain; width < all[2] / kMostParts; width *= 2) considerWidth(width);
     });
     plan.boxes = boxesOf(plan, desc, best);
-    plan.box_cost = costOfBox(desc, best, elementsOf(desc, best, plan.live, work), work);
-    addFineBoxes(plan, desc, work, all, best.channels);
+    addCells(plan, desc, work, best);
     return plan;
+}
+
+std::vector<Box> bandsOf(const Window& window, const Box& box, const Cut& cell) {
+    std::vector<Box> bands;
+    const auto parts = [&](size_t d) {
+        std::vector<Span> spans;
+        const int64_t end = box.spans[d].output_begin + box.spans[d].output_size;
+        for (int64_t at = box.spans[d].output_begin; at < end; at += cell.size[d])
+            spans.push_back(spanOf(window, d, at, std::min(cell.size[d], end - at)));
+        return spans;
+    };
+    for (int64_t n = 0; n < box.batch_size; ++n)
+        for (const Span& depth : parts(0))
+            for (const Span& height : parts(1))
+                bands.push_back({box.batch_begin + n,
+                                 1,
+                                 {depth, height, box.spans[2]},
+                                 box.channel_begin,
+                                 box.channel_size});
+    return bands;
+}
+
+Box cellsOf(const Window& window, const Box& band, const Cut& cell, int64_t first, int64_t count) {
+    Box box = band;
+    const Span& whole = band.spans[2];
+    const int64_t begin = whole.output_begin + first * cell.size[2];
+    const int64_t end = std::min(begin + count * cell.size[2], whole.output_begin + whole.output_size);
+    box.spans[2] = spanOf(window, 2, begin, end - begin);
+    return box;
 }
 
 }  // namespace pconv::cpu

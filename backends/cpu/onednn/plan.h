@@ -44,16 +44,24 @@ struct Box {
     }
 };
 
+// Outputs in one dimension per box, the batch and the output's channels.
+struct Cut {
+    int64_t batch;
+    Dims3 size;
+    int64_t channels;
+};
+
 struct Plan {
     // Outputs outside have windows wholly in the padding: always holes.
     std::array<Span, 3> live;
     bool any_live = false;
     std::vector<Box> boxes;
-    // The same outputs in smaller boxes, for masks with holes that leave many of them out; none where that
-    // cannot pay.
-    std::vector<Box> fine;
-    // Estimates, of one box with a valid output.
-    double box_cost = 0, fine_cost = 0;
+    // How boxes are cut into cells, of which those that are no hole are convolved alone, or several in a row;
+    // where that can pay.
+    Cut cell{};
+    double box_cost = 0;           // an estimate, of a box of the most outputs
+    std::vector<double> run_cost;  // of a row of 2^k cells; none where there are no cells
+    bool hasCells() const { return !run_cost.empty(); }
 };
 
 // What the cost of a box depends on besides its shape.
@@ -67,5 +75,13 @@ struct Work {
 };
 
 Plan makePlan(const PartialConvDesc& desc, const Work& work);
+
+// The rows of cells of a box of the plan.
+std::vector<Box> bandsOf(const Window& window, const Box& box, const Cut& cell);
+inline int64_t cellsIn(const Box& band, const Cut& cell) {
+    return (band.spans[2].output_size + cell.size[2] - 1) / cell.size[2];
+}
+// `count` cells of a band from `first` on.
+Box cellsOf(const Window& window, const Box& band, const Cut& cell, int64_t first, int64_t count);
 
 }  // namespace pconv::cpu
