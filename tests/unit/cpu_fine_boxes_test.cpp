@@ -4,6 +4,7 @@
 
 #include "conformance/builder.h"
 #include "conformance/verify.h"
+#include "cpu/element.h"
 #include "cpu/onednn/plan.h"
 
 namespace pconv::test {
@@ -87,7 +88,7 @@ TEST(CpuFineBoxes, CellsCoverBoxesOnce) {
                     const cpu::Box cell = cpu::cellsOf(desc.window, band, plan.cell, c, 1);
                     for (int64_t n = 0; n < cell.batch_size; ++n)
                         for (int64_t k = 0; k < cell.channel_size; ++k)
-                            forEachPosition(
+                            cpu::forEachPosition(
                                 {cell.spans[0].output_size, cell.spans[1].output_size,
                                  cell.spans[2].output_size},
                                 [&](const Dims3& at) {
