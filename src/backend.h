@@ -223,6 +223,8 @@ class Implementation {
     // Whether it convolves desc.upsampled faster than the same channels written out; `desc` is one that it
     // supports, with one group, without training.
     virtual bool fusesUpsampling(const PartialConvDesc& /*desc*/) const { return false; }
+    // Whether its mask update takes results without a window sum, and its convolution reads none.
+    virtual bool leavesOutWindowSum(const PartialConvDesc& /*desc*/) const { return false; }
     virtual std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                        const MaskForm& form,
                                                        const MaskPlanes& results) const = 0;

@@ -190,8 +190,8 @@ PCONV_API PconvStatus pconvLoadNetworkWeights(PconvNetwork network, const char* 
  * The same from anywhere: `source` is asked for each tensor by the name above. It returns PCONV_TENSOR_GIVEN
  * after writing the elements, in C order, to `values` where that is not NULL, which only asks;
  * PCONV_TENSOR_SHAPE_DIFFERS where it has one of another shape; else PCONV_TENSOR_MISSING, which is no fault
- * where `optional` is 1 (a bias before a batch normalization). It is called on this thread, before anything
- * has changed.
+ * where `optional` is 1 (a bias before a batch normalization). It is called on this thread, layer by layer;
+ * it must not use the network.
  */
 typedef enum PconvTensorAnswer {
     PCONV_TENSOR_MISSING = 0,

@@ -194,32 +194,55 @@ PconvStatus pconvSetNetworkWeights(PconvNetwork network, int32_t layer, const Pc
 
 namespace {
 
+KeptWeights uploaded(const PconvNetwork_T& network, const LayerWeights& weights) {
+    PconvDevice_T device{network.device};
+    const DataType stored = weights.vectors ? DataType::f32 : network.current().plan.data_type;
+    KeptWeights result;
+    result.given = true;
+    result.weight = upload(&device, weights.weight, weights.shape, stored);
+    if (!weights.bias.empty())
+        result.bias = upload(&device, weights.bias, {static_cast<int64_t>(weights.bias.size())}, stored);
+    return result;
+}
+
+LayerWeights readLayer(WeightFile& file, const Layer& layer, size_t index) {
+    if (layer.name.empty()) invalid(layerName(layer, index) + " has no name to look for in a file");
+    return kindOf(layer.type).readWeights(file, layer);
+}
+
+// Each is gone before the next is read.
+void loadOneByOne(PconvNetwork_T& network, WeightFile& file, const std::vector<size_t>& with_weights) {
+    Prepared& prepared = network.current();
+    try {
+        for (const size_t i : with_weights) {
+            KeptWeights given = uploaded(network, readLayer(file, prepared.plan.layers[i], i));
+            setWeights(network, prepared, i, given.weight.get(), given.bias.get());
+            if (!network.kept.empty()) network.kept[i] = std::move(given);
+        }
+    } catch (...) {
+        for (LayerState& layer : prepared.layers) layer.has_weights = false;
+        for (KeptWeights& kept : network.kept) kept = {};
+        throw;
+    }
+}
+
 void loadWeights(PconvNetwork_T& network, WeightFile& file) {
     Prepared& prepared = network.current();
     const auto& layers = prepared.plan.layers;
-    std::vector<std::pair<size_t, LayerWeights>> all;
+    std::vector<size_t> with_weights;
+    bool has_any = false;
     for (size_t i = 0; i < layers.size(); ++i) {
-        const LayerKind& kind = kindOf(layers[i].type);
-        if (!kind.hasWeights(layers[i])) continue;
-        if (layers[i].name.empty()) invalid(layerName(layers[i], i) + " has no name to look for in a file");
-        all.emplace_back(i, kind.readWeights(file, layers[i]));
+        if (kindOf(layers[i].type).hasWeights(layers[i])) with_weights.push_back(i);
+        has_any = has_any || prepared.layers[i].has_weights;
     }
-    PconvDevice_T device{network.device};
-    const DataType type = prepared.plan.data_type;
+    if (!has_any) return loadOneByOne(network, file, with_weights);
+    // A fault leaves those of before: all are read first.
     std::vector<KeptWeights> uploads;
-    for (auto& [layer, weights] : all) {
-        KeptWeights& to = uploads.emplace_back();
-        const DataType stored = weights.vectors ? DataType::f32 : type;
-        to.given = true;
-        to.weight = upload(&device, weights.weight, weights.shape, stored);
-        if (!weights.bias.empty())
-            to.bias = upload(&device, weights.bias, {static_cast<int64_t>(weights.bias.size())}, stored);
-        weights = {};  // not twice in the host's memory
-    }
-    for (size_t i = 0; i < all.size(); ++i) {
+    for (const size_t i : with_weights) uploads.push_back(uploaded(network, readLayer(file, layers[i], i)));
+    for (size_t i = 0; i < with_weights.size(); ++i) {
         KeptWeights& given = uploads[i];
-        setWeights(network, prepared, all[i].first, given.weight.get(), given.bias.get());
-        if (!network.kept.empty()) network.kept[all[i].first] = std::move(given);
+        setWeights(network, prepared, with_weights[i], given.weight.get(), given.bias.get());
+        if (!network.kept.empty()) network.kept[with_weights[i]] = std::move(given);
         given = {};
     }
     forgetOtherShapes(network);

@@ -290,6 +290,8 @@ class OneDnn final : public Implementation {
         return true;
     }
     bool fusesUpsampling(const PartialConvDesc& desc) const override { return upsamplingPays(desc); }
+    // Winograd's are chosen by it.
+    bool leavesOutWindowSum(const PartialConvDesc& desc) const override { return !desc.fast_math; }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                const MaskForm& form,
                                                const MaskPlanes& results) const override {

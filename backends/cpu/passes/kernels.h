@@ -315,7 +315,6 @@ void gather(float* __restrict to, const float* __restrict from, int64_t stride, 
 
 template <typename Sum, typename Updated, bool window_ratio>
 void finish(const MaskResultRow& row, Updated* __restrict updated, const Sum* __restrict sums, int64_t size) {
-    float* __restrict window_sum = row.window_sum;
     float* __restrict ratio = row.ratio;
     const float window = row.window;
     const float eps = row.eps;
@@ -324,7 +323,6 @@ void finish(const MaskResultRow& row, Updated* __restrict updated, const Sum* __
         const bool any = s > 0;
         const float u = !any ? 0.0F : window_ratio && s < 1 ? s : 1.0F;
         const float divisor = any ? (window_ratio ? s + eps : s) : 1.0F;
-        window_sum[i] = s;
         ratio[i] = (window_ratio ? window : 1.0F) / divisor * u;
         updated[i] = static_cast<Updated>(u);
     }
@@ -332,6 +330,8 @@ void finish(const MaskResultRow& row, Updated* __restrict updated, const Sum* __
 
 template <typename Sum>
 void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
+    if (row.window_sum != nullptr)
+        for (int64_t i = 0; i < size; ++i) row.window_sum[i] = static_cast<float>(sums[i]);
     const bool window_ratio = row.normalization == Normalization::window_ratio;
     if (row.updated_binary != nullptr && window_ratio)
         return finish<Sum, uint8_t, true>(row, row.updated_binary, sums, size);

@@ -38,15 +38,13 @@ WindowMaskUpdate::WindowMaskUpdate(CpuDevice& device, const PartialConvDesc& des
         scratch = std::max({scratch, part.input_rows * part.input_width * 2,  // and the counts, of a byte
                             2 * part.block_rows * part.line_length * part.window.stride[2]});
     }
-    sums_ = device.allocate(static_cast<size_t>(sums) * elementSize());
-    // The padding of a single part is written here and never again; of several, with each of them.
-    if (parts_.size() == 1) std::memset(sums_->hostPointer(), 0, static_cast<size_t>(sums) * elementSize());
+    sums_size_ = alignedSize(static_cast<size_t>(sums) * elementSize());
     const Window& w = desc.window;
     row_pointers_at_ = (static_cast<size_t>(scratch) * elementSize() + 63) / 64 * 64;
     const auto row_pointers =
         static_cast<size_t>(std::max(w.kernel[0] * w.kernel[1], w.kernel[2])) * sizeof(void*);
     scratch_size_ = row_pointers_at_ + (row_pointers + 63) / 64 * 64;
-    scratch_ = device.allocate(scratch_size_ * static_cast<size_t>(device.threads()));
+    scratch_ = Scratch(device, sums_size_ + scratch_size_ * static_cast<size_t>(device.threads()));
 }
 
 // The outputs [begin, begin + size) of some planes.
@@ -212,7 +210,7 @@ void WindowMaskUpdate::sumChannels(const Part& part, int64_t first_row, int64_t 
             }
         }
     }
-    Sum* padded = static_cast<Sum*>(sums_->hostPointer()) + part_plane * part.planeSize();
+    Sum* padded = static_cast<Sum*>(sums_) + part_plane * part.planeSize();
     for (int64_t r = 0; r < rows && h + r + w.padding[1] < part.padded_rows; ++r)
         padRow(w, part.phase_length, column, width, sums + r * width,
                padded + (d * part.padded_rows + h + r + w.padding[1]) * part.pitch);
@@ -233,7 +231,7 @@ void WindowMaskUpdate::sumWindows(const Part& part, const Block& block, char* sc
     Sum* lines = reinterpret_cast<Sum*>(scratch);
     Sum* sums = lines + part.block_rows * line_pitch;
     const auto** rows = reinterpret_cast<const Sum**>(scratch + row_pointers_at_);
-    const Sum* plane = static_cast<const Sum*>(sums_->hostPointer()) + block.plane * part.planeSize();
+    const Sum* plane = static_cast<const Sum*>(sums_) + block.plane * part.planeSize();
     // Down: whole padded rows, all of the block's at once where they follow each other; of a part of a row
     // what is under it, phase by phase.
     const int64_t at_once = w.stride[1] == 1 ? block.rows : 1;
@@ -276,7 +274,8 @@ void WindowMaskUpdate::sumWindows(const Part& part, const Block& block, char* sc
              part.output_begin[1] + block.h + r) *
                 all.output[2] +
             part.output_begin[2] + block.w;
-        row.window_sum = pointer<float>(results_.window_sum) + at;
+        const bool has_sums = results_.window_sum.buffer != nullptr;
+        row.window_sum = has_sums ? pointer<float>(results_.window_sum) + at : nullptr;
         row.ratio = pointer<float>(results_.ratio) + at;
         row.updated_binary = binary ? pointer<uint8_t>(results_.updated_mask) + at : nullptr;
         row.updated_fractional = binary ? nullptr : pointer<float>(results_.updated_mask) + at;
@@ -290,16 +289,16 @@ void WindowMaskUpdate::sumWindows(const Part& part, const Block& block, char* sc
 template <typename Sum>
 void WindowMaskUpdate::computePart(const Part& part) {
     const Window& w = part.window;
-    auto* scratch = static_cast<char*>(scratch_->hostPointer());
+    char* scratch = scratch_.begin() + sums_size_;
     const auto scratchOf = [&](int thread) { return scratch + static_cast<size_t>(thread) * scratch_size_; };
     const auto threadsFor = [&](int64_t work) { return device_.threads().atMost(work / kWorkForThread); };
-    if (parts_.size() > 1) {
-        auto* sums = static_cast<Sum*>(sums_->hostPointer());
-        parallelFor(device_.threads(), part.planes * w.input[0], [&](int /*thread*/, int64_t i) {
-            const int64_t size = part.padded_rows * part.pitch;
-            std::fill_n(sums + i * size, size, Sum{0});
-        });
-    }
+    // Of which the padding is to stay.
+    auto* sums = static_cast<Sum*>(sums_);
+    parallelFor(threadsFor(part.planes * part.planeSize()), part.planes * w.input[0],
+                [&](int /*thread*/, int64_t i) {
+                    const int64_t size = part.padded_rows * part.pitch;
+                    std::fill_n(sums + i * size, size, Sum{0});
+                });
     int64_t term_planes = 1;
     for (const Term& term : terms_[0]) term_planes += term.planes;
     const int64_t columns = w.input[2] > 0 ? ceilDivide(w.input[2], part.input_width) : 0;
@@ -328,6 +327,7 @@ void WindowMaskUpdate::computePart(const Part& part) {
 }
 
 void WindowMaskUpdate::computeResults() {
+    sums_ = scratch_.begin();
     for (const Part& part : parts_) {
         if (desc_.mask_type == MaskType::fractional)
             computePart<double>(part);

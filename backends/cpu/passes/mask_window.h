@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/device.h"
+#include "cpu/scratch.h"
 
 namespace pconv::cpu {
 
@@ -58,8 +59,9 @@ class WindowMaskUpdate final : public CpuMaskUpdate {
     CpuDevice& device_;
     std::vector<std::vector<Term>> terms_;  // for each group
     std::vector<Part> parts_;
-    std::shared_ptr<Buffer> sums_;  // over channels, [a part's planes, D, padded rows, pitch]
-    std::shared_ptr<Buffer> scratch_;
+    Scratch scratch_;          // the sums, and what each thread needs
+    void* sums_ = nullptr;     // over channels, [a part's planes, D, padded rows, pitch]; where they lie now
+    size_t sums_size_ = 0;     // in bytes
     size_t scratch_size_ = 0;  // for each thread
     size_t row_pointers_at_ = 0;
 };

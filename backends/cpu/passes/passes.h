@@ -90,7 +90,7 @@ struct BiasRun {
 
 // One row of the results of the mask side.
 struct MaskResultRow {
-    float* window_sum;
+    float* window_sum;  // may be null
     float* ratio;
     uint8_t* updated_binary;  // one of the two
     float* updated_fractional;

@@ -5,6 +5,7 @@
 
 #include "core/checked.h"
 #include "core/descriptor.h"
+#include "core/mask_update.h"
 #include "core/partial_conv.h"
 
 namespace pconv::network {
@@ -29,14 +30,15 @@ void makeConvolution(PconvDevice device, Prepared& prepared, size_t index) {
     const bool of_the_caller = parts.size() == 1 && parts[0].source.kind == MaskSource::Kind::network;
     if (plan.hole_is_one && of_the_caller) form.polarity = PCONV_MASK_HOLE_IS_ONE;
     const bool masked = !segments.empty();
-    PconvMaskUpdate update = nullptr;
-    check(pconvCreateMaskUpdate(device, &desc, masked ? &form : nullptr, &update));
-    prepared.layers[index].update.reset(update);
     PartialConvDesc parsed = parsePartialConvDesc(&desc);
+    prepared.layers[index].update.reset(makeMaskUpdate(device->state, parsed,
+                                                       parseMaskForm(parsed, masked ? &form : nullptr),
+                                                       pinnedImplementation(desc), false)
+                                            .release());
     parsed.upsampled = layer.upsampled;
     prepared.layers[index].conv.reset(
         makePartialConv(device->state, parsed, pinnedImplementation(desc)).release());
-    if (!masked) check(pconvComputeMaskUpdate(update, nullptr));
+    if (!masked) check(pconvComputeMaskUpdate(prepared.layers[index].update.get(), nullptr));
 }
 
 std::vector<int64_t> weightShape(const PconvPartialConvDesc& conv) {
