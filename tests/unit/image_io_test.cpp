@@ -20,6 +20,7 @@
 #include "files/file_error.h"
 #include "image/exif.h"
 #include "image/png_chunks.h"
+#include "image/png_metadata.h"
 #include "support/images.h"
 #include "support/jpeg_forms.h"
 #include "support/png_forms.h"
@@ -336,6 +337,22 @@ double meanDifference(const Bytes& a, const Bytes& b) {
     double sum = 0;
     for (std::size_t i = 0; i < a.size(); ++i) sum += std::abs(int{a[i]} - int{b[i]});
     return sum / static_cast<double>(a.size());
+}
+
+TEST(Jpeg, WhatIsTooLongForAMarkerIsNamed) {
+    Image image = smooth(16, 16, 3);
+    Bytes exif = makeExif(6, {});
+    exif.resize(65'527, 0);  // with its signature, as much as a marker holds
+    image.chunks.push_back(makeChunk("eXIf", exif));
+    Notes notes;
+    EXPECT_NE(findChunk(decodeJpeg(encodeJpeg(image, &notes), kEnough).chunks, "eXIf"), nullptr);
+    EXPECT_EQ(notes, Notes());
+    image.chunks.back().data.push_back(0);
+    image.chunks.push_back(makeXmpChunk(std::string(65'520, ' ')));
+    EXPECT_EQ(findChunk(decodeJpeg(encodeJpeg(image, &notes), kEnough).chunks, "eXIf"), nullptr);
+    ASSERT_EQ(notes.size(), 2U);
+    EXPECT_EQ(notes[0].find("the Exif data is left out"), 0U) << notes[0];
+    EXPECT_EQ(notes[1].find("the XMP packet is left out"), 0U) << notes[1];
 }
 
 TEST(Jpeg, ComesBackCloseAndWithItsDescription) {

@@ -195,7 +195,7 @@ Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Not
             notes.push_back(
                 std::string("all of it is compressed anew: the blocks outside the hole cannot be copied (") +
                 error.what() + ")");
-            return encodeJpeg(image);
+            return encodeJpeg(image, &notes);
         }
     }
     if (image.cmyk && format != ImageFormat::tiff)
@@ -213,7 +213,7 @@ Bytes encodeImage(const Image& image, const Bytes& hole, ImageFormat format, Not
             return encodeWebp(toStandardLight(image, notes));
 #endif
         default:
-            return encodeJpeg(toStandardLight(image, notes));
+            return encodeJpeg(toStandardLight(image, notes), &notes);
     }
 }
 

@@ -47,8 +47,9 @@ Bytes encodePng(const Image& image);
 Bytes encodeTiff(const Image& image, Notes& notes);
 /// Lossless; 8 bits a sample.
 Bytes encodeWebp(const Image& image);
-/// 8 bits a sample, without alpha, at a quality of 95 without chroma subsampling.
-Bytes encodeJpeg(const Image& image);
+/// 8 bits a sample, without alpha, at a quality of 95 without chroma subsampling. Adds to `notes`, where
+/// there are any, what the file cannot hold.
+Bytes encodeJpeg(const Image& image, Notes* notes = nullptr);
 /// The JPEG file that `image` came from with the blocks that touch the hole (bytes other than 0) encoded anew
 /// from its samples; every other block is copied without loss.
 Bytes patchJpeg(const Image& image, const Bytes& hole);

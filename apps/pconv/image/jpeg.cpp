@@ -309,7 +309,7 @@ Image decodeJpeg(const Bytes& bytes, std::uint64_t most_pixels) {
     return image;
 }
 
-Bytes encodeJpeg(const Image& image) {
+Bytes encodeJpeg(const Image& image, Notes* notes) {
     if (image.width > JPEG_MAX_DIMENSION || image.height > JPEG_MAX_DIMENSION) {
         throw FileError("JPEG holds at most " + std::to_string(JPEG_MAX_DIMENSION) + " pixels a side");
     }
@@ -318,8 +318,13 @@ Bytes encodeJpeg(const Image& image) {
     const PngChunk* profile_chunk = findChunk(image.chunks, "iCCP");
     const Bytes profile = profile_chunk == nullptr ? Bytes() : profileOf(*profile_chunk);
     std::vector<JpegMarker> markers;
-    if (const PngChunk* chunk = findChunk(image.chunks, "eXIf")) addExif(markers, chunk->data);
-    addXmp(markers, xmpOf(image.chunks));
+    const auto note = [&](bool held, const char* what) {
+        if (!held && notes != nullptr)
+            notes->push_back(std::string(what) + " is left out: a JPEG's marker holds less than 64 KiB");
+    };
+    if (const PngChunk* chunk = findChunk(image.chunks, "eXIf"))
+        note(addExif(markers, chunk->data), "the Exif data");
+    note(addXmp(markers, xmpOf(image.chunks)), "the XMP packet");
     to.call([&](jpeg_compress_struct& codec) {
         setInput(&codec, image);
         jpeg_set_defaults(&codec);

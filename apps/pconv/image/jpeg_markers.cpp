@@ -48,9 +48,10 @@ JpegMarker make(int kind, std::string_view signature, const Body& body) {
 }
 
 template <typename Body>
-void add(std::vector<JpegMarker>& markers, int kind, std::string_view signature, const Body& body) {
-    if (body.empty() || body.size() > kLongestMarker - signature.size()) return;
-    markers.push_back(make(kind, signature, body));
+bool add(std::vector<JpegMarker>& markers, int kind, std::string_view signature, const Body& body) {
+    if (body.size() > kLongestMarker - signature.size()) return false;
+    if (!body.empty()) markers.push_back(make(kind, signature, body));
+    return true;
 }
 
 /// The marker without the thumbnail behind its 14 bytes.
@@ -128,12 +129,12 @@ std::string xmpOf(const std::vector<JpegMarker>& markers) {
     return {};
 }
 
-void addExif(std::vector<JpegMarker>& markers, const Bytes& exif) {
-    add(markers, kApp1, kExif, exif);
+bool addExif(std::vector<JpegMarker>& markers, const Bytes& exif) {
+    return add(markers, kApp1, kExif, exif);
 }
 
-void addXmp(std::vector<JpegMarker>& markers, const std::string& xmp) {
-    add(markers, kApp1, kXmp, xmp);
+bool addXmp(std::vector<JpegMarker>& markers, const std::string& xmp) {
+    return add(markers, kApp1, kXmp, xmp);
 }
 
 void nameTrailer(const Bytes& bytes, std::size_t start, LeftOut& left_out) {

@@ -22,9 +22,9 @@ std::vector<JpegMarker> cleanMarkers(const std::vector<JpegMarker>& markers, std
 Bytes exifOf(const std::vector<JpegMarker>& markers);
 std::string xmpOf(const std::vector<JpegMarker>& markers);
 
-/// Markers for them; none where they are empty or too long for one.
-void addExif(std::vector<JpegMarker>& markers, const Bytes& exif);
-void addXmp(std::vector<JpegMarker>& markers, const std::string& xmp);
+/// Markers for them, none where they are empty; false where they are too long for one.
+bool addExif(std::vector<JpegMarker>& markers, const Bytes& exif);
+bool addXmp(std::vector<JpegMarker>& markers, const std::string& xmp);
 
 /// Names what follows the picture in its file, which is not taken over.
 void nameTrailer(const Bytes& bytes, std::size_t start, LeftOut& left_out);
