@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <string>
 
 #include "core/handles.h"
 #include "inpaint/reduction.h"
@@ -43,6 +44,17 @@ int64_t findHole(const View& view, const uint8_t* mask, int64_t x) {
     }
     while (x < view.width && view.hole(mask, x) == 0) ++x;
     return x;
+}
+
+// A device whose limit is too small says what would do: all that inpaint.h promises to take.
+template <typename Work>
+void sayingWhatWouldDo(const Work& work) {
+    try {
+        work();
+    } catch (const Error& error) {
+        if (error.status() != PCONV_ERROR_OUT_OF_MEMORY) throw;
+        fail(error.status(), std::string(error.what()) + "; 16 MiB (16777216 bytes) are enough to inpaint");
+    }
 }
 
 }  // namespace
@@ -255,7 +267,7 @@ Pyramid& Inpainter::pyramid() {
 
 template <typename T>
 void Inpainter::fillAs(View& view, const ProgressFunction* progress) {
-    Job<T>(*this, view, progress).run();
+    sayingWhatWouldDo([&] { Job<T>(*this, view, progress).run(); });
 }
 
 void Inpainter::fill(View& view, const ProgressFunction* progress) {

@@ -394,6 +394,8 @@ TEST(Inpaint, RunningOutOfMemoryAnywhereLeavesTheImageAndLeaksNothing) {
         EXPECT_EQ(balance, 0);
         if (status == PCONV_SUCCESS) break;
         ASSERT_EQ(status, PCONV_ERROR_OUT_OF_MEMORY) << pconvGetLastError();
+        ASSERT_NE(std::string(pconvGetLastError()).find("16 MiB"), std::string::npos) << pconvGetLastError();
+        ASSERT_LT(limit, uint64_t{16} << 20);
         ASSERT_EQ(picture.samples, before.samples);
         ++refused;
     }
