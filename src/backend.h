@@ -352,9 +352,11 @@ class Host {
 
 // Memory of the same hardware that another interface or process allocated.
 struct ExternalMemory {
-    int descriptor = -1;  // stays the caller's
+    PconvMemoryHandleType handle_type = PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD;
+    int64_t handle = -1;  // stays the caller's
     uint64_t size = 0;    // of the whole allocation
     uint32_t memory_type = 0;
+    bool dedicated = false;
     size_t offset = 0;
 };
 
@@ -377,7 +379,7 @@ class Device {
         fail(PCONV_ERROR_UNSUPPORTED, "this device has no native memory to import");
     }
     virtual std::shared_ptr<Buffer> importExternal(const ExternalMemory& /*memory*/, size_t /*bytes*/) {
-        fail(PCONV_ERROR_UNSUPPORTED, "this device imports no memory by a file descriptor");
+        fail(PCONV_ERROR_UNSUPPORTED, "this device imports no memory of other devices");
     }
     virtual void write(Buffer& buffer, size_t offset, const void* source,
                        size_t bytes) = 0;  // copies `source` at once
@@ -471,7 +473,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-9 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-10 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 

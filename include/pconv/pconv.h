@@ -236,8 +236,10 @@ PCONV_API PconvStatus pconvImportNativeBuffer(PconvDevice device, uint64_t handl
                                               size_t bytes, PconvBuffer* buffer);
 
 typedef enum PconvMemoryHandleType {
-    PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD =
-        0 /* a file descriptor, as vkGetMemoryFdKHR gives for VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT */
+    /* a file descriptor, as vkGetMemoryFdKHR gives for VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT */
+    PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD = 0,
+    /* on Windows a HANDLE, as vkGetMemoryWin32HandleKHR gives for ..._OPAQUE_WIN32_BIT */
+    PCONV_MEMORY_HANDLE_TYPE_OPAQUE_WIN32 = 1
 } PconvMemoryHandleType;
 
 /* Memory that another device, interface or process allocated on the same hardware, under the same driver. */
@@ -247,12 +249,13 @@ typedef struct PconvExternalMemory {
     int64_t handle;       /* stays the caller's, who may close it after the call */
     uint64_t size;        /* of the whole allocation, as it was allocated */
     uint64_t offset;      /* where the buffer begins in it */
-    uint32_t memory_type; /* with Vulkan: its memoryTypeIndex, which cannot be asked for */
+    uint32_t memory_type; /* on Vulkan devices: its memoryTypeIndex, which cannot be asked for */
+    int dedicated;        /* not 0: it was allocated for one VkBuffer or cudaMalloc's like alone */
 } PconvExternalMemory;
 
 static inline PconvExternalMemory pconvDefaultExternalMemory(void) {
     PconvExternalMemory memory = {
-        sizeof(PconvExternalMemory), PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD, -1, 0, 0, 0};
+        sizeof(PconvExternalMemory), PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD, -1, 0, 0, 0, 0};
     return memory;
 }
 
@@ -260,9 +263,9 @@ static inline PconvExternalMemory pconvDefaultExternalMemory(void) {
  * Lets the device use `bytes` of such memory in place; `memory` is read at the call only. The memory lives as
  * long as the buffer, whoever else has released it. Nobody's work waits for the other's: what the other has
  * written must be complete before work here is enqueued, and pconvWait comes before the other reads. On
- * Vulkan devices that pconv made itself (PCONV_ERROR_UNSUPPORTED elsewhere; an adopted device imports its
- * VkBuffer), for memory that was not allocated for one resource alone (dedicated); offset and bytes are
- * multiples of 4. Since 0.2.
+ * CUDA devices, and on Vulkan devices that pconv made itself (PCONV_ERROR_UNSUPPORTED elsewhere; an adopted
+ * Vulkan device imports its VkBuffer). Of an image only the memory of a buffer it is copied to can be shared.
+ * On Vulkan devices offset and bytes are multiples of 4. Since 0.2.
  */
 PCONV_API PconvStatus pconvImportExternalBuffer(PconvDevice device, const PconvExternalMemory* memory,
                                                 size_t bytes, PconvBuffer* buffer);

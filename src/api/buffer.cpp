@@ -13,6 +13,22 @@ void checkRange(const PconvBuffer_T& buffer, size_t offset, size_t bytes) {
                 " bytes reach beyond the buffer's " + std::to_string(size));
 }
 
+void checkHandle(const PconvExternalMemory& memory) {
+    const std::string given = "memory->handle is " + std::to_string(memory.handle);
+    switch (enumNumber(memory.handle_type)) {
+        case PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD:
+            if (memory.handle < 0 || memory.handle > INT32_MAX)
+                invalid(given + "; expected a file descriptor");
+            break;
+        case PCONV_MEMORY_HANDLE_TYPE_OPAQUE_WIN32:
+            if (memory.handle == 0 || memory.handle == -1) invalid(given + "; expected a HANDLE");
+            break;
+        default:
+            invalid("memory->handle_type is " + std::to_string(enumNumber(memory.handle_type)) +
+                    "; expected 0 or 1, a file descriptor or a HANDLE of Windows");
+    }
+}
+
 template <typename Make>
 PconvStatus makeBuffer(PconvDevice device, size_t bytes, PconvBuffer* buffer, const Make& make) {
     return guarded([&] {
@@ -55,16 +71,12 @@ PconvStatus pconvImportExternalBuffer(PconvDevice device, const PconvExternalMem
                                       PconvBuffer* buffer) {
     return makeBuffer(device, bytes, buffer, [&](Device& d) {
         const PconvExternalMemory given = copyVersioned(memory, pconvDefaultExternalMemory(), "memory");
-        if (enumNumber(given.handle_type) != PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD)
-            invalid("memory->handle_type is " + std::to_string(enumNumber(given.handle_type)) +
-                    "; expected 0, PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD");
-        if (given.handle < 0 || given.handle > INT32_MAX)
-            invalid("memory->handle is " + std::to_string(given.handle) + "; expected a file descriptor");
+        checkHandle(given);
         if (given.offset > given.size || bytes > given.size - given.offset)
             invalid("memory->offset " + std::to_string(given.offset) + " and " + std::to_string(bytes) +
                     " bytes reach beyond memory->size, " + std::to_string(given.size));
-        return d.importExternal({static_cast<int>(given.handle), given.size, given.memory_type,
-                                 static_cast<size_t>(given.offset)},
+        return d.importExternal({given.handle_type, given.handle, given.size, given.memory_type,
+                                 given.dedicated != 0, static_cast<size_t>(given.offset)},
                                 bytes);
     });
 }

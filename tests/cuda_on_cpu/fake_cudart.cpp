@@ -2,6 +2,9 @@
 // is poisoned when it is made and when it is freed, and what a real runtime would refuse is refused. Devices
 // and contexts are in fake_contexts.cpp, streams in fake_streams.cpp.
 #include <cuda_runtime_api.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +28,7 @@ struct Block {
     bool in_order;  // of cudaMallocAsync
     int device;
     bool released = false;  // to be freed in its stream's order
+    bool external = false;  // a mapped file
 };
 
 struct Runtime {
@@ -87,6 +91,7 @@ cudaError_t release(void* pointer, cudaMemoryType type, bool in_order, cudaStrea
     if (pointer == nullptr) return cudaSuccess;
     if (const cudaError_t status = refusal(in_order, stream); status != cudaSuccess) return report(status);
     size_t bytes = 0;
+    bool external = false;
     {
         const std::lock_guard<std::mutex> lock(runtime().mutex);
         const auto found = runtime().blocks.find(static_cast<char*>(pointer));
@@ -96,6 +101,7 @@ cudaError_t release(void* pointer, cudaMemoryType type, bool in_order, cudaStrea
             (in_order && found->second.device != pconv::cuda_stand_in::currentDevice()))
             return report(cudaErrorInvalidValue);
         bytes = found->second.bytes;
+        external = found->second.external;
         found->second.released = true;
     }
     const auto free = [=] {
@@ -103,7 +109,10 @@ cudaError_t release(void* pointer, cudaMemoryType type, bool in_order, cudaStrea
             const std::lock_guard<std::mutex> lock(runtime().mutex);
             runtime().blocks.erase(static_cast<char*>(pointer));
         }
-        poison(pointer, bytes);
+        if (external)
+            munmap(pointer, bytes);
+        else
+            poison(pointer, bytes);
         return 0;
     };
     if (in_order) return enqueue(stream, free);
@@ -211,6 +220,36 @@ cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned /*flags
     const Block* block = find(host, 1);
     if (block == nullptr || block->type != cudaMemoryTypeHost) return report(cudaErrorInvalidValue);
     *device = host;
+    return cudaSuccess;
+}
+// What other devices allocated are files here: it is theirs to say what is in them.
+cudaError_t cudaImportExternalMemory(cudaExternalMemory_t* memory, const cudaExternalMemoryHandleDesc* desc) {
+    if (const cudaError_t status = refusal(false, nullptr); status != cudaSuccess) return report(status);
+    if (pconv::cuda_stand_in::failsNow("cudaImportExternalMemory")) return report(cudaErrorUnknown);
+    if (desc->type != cudaExternalMemoryHandleTypeOpaqueFd) return report(cudaErrorNotSupported);
+    struct stat file {};
+    if (fstat(desc->handle.fd, &file) != 0 || file.st_size < static_cast<off_t>(desc->size))
+        return report(cudaErrorInvalidValue);
+    *memory = reinterpret_cast<cudaExternalMemory_t>(new int(desc->handle.fd));
+    return cudaSuccess;
+}
+cudaError_t cudaExternalMemoryGetMappedBuffer(void** pointer, cudaExternalMemory_t memory,
+                                              const cudaExternalMemoryBufferDesc* desc) {
+    if (pconv::cuda_stand_in::failsNow("cudaExternalMemoryGetMappedBuffer")) return report(cudaErrorUnknown);
+    void* mapped = mmap(nullptr, desc->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        *reinterpret_cast<int*>(memory), static_cast<off_t>(desc->offset));
+    if (mapped == MAP_FAILED) return report(cudaErrorInvalidValue);
+    const std::lock_guard<std::mutex> lock(runtime().mutex);
+    Block& block = runtime().blocks[static_cast<char*>(mapped)];
+    block = {desc->size, cudaMemoryTypeDevice, false, pconv::cuda_stand_in::currentDevice()};
+    block.external = true;
+    *pointer = mapped;
+    return cudaSuccess;
+}
+cudaError_t cudaDestroyExternalMemory(cudaExternalMemory_t memory) {
+    int* const descriptor = reinterpret_cast<int*>(memory);
+    close(*descriptor);
+    delete descriptor;
     return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {

@@ -101,9 +101,13 @@ TEST(Adopt, MemoryByADescriptorIsRefusedWhereThereIsNone) {
     EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 0, &buffer), "bytes is 0");
     EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, nullptr), "buffer is null");
     EXPECT_FAULT(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer), PCONV_ERROR_UNSUPPORTED,
-                 "imports no memory by a file descriptor");
-    memory.handle_type = static_cast<PconvMemoryHandleType>(1);
-    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer), "memory->handle_type is 1");
+                 "imports no memory of other devices");
+    memory.handle_type = PCONV_MEMORY_HANDLE_TYPE_OPAQUE_WIN32;
+    memory.handle = 0;
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer),
+                   "memory->handle is 0; expected a HANDLE");
+    setEnum(memory.handle_type, 2);
+    EXPECT_INVALID(pconvImportExternalBuffer(device.get(), &memory, 4, &buffer), "memory->handle_type is 2");
     try {
         pconv::Buffer::importExternal(pconv::Device("cpu"), memory, 4);
         FAIL() << "memory of no one was imported";

@@ -89,6 +89,20 @@ TEST_F(SharedVulkanMemory, ItOutlivesWhoAllocatedIt) {
     EXPECT_EQ(readBuffer<uint8_t>(buffer.get(), 256), std::vector<uint8_t>(256, 0x33));
 }
 
+TEST_F(SharedVulkanMemory, ItMayBeOneBuffersAlone) {
+    const VulkanHost::Shared shared = host_->makeShared(1000, true);
+    std::memset(shared.memory.mapped, 0x44, 1000);
+    const OwnedBuffer buffer = import(device_, shared.external, 200, 400);
+    close(static_cast<int>(shared.external.handle));
+    EXPECT_EQ(readBuffer<uint8_t>(buffer.get(), 400), std::vector<uint8_t>(400, 0x44));
+    const std::vector<uint8_t> bytes(400, 0x77);
+    check(pconvWriteBuffer(buffer.get(), 0, bytes.data(), 400));
+    check(pconvWait(device_.get()));
+    EXPECT_EQ(std::memcmp(shared.memory.mapped + 200, bytes.data(), 400), 0);
+    EXPECT_EQ(shared.memory.mapped[199], 0x44);
+    EXPECT_EQ(shared.memory.mapped[600], 0x44);
+}
+
 TEST_F(SharedVulkanMemory, WhatIsWrongIsNamed) {
     const VulkanHost::Shared shared = host_->makeShared(256);
     PconvBuffer buffer = nullptr;
@@ -107,8 +121,12 @@ TEST_F(SharedVulkanMemory, WhatIsWrongIsNamed) {
     memory.memory_type = 40;
     refused(memory, 4, "memory->memory_type is 40");
     memory = shared.external;
-    memory.handle_type = static_cast<PconvMemoryHandleType>(1);
-    refused(memory, 4, "memory->handle_type is 1");
+    setEnum(memory.handle_type, 2);
+    refused(memory, 4, "memory->handle_type is 2");
+    memory = shared.external;
+    memory.handle_type = PCONV_MEMORY_HANDLE_TYPE_OPAQUE_WIN32;
+    EXPECT_FAULT(pconvImportExternalBuffer(device_.get(), &memory, 4, &buffer), PCONV_ERROR_UNSUPPORTED,
+                 "shared by file descriptors on this system, not by HANDLEs");
     memory = shared.external;
     memory.handle = dup(static_cast<int>(shared.external.handle));
     close(static_cast<int>(memory.handle));
@@ -117,7 +135,7 @@ TEST_F(SharedVulkanMemory, WhatIsWrongIsNamed) {
 
     const OwnedDevice cpu = openDevice("cpu");
     EXPECT_FAULT(pconvImportExternalBuffer(cpu.get(), &shared.external, 4, &buffer), PCONV_ERROR_UNSUPPORTED,
-                 "this device imports no memory by a file descriptor");
+                 "this device imports no memory of other devices");
     OwnedDevice adopted;
     const PconvNativeDevice native = host_->native();
     check(pconvAdoptDevice(&native, nullptr, adopted.out()));

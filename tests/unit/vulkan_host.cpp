@@ -92,7 +92,7 @@ std::unique_ptr<VulkanHost> VulkanHost::create(std::string& reason) {
     host->family_ = static_cast<uint32_t>(family);
     const vulkan::Capabilities capabilities = vulkan::queryCapabilities(api, host->physical_);
     host->storage16_ = capabilities.storage_f16;
-    host->exports_ = capabilities.import_descriptors;
+    host->exports_ = capabilities.import_external;
     const float priority = 1;
     auto queue = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
     queue.queueFamilyIndex = host->family_;
@@ -136,14 +136,15 @@ vulkan::BorrowedDevice VulkanHost::lent() const {
 
 VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes) {
     auto allocate = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
-    return makeBuffer(bytes, false, allocate);
+    return makeBuffer(bytes, Sharing::none, allocate);
 }
 
-VulkanHost::Shared VulkanHost::makeShared(size_t bytes) {
+VulkanHost::Shared VulkanHost::makeShared(size_t bytes, bool dedicated) {
     Shared shared;
     if (!exports_) return shared;
     auto allocate = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
-    shared.memory = makeBuffer(bytes, true, allocate);
+    shared.memory = makeBuffer(bytes, dedicated ? Sharing::exported_alone : Sharing::exported, allocate);
+    shared.external.dedicated = dedicated ? 1 : 0;
     auto info = structure<VkMemoryGetFdInfoKHR>(VK_STRUCTURE_TYPE_MEMORY_GET_FD_INFO_KHR);
     info.memory = shared.memory.memory;
     info.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
@@ -157,7 +158,7 @@ VulkanHost::Shared VulkanHost::makeShared(size_t bytes) {
     return shared;
 }
 
-VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes, bool exported, VkMemoryAllocateInfo& allocate) {
+VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes, Sharing sharing, VkMemoryAllocateInfo& allocate) {
     Memory made;
     auto external =
         structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
@@ -165,7 +166,7 @@ VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes, bool exported, VkMemoryA
     auto exporting = structure<VkExportMemoryAllocateInfo>(VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO);
     exporting.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
     auto info = structure<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
-    if (exported) info.pNext = &external;
+    if (sharing != Sharing::none) info.pNext = &external;
     info.size = bytes;
     info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                  VK_BUFFER_USAGE_TRANSFER_DST_BIT;
@@ -180,7 +181,10 @@ VulkanHost::Memory VulkanHost::makeBuffer(size_t bytes, bool exported, VkMemoryA
     while ((needs.memoryTypeBits >> type & 1) == 0 ||
            (memory.memoryTypes[type].propertyFlags & kSeen) != kSeen)
         ++type;
-    if (exported) allocate.pNext = &exporting;
+    auto alone = structure<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+    alone.buffer = made.buffer;
+    if (sharing != Sharing::none) allocate.pNext = &exporting;
+    if (sharing == Sharing::exported_alone) exporting.pNext = &alone;
     allocate.allocationSize = needs.size;
     allocate.memoryTypeIndex = type;
     check(api_.AllocateMemory(device_, &allocate, nullptr, &made.memory), "vkAllocateMemory");

@@ -45,7 +45,7 @@ class VulkanHost {
         Memory memory;
         PconvExternalMemory external = pconvDefaultExternalMemory();
     };
-    Shared makeShared(size_t bytes);
+    Shared makeShared(size_t bytes, bool dedicated = false);
 
     // Submits to the queue and does not wait.
     void copy(const Memory& from, size_t from_offset, const Memory& to, size_t to_offset, size_t bytes);
@@ -57,7 +57,9 @@ class VulkanHost {
     std::string close();
 
   private:
-    Memory makeBuffer(size_t bytes, bool exported, VkMemoryAllocateInfo& allocate);
+    enum class Sharing { none, exported, exported_alone };
+    // `allocate` says afterwards how its memory was allocated.
+    Memory makeBuffer(size_t bytes, Sharing sharing, VkMemoryAllocateInfo& allocate);
     VkCommandBuffer begin();
     void submit(VkCommandBuffer commands);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cuda/cudnn/context.h"
+#include "cuda/device/external_memory.h"
 #include "cuda/device/recording.h"
 #include "cuda/device/timer.h"
 #include "cuda/kernels/strided_copy.h"
@@ -99,6 +100,10 @@ std::shared_ptr<Buffer> CudaDevice::importHost(void* memory, size_t bytes) {
 std::shared_ptr<Buffer> CudaDevice::importNative(uint64_t handle, size_t offset, size_t bytes) {
     const CurrentDevice current(index_);
     return importPointer(index_, handle, offset, bytes);
+}
+
+std::shared_ptr<Buffer> CudaDevice::importExternal(const ExternalMemory& memory, size_t bytes) {
+    return std::make_shared<ExternalCudaBuffer>(stream_, memory, bytes);
 }
 
 void CudaDevice::write(Buffer& buffer, size_t offset, const void* source, size_t bytes) {

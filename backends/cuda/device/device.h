@@ -24,6 +24,7 @@ class CudaDevice final : public Device {
     std::shared_ptr<Buffer> allocate(size_t bytes) override;
     std::shared_ptr<Buffer> importHost(void* memory, size_t bytes) override;
     std::shared_ptr<Buffer> importNative(uint64_t handle, size_t offset, size_t bytes) override;
+    std::shared_ptr<Buffer> importExternal(const ExternalMemory& memory, size_t bytes) override;
     void write(Buffer& buffer, size_t offset, const void* source, size_t bytes) override;
     void read(Buffer& buffer, size_t offset, void* destination, size_t bytes) override;
     void wait() override;

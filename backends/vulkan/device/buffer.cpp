@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "platform/descriptor.h"
+#include "vulkan/device/external_memory.h"
 
 namespace pconv::vulkan {
 
@@ -149,32 +149,23 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
 void VulkanBuffer::importExternal(const ExternalMemory& memory) {
     auto external =
         structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
-    external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
-    createHandle(base_ + extent_, &external);
+    external.handleTypes = kExternalMemoryHandle;
+    // Memory of one VkBuffer alone wants one that takes it all.
+    createHandle(memory.dedicated ? memory.size : base_ + extent_, &external);
     const VkMemoryRequirements needs = requirements();
     const uint32_t types = context_.memory().memoryTypeCount;
     if (memory.memory_type >= types || (needs.memoryTypeBits >> memory.memory_type & 1) == 0)
         fail(PCONV_ERROR_INVALID_ARGUMENT, "memory->memory_type is " + std::to_string(memory.memory_type) +
                                                "; expected one of this device's " + std::to_string(types) +
                                                " that buffers can lie in");
-    if (needs.size > memory.size)
+    if (memory.dedicated ? needs.size != memory.size : needs.size > memory.size)
         fail(PCONV_ERROR_INVALID_ARGUMENT, "memory->size is " + std::to_string(memory.size) + "; expected " +
                                                std::to_string(needs.size) +
                                                ", what a VkBuffer to its end takes");
-    auto import = structure<VkImportMemoryFdInfoKHR>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
-    import.handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT;
-    import.fd = platform::duplicateDescriptor(memory.descriptor);
-    if (import.fd < 0)
-        fail(PCONV_ERROR_INVALID_ARGUMENT,
-             "memory->handle is " + std::to_string(memory.descriptor) + ", which is no open file descriptor");
-    auto info = structure<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
-    info.pNext = &import;
-    info.allocationSize = memory.size;
-    info.memoryTypeIndex = memory.memory_type;
-    const VkResult result = context_.api().AllocateMemory(context_.device(), &info, nullptr, &imported_);
-    // Only an import that went well takes the descriptor.
-    if (result != VK_SUCCESS) platform::closeDescriptor(import.fd);
-    check(result, "importing memory by its file descriptor");
+    auto dedicated =
+        structure<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+    dedicated.buffer = buffer_;
+    imported_ = importExternalMemory(context_, memory, memory.dedicated ? &dedicated : nullptr);
     check(context_.api().BindBufferMemory(context_.device(), buffer_, imported_, 0), "vkBindBufferMemory");
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "platform/cpu_info.h"
+#include "vulkan/device/external_memory.h"
 
 namespace pconv::vulkan {
 
@@ -112,7 +113,7 @@ void queryProperties(const InstanceApi& api, VkPhysicalDevice device,
     capabilities.subgroup_size = std::max(1U, subgroup.subgroupSize);
     capabilities.import_alignment =
         has_import ? static_cast<size_t>(external.minImportedHostPointerAlignment) : 0;
-    capabilities.import_descriptors = has(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
+    capabilities.import_external = has(kExternalMemoryExtension);
     std::memcpy(capabilities.driver_uuid, id.driverUUID, VK_UUID_SIZE);
     std::memcpy(capabilities.info.uuid.data(), id.deviceUUID, VK_UUID_SIZE);
     if (id.deviceLUIDValid == VK_TRUE)
@@ -145,7 +146,7 @@ std::string describeFeatures(const Capabilities& capabilities) {
                        std::to_string(capabilities.subgroup_size);
     if (capabilities.storage_f16) text += " f16-storage";
     if (capabilities.import_alignment != 0) text += " host-import";
-    if (capabilities.import_descriptors) text += " fd-import";
+    if (capabilities.import_external) text += std::string(" ") + kExternalMemoryFeature;
     return text;
 }
 
@@ -231,7 +232,7 @@ void Context::adopt(const BorrowedDevice& lent) {
     queue_family_ = lent.queue_family;
     capabilities_.storage_f16 = capabilities_.storage_f16 && lent.storage_f16;
     capabilities_.import_alignment = 0;
-    capabilities_.import_descriptors = false;
+    capabilities_.import_external = false;
     capabilities_.info.features = describeFeatures(capabilities_);
     api_.load(instance_->api(), device_);
 }
@@ -242,7 +243,7 @@ void Context::openDevice(VkPhysicalDevice physical) {
     std::vector<const char*> extensions;
     if (capabilities_.portability_subset) extensions.push_back("VK_KHR_portability_subset");
     if (capabilities_.import_alignment != 0) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
-    if (capabilities_.import_descriptors) extensions.push_back(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
+    if (capabilities_.import_external) extensions.push_back(kExternalMemoryExtension);
     const float priority = 1;
     auto queue = structure<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
     queue.queueFamilyIndex = queue_family_;

@@ -16,7 +16,7 @@ struct Capabilities {
     uint8_t driver_uuid[VK_UUID_SIZE]{};
     bool storage_f16 = false;         // 16-bit types in storage buffers
     size_t import_alignment = 0;      // of host memory that can be imported; 0: it cannot
-    bool import_descriptors = false;  // of other devices' memory
+    bool import_external = false;     // of other devices' memory
     bool portability_subset = false;  // must be enabled where it is there
     uint32_t subgroup_size = 32;
     // Registers for one row of outputs an invocation, not four.

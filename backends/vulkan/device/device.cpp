@@ -61,11 +61,11 @@ std::shared_ptr<Buffer> VulkanDevice::importNative(uint64_t handle, size_t offse
 
 std::shared_ptr<Buffer> VulkanDevice::importExternal(const ExternalMemory& memory, size_t bytes) {
     stream_.refuseIfFailed();
-    if (!context_.capabilities().import_descriptors)
+    if (!context_.capabilities().import_external)
         fail(PCONV_ERROR_UNSUPPORTED,
-             context_.borrowed() ? "an adopted device imports no memory by a file descriptor: import "
-                                   "the VkBuffer over it"
-                                 : "this device's driver imports no memory by a file descriptor");
+             context_.borrowed()
+                 ? "an adopted device imports no memory of other devices: import the VkBuffer over it"
+                 : "this device's driver imports no memory of other devices");
     return std::make_shared<VulkanBuffer>(context_, memory, bytes);
 }
 
