@@ -130,6 +130,8 @@ TEST_F(ModelCommand, ShowsWhatAModelIs) {
                           "multiples of 16"));
     EXPECT_TRUE(failsWith(runCommand({"run", path("model.safetensors"), "-o", path("out")}), 2,
                           "model.safetensors' is a model file; expected a file with its input"));
+    EXPECT_TRUE(
+        failsWith(runCommand({"model", "show", "pdresnet18", "--size", "448x224"}), 2, "expected 224x224"));
     const Outcome preset = runCommand({"model", "show", "pdresnet152"});
     EXPECT_NE(preset.out.find("layer4.2.conv3"), std::string::npos) << preset.out << preset.err;
 }

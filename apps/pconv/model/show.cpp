@@ -37,10 +37,16 @@ std::vector<int64_t> parseSize(const std::string& text, const PconvModelInfo& in
     }
     if (!good)
         throw CommandError(kExitBadInput, "--size is '" + text + "'; expected HEIGHTxWIDTH, such as 512x512");
-    for (const int64_t s : size)
+    for (const int64_t s : size) {
+        if (info.fixed_size != 0 && s != info.fixed_size)
+            throw CommandError(kExitBadInput, "--size is '" + text + "'; expected " +
+                                                  std::to_string(info.fixed_size) + "x" +
+                                                  std::to_string(info.fixed_size) +
+                                                  ", the only size that this network takes");
         if (s % info.size_multiple != 0)
             throw CommandError(kExitBadInput, "--size is '" + text + "'; expected multiples of " +
                                                   std::to_string(info.size_multiple));
+    }
     return size;
 }
 
