@@ -337,6 +337,12 @@ struct DeviceInfo {
     std::string pci;                // "0000:01:00.0", or empty
 };
 
+// Threads of the caller's, as PconvThreadsCallback has them; none where the call is null.
+struct HostThreads {
+    void (*call)(void* user, int32_t threads, void (*work)(void* context), void* context) = nullptr;
+    void* user = nullptr;
+};
+
 // What the core gives a device: its limits and the way to be heard. Thread-safe, outlives the device.
 class Host {
   public:
@@ -348,6 +354,7 @@ class Host {
     virtual int verbosity() const = 0;
     virtual void message(const std::string& line) const = 0;
     virtual int threads() const = 0;  // 0: the backend's choice
+    virtual HostThreads hostThreads() const { return {}; }
 };
 
 // Memory of the same hardware that another interface or process allocated.

@@ -51,7 +51,7 @@ DeviceInfo describeCpu() {
 
 CpuDevice::CpuDevice(Host& host)
     : host_(host),
-      pool_(threadsFor(host)),
+      pool_(threadsFor(host), host.hostThreads().call, host.hostThreads().user),
       threads_(pool_),
       info_(describeCpu()),
       scratch_(std::make_shared<SharedScratch>(*this)) {

@@ -128,6 +128,14 @@ typedef void (*PconvAllocationCallback)(void* user, int64_t bytes);
 /* Called with one line of text; must not call pconv. */
 typedef void (*PconvMessageCallback)(void* user, const char* line);
 
+/*
+ * Has threads of the host work: calls work(context) on at most `threads` of them at the same time, each a
+ * call, one of them may be the calling thread, and returns when all these calls have returned. One is enough,
+ * as what is left of the work is taken by who comes first. Called by several threads at a time where they use
+ * several devices; must not call pconv.
+ */
+typedef void (*PconvThreadsCallback)(void* user, int32_t threads, void (*work)(void* context), void* context);
+
 typedef struct PconvDeviceOptions {
     size_t struct_size;
     uint64_t memory_limit; /* bytes this device may allocate in all; 0: no limit */
@@ -135,11 +143,12 @@ typedef struct PconvDeviceOptions {
     int32_t verbosity;     /* 0 silent, 1 choices of implementation, 2 more; -1: PCONV_VERBOSE, else 0 */
     PconvMessageCallback message_callback; /* NULL: lines go to stderr */
     PconvAllocationCallback allocation_callback;
-    void* user; /* passed to both callbacks */
+    void* user;                            /* passed to the callbacks */
+    PconvThreadsCallback threads_callback; /* CPU; NULL: threads of the library's own */
 } PconvDeviceOptions;
 
 static inline PconvDeviceOptions pconvDefaultDeviceOptions(void) {
-    PconvDeviceOptions options = {sizeof(PconvDeviceOptions), 0, 0, -1, NULL, NULL, NULL};
+    PconvDeviceOptions options = {sizeof(PconvDeviceOptions), 0, 0, -1, NULL, NULL, NULL, NULL};
     return options;
 }
 

@@ -5,6 +5,7 @@
 // Functions return a PconvStatus, pconvGetLastError() has the line, unless they say otherwise.
 #include <pconv/inpaint.h>
 #include <pconv/pconv.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
@@ -21,25 +22,15 @@ using namespace pconv_python;
 
 namespace {
 
-// The order of the numbers that describe a convolution; _engine.py writes them.
+// The order of the numbers that describe a convolution, behind those of ConvNumber; _engine.py writes them.
 enum Number {
-    kDims,
+    kDims = kConvNumbers,
     kBatch,
     kInChannels,
-    kOutChannels,
-    kGroups,
     kSize,
-    kKernel = kSize + 3,
-    kStride = kKernel + 3,
-    kPadding = kStride + 3,
-    kDilation = kPadding + 3,
-    kDataType = kDilation + 3,
+    kDataType = kSize + 3,
     kLayout,
     kMaskType,
-    kMaskMode,
-    kMaskWindow,
-    kNormalization,
-    kHasBias,
     kInputIsMasked,
     kTraining,
     kMath,
@@ -50,25 +41,14 @@ enum Number {
 
 PconvPartialConvDesc describe(const int64_t* n, double eps) {
     PconvPartialConvDesc desc = pconvDefaultPartialConvDesc(static_cast<int32_t>(n[kDims]));
+    describeConv(PCONV_MAX_SPATIAL_DIMS, n, desc);
     desc.batch = n[kBatch];
     desc.in_channels = n[kInChannels];
-    desc.out_channels = n[kOutChannels];
-    desc.groups = n[kGroups];
-    for (int d = 0; d < PCONV_MAX_SPATIAL_DIMS; ++d) {
-        desc.input_size[d] = n[kSize + d];
-        desc.kernel[d] = n[kKernel + d];
-        desc.stride[d] = n[kStride + d];
-        desc.padding[d] = n[kPadding + d];
-        desc.dilation[d] = n[kDilation + d];
-    }
+    for (int d = 0; d < PCONV_MAX_SPATIAL_DIMS; ++d) desc.input_size[d] = n[kSize + d];
     desc.data_type = static_cast<PconvDataType>(n[kDataType]);
     desc.input_layout = desc.output_layout = static_cast<PconvLayout>(n[kLayout]);
     desc.mask_type = static_cast<PconvMaskType>(n[kMaskType]);
-    desc.mask_mode = static_cast<PconvMaskMode>(n[kMaskMode]);
-    desc.mask_window = static_cast<PconvMaskWindow>(n[kMaskWindow]);
-    desc.normalization = static_cast<PconvNormalization>(n[kNormalization]);
     desc.eps = eps;
-    desc.has_bias = static_cast<int32_t>(n[kHasBias]);
     desc.input_is_masked = static_cast<int32_t>(n[kInputIsMasked]);
     desc.training = static_cast<int32_t>(n[kTraining]);
     desc.math = static_cast<PconvMath>(n[kMath]);
@@ -202,6 +182,9 @@ struct Side {
     }
 };
 
+// The process whose OpenMP team devices use.
+std::atomic<pid_t> team_of{0};
+
 bool isHost(PconvDevice device) {
     PconvDeviceInfo info = pconvDefaultDeviceInfo();
     return pconvGetInfoOfDevice(device, &info) == PCONV_SUCCESS && info.type == PCONV_DEVICE_TYPE_CPU;
@@ -214,9 +197,20 @@ extern "C" {
 // ---- Devices
 // -----------------------------------------------------------------------------------------------
 
-PCONV_PYTHON_API int32_t pconvPythonOpenDevice(const char* selector, int32_t threads, PconvDevice* device) {
+// `parallel` is null, or GOMP_parallel of the OpenMP runtime that the host's threads belong to.
+PCONV_PYTHON_API int32_t pconvPythonOpenDevice(const char* selector, int32_t threads, void* parallel,
+                                               PconvDevice* device) {
     PconvDeviceOptions options = pconvDefaultDeviceOptions();
     options.threads = threads;
+    options.user = parallel;
+    if (parallel != nullptr) {
+        team_of = getpid();
+        options.threads_callback = [](void* user, int32_t count, void (*work)(void*), void* context) {
+            using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+            if (team_of != getpid()) return work(context);  // a child process, which has none of the team
+            reinterpret_cast<Parallel>(user)(work, context, static_cast<unsigned>(count), 0);
+        };
+    }
     return pconvCreateDevice(selector, &options, device);
 }
 

@@ -27,27 +27,17 @@ enum NetworkNumber {
     kMaskBatch,
     kMaskPlanes
 };
-enum LayerNumber {
-    kType,
+enum LayerNumber {  // behind those of ConvNumber
+    kType = kConvNumbers,
     kInput,
     kSecondInput,
     kMoreInputs,
-    kOutChannels,
-    kGroups,
-    kKernel,
-    kStride = kKernel + 3,
-    kPadding = kStride + 3,
-    kPaddingEnd = kPadding + 3,
-    kDilation = kPaddingEnd + 3,
-    kOutputPadding = kDilation + 3,
+    kPaddingEnd,
+    kOutputPadding = kPaddingEnd + 3,
     kFactor = kOutputPadding + 3,
     kBegin = kFactor + 3,
     kPaddingMode = kBegin + 3,
-    kMaskMode,
-    kMaskWindow,
-    kNormalization,
     kActivation,
-    kHasBias,
     kIgnoresMask,
     kInterpolation,
     kInsideOnly,
@@ -65,24 +55,15 @@ PconvLayer describeLayer(int32_t dims, const int64_t* n, const double* reals, co
     layer.input = static_cast<int32_t>(n[kInput]);
     layer.second_input = static_cast<int32_t>(n[kSecondInput]);
     layer.more_input_count = static_cast<int32_t>(n[kMoreInputs]);
-    conv.out_channels = n[kOutChannels];
-    conv.groups = n[kGroups];
+    describeConv(dims, n, conv);
     for (int d = 0; d < dims; ++d) {
-        conv.kernel[d] = n[kKernel + d];
-        conv.stride[d] = n[kStride + d];
-        conv.padding[d] = n[kPadding + d];
         conv.padding_end[d] = n[kPaddingEnd + d];
-        conv.dilation[d] = n[kDilation + d];
         layer.output_padding[d] = n[kOutputPadding + d];
         layer.factor[d] = n[kFactor + d];
         layer.begin[d] = n[kBegin + d];
     }
     conv.padding_mode = static_cast<PconvPaddingMode>(n[kPaddingMode]);
-    conv.mask_mode = static_cast<PconvMaskMode>(n[kMaskMode]);
-    conv.mask_window = static_cast<PconvMaskWindow>(n[kMaskWindow]);
-    conv.normalization = static_cast<PconvNormalization>(n[kNormalization]);
     conv.activation = static_cast<PconvActivation>(n[kActivation]);
-    conv.has_bias = static_cast<int32_t>(n[kHasBias]);
     if (n[kIgnoresMask] != 0) conv.mask_type = PCONV_MASK_TYPE_NONE;
     layer.interpolation = static_cast<PconvInterpolation>(n[kInterpolation]);
     layer.inside_only = static_cast<int32_t>(n[kInsideOnly]);

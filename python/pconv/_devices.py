@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 import threading
 from ctypes import byref, c_int32, c_void_p
 from typing import NamedTuple
@@ -18,7 +19,7 @@ _TYPES = ("cpu", "discrete gpu", "integrated gpu", "software", "other")
 class Device(NamedTuple):
     """A device present here. ``index`` and ``backend`` select it: ``"0"``, ``"vulkan"``, ``"vulkan:1"``."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # which hides tuple.index
     name: str
     backend: str  #: "cpu", "vulkan" or "cuda"
     type: str  #: "cpu", "discrete gpu", "integrated gpu", "software" or "other"
@@ -105,13 +106,26 @@ def by_selector(selector: str | None) -> Handle:
     if selector is not None and not isinstance(selector, str):
         raise TypeError(f"device is {type(selector).__name__}; expected a str such as 'cpu' or 'vulkan:1', or None")
     chosen = selector if selector is not None else os.environ.get("PCONV_DEVICE")
-    return _opened(("selector", chosen), lib.pconvPythonOpenDevice, None if chosen is None else chosen.encode(), 0)
+    return _opened(("selector", chosen), lib.pconvPythonOpenDevice, None if chosen is None else chosen.encode(), 0, None)
+
+
+@functools.lru_cache(None)
+def _openmp() -> int | None:
+    """GOMP_parallel of the OpenMP runtime that PyTorch's threads belong to. Its threads spin between PyTorch's operations:
+    beside them others would wait for processors. Not in a child process, where a team of the parent's hangs."""
+    if _forked or "torch" not in sys.modules:
+        return None
+    try:
+        runtime = ctypes.CDLL(sys.modules["torch"]._C.__file__)  # which finds what its dependencies have
+        return ctypes.cast(runtime.GOMP_parallel, c_void_p).value
+    except (OSError, AttributeError):
+        return None
 
 
 @functools.lru_cache(None)
 def cpu(threads: int) -> Handle:
     try:
-        return _opened(("cpu", threads), lib.pconvPythonOpenDevice, b"cpu", threads)
+        return _opened(("cpu", threads), lib.pconvPythonOpenDevice, b"cpu", threads, _openmp())
     except (ValueError, RuntimeError) as error:
         raise Error(f"no CPU device: {why_absent('cpu')} ({error})") from error
 
@@ -121,8 +135,13 @@ def cuda(index: int, stream: int) -> Handle:
     return _opened(("cuda", index, stream), lib.pconvPythonAdoptCuda, index, stream)
 
 
+_forked = False
+
+
 def _after_fork() -> None:
-    global _lock
+    global _lock, _forked
+    _forked = True
+    _openmp.cache_clear()
     _lock = threading.Lock()
     _open.clear()
     cpu.cache_clear()

@@ -62,9 +62,9 @@ def empty(like: torch.Tensor, shape, last: bool) -> torch.Tensor:
 def _numbers(settings: Settings, shape, weight_shape, dtype, last, mask_type, has_bias, training, mask=(0, 0, 0)):
     three = lambda values: [*values, *[1] * (3 - len(values))]  # noqa: E731
     numbers = [
-        settings.dims, shape[0], shape[1], weight_shape[0], settings.groups, *three(shape[2:]),
-        *three(weight_shape[2:]), *three(settings.stride), *three(settings.padding), *three(settings.dilation),
-        TYPES[dtype], last, mask_type, settings.mode, settings.window, settings.normalization, has_bias,
+        weight_shape[0], settings.groups, *three(weight_shape[2:]), *three(settings.stride), *three(settings.padding),
+        *three(settings.dilation), settings.mode, settings.window, settings.normalization, has_bias,
+        settings.dims, shape[0], shape[1], *three(shape[2:]), TYPES[dtype], last, mask_type,
         settings.input_is_masked, training, 0, *mask,
     ]  # fmt: skip
     return (c_int64 * len(numbers))(*map(int, numbers))
@@ -151,7 +151,7 @@ class Side:
         self.pool = pool
         self.handle = pool.take()
         self._updated: dict = {}
-        self._planes = None
+        self._planes: torch.Tensor | None = None
 
     def __del__(self) -> None:
         if self.handle:
@@ -174,14 +174,14 @@ class Side:
                 return False
             _library.check(status)
             return True
-        planes = (mask != 0).to(torch.uint8) if self.mask_type == BINARY else mask.float()
-        self._planes = planes.contiguous()
-        _library.check(lib.pconvPythonComputeSideOnDevice(self.handle, self._planes.data_ptr(), w))
+        planes = ((mask != 0).to(torch.uint8) if self.mask_type == BINARY else mask.float()).contiguous()
+        self._planes = planes  # stay in use
+        _library.check(lib.pconvPythonComputeSideOnDevice(self.handle, planes.data_ptr(), w))
         return True
 
     def read(self, like: torch.Tensor) -> torch.Tensor:
         """A new tensor of the updated mask in F32, [N or 1, planes, O...], on the device of `like`."""
-        updated = torch.empty(self.pool.updated_shape, device=like.device)
+        updated = like.new_empty(self.pool.updated_shape, dtype=torch.float32)
         _library.check(lib.pconvPythonReadSide(self.handle, updated.data_ptr()))
         if not like.is_cpu and self.pool.settings.normalization != WEIGHT_MAGNITUDE:
             updated.clamp_(0, 1)

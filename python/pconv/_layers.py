@@ -33,7 +33,9 @@ _USUAL: dict[str, Any] = {
     "normalization": "window_ratio", "activation": "none", "bias": True, "ignores_mask": False, "interpolation": "nearest",
     "inside_only": False,
 }  # fmt: skip
-_SIZES = ("kernel", "stride", "padding", "padding_end", "dilation", "output_padding", "factor", "begin")
+# In the order of call.h's ConvNumber, and of what network.cpp has behind it.
+_CONV_SIZES = ("kernel", "stride", "padding", "dilation")
+_OTHER_SIZES = ("padding_end", "output_padding", "factor", "begin")
 _REALS = {"eps": 1e-8, "batch_norm_eps": 1e-5, "negative_slope": 0.01}
 
 
@@ -115,7 +117,7 @@ class Layers:
 
     def _remove(self, removed: dict[int, int]) -> None:
         """Takes out layers; whoever used one uses what it is mapped to, which is no removed one."""
-        number, kept = {INPUT: INPUT}, []
+        number, kept = {INPUT: INPUT}, list[Layer]()
         for i, layer in enumerate(self.all):
             if i not in removed:
                 number[i] = len(kept)
@@ -235,14 +237,15 @@ def to_numbers(layers: list[Layer], dims: int) -> tuple:
 
     for layer in layers:
         second = layer.inputs[1] if len(layer.inputs) > 1 else INPUT
+        numbers += [number(layer, "channels"), number(layer, "groups")]
+        for key in _CONV_SIZES:
+            numbers += three(layer, key)
+        numbers += [number(layer, key) for key in ("mask_mode", "mask_window", "normalization", "bias")]
         numbers += [TYPES.index(layer.kind), layer.inputs[0], second, len(layer.inputs[2:])]
         more += layer.inputs[2:]
-        numbers += [number(layer, "channels"), number(layer, "groups")]
-        for key in _SIZES:
+        for key in _OTHER_SIZES:
             numbers += three(layer, key)
-        for key in ("padding_mode", "mask_mode", "mask_window", "normalization", "activation", "bias", "ignores_mask",
-                    "interpolation", "inside_only"):  # fmt: skip
-            numbers.append(number(layer, key))
+        numbers += [number(layer, key) for key in ("padding_mode", "activation", "ignores_mask", "interpolation", "inside_only")]
         reals += [layer.get(key, usual) for key, usual in _REALS.items()]
         names += [None if key not in layer else layer[key].encode() for key in ("name", "batch_norm")]
         scale = layer.get("scale")

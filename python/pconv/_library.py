@@ -31,7 +31,7 @@ class Error(RuntimeError):
 
 
 _FUNCTIONS = {
-    "pconvPythonOpenDevice": [c_char_p, c_int32, POINTER(c_void_p)],
+    "pconvPythonOpenDevice": [c_char_p, c_int32, c_void_p, POINTER(c_void_p)],
     "pconvPythonAdoptCuda": [c_int32, c_uint64, POINTER(c_void_p)],
     "pconvPythonDescribeDevice": [c_int32, c_char_p, c_size_t],
     "pconvPythonDescribeBackend": [c_int32, c_char_p, c_size_t],

@@ -38,6 +38,7 @@ class CallerHost final : public Host {
 
     int verbosity() const override { return options_.verbosity; }
     int threads() const override { return options_.threads; }
+    HostThreads hostThreads() const override { return {options_.threads_callback, options_.user}; }
 
     void message(const std::string& line) const override {
         if (options_.message_callback != nullptr)

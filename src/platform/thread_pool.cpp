@@ -190,8 +190,11 @@ class ThreadPool::Team {
     Clock::time_point retry_;
 };
 
-ThreadPool::ThreadPool(int threads)
-    : threads_(std::clamp(threads, 1, static_cast<int>(kMask))), forks_(platform::forkCount()) {}
+ThreadPool::ThreadPool(int threads, Host host, void* user)
+    : threads_(std::clamp(threads, 1, static_cast<int>(kMask))),
+      host_(host),
+      user_(user),
+      forks_(platform::forkCount()) {}
 
 ThreadPool::~ThreadPool() {
     // In a forked process the threads do not exist, and what they held stays as it was.
@@ -211,8 +214,39 @@ ThreadPool::Team& ThreadPool::team() {
     return *team_;
 }
 
+void ThreadPool::runOnHost(const Call& call, int threads) const {
+    struct Shared {
+        const Call& call;
+        int threads;
+        std::atomic<int> places{0};
+        std::atomic<int64_t> next{0};
+        std::mutex mutex;
+        std::exception_ptr failure;
+    } shared{call, threads, {}, {}, {}, {}};
+    host_(
+        user_, threads,
+        [](void* context) {
+            auto& s = *static_cast<Shared*>(context);
+            const int place = s.places++;
+            if (place >= s.threads) return;  // more than were asked for
+            for (int64_t i = s.next++; i < s.call.count; i = s.next++) {
+                try {
+                    s.call.body(s.call.context, place, i);
+                } catch (...) {
+                    const std::lock_guard<std::mutex> lock(s.mutex);
+                    if (!s.failure) s.failure = std::current_exception();
+                }
+            }
+        },
+        &shared);
+    if (shared.failure) std::rethrow_exception(shared.failure);
+    // A host that had nobody work.
+    for (int64_t i = shared.next++; i < call.count; i = shared.next++) call.body(call.context, 0, i);
+}
+
 void ThreadPool::runCall(const Call& call, int most) {
     const auto wanted = static_cast<int>(std::min<int64_t>({most, threads_, call.count})) - 1;
+    if (wanted > 0 && host_ != nullptr) return runOnHost(call, wanted + 1);
     if (wanted > 0) {
         Team& workers = team();
         workers.grow(wanted);

@@ -13,7 +13,11 @@ class ThreadPool {
   public:
     // `threads` counts the caller. The others start when there is work for them, as many as the system
     // grants.
-    explicit ThreadPool(int threads);
+    explicit ThreadPool(int threads) : ThreadPool(threads, nullptr, nullptr) {}
+    // With threads of the host's in their place, where `host` is not null: it has work(context) called by at
+    // most so many of them, at least once, and returns when all have returned.
+    using Host = void (*)(void* user, int32_t threads, void (*work)(void* context), void* context);
+    ThreadPool(int threads, Host host, void* user);
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
     ~ThreadPool();
@@ -50,9 +54,12 @@ class ThreadPool {
     };
     class Team;
     void runCall(const Call& call, int most);
+    void runOnHost(const Call& call, int threads) const;
     Team& team();
 
     int threads_;
+    Host host_;
+    void* user_;
     std::unique_ptr<Team> team_;  // null until there is work for it
     uint64_t forks_;              // of the process that made it
 };

@@ -1,4 +1,6 @@
 // Several threads of the host on one device: what they get is what one thread gets.
+#include <cstddef>
+#include <string>
 #include <thread>
 
 #include "support/api.h"
@@ -96,6 +98,47 @@ TEST(ThreadCount, HasNoInfluenceOnTheResultAndNoneIsTooLarge) {
         check(small.forward());
         EXPECT_EQ(small.result(), expected.result()) << "OMP_NUM_THREADS=" << count;
     }
+}
+
+TEST(HostThreads, DoTheWorkInPlaceOfTheLibrarysOwn) {
+    std::vector<int32_t> asked;
+    PconvDeviceOptions options = pconvDefaultDeviceOptions();
+    options.threads = 3;
+    options.user = &asked;
+    options.threads_callback = [](void* user, int32_t threads, void (*work)(void*), void* context) {
+        static_cast<std::vector<int32_t>*>(user)->push_back(threads);
+        std::thread other(work, context);
+        work(context);
+        other.join();
+    };
+    const OwnedDevice device = openDevice("cpu", &options);
+    PconvDeviceOptions without = pconvDefaultDeviceOptions();
+    without.threads = 3;
+    const OwnedDevice own = openDevice("cpu", &without);
+    for (const char* row : {"cpu:reference", "cpu:onednn"}) {
+        PconvPartialConvDesc desc = smallDesc();
+        desc.implementation = row;
+        OwnedPartialConv made;
+        if (pconvCreatePartialConv(device.get(), &desc, made.out()) != PCONV_SUCCESS) continue;  // no oneDNN
+        asked.clear();
+        SmallConv small(device.get(), desc);
+        small.prepare();
+        check(small.forward());
+        // The reference row shares no work that is so small.
+        EXPECT_EQ(asked.empty(), row == std::string("cpu:reference")) << row;
+        for (const int32_t threads : asked) EXPECT_TRUE(threads == 2 || threads == 3) << threads;
+        SmallConv expected(own.get(), desc);
+        expected.prepare();
+        check(expected.forward());
+        EXPECT_EQ(small.result(), expected.result()) << row;
+    }
+    // Options of before it had the field.
+    options.struct_size = offsetof(PconvDeviceOptions, threads_callback);
+    asked.clear();
+    SmallConv small(openDevice("cpu", &options).get());
+    small.prepare();
+    check(small.forward());
+    EXPECT_TRUE(asked.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, Threads, ::testing::ValuesIn(allRows()),

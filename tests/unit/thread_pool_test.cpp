@@ -89,6 +89,46 @@ TEST(ThreadPool, GivesTheFirstExceptionWhenAllHaveEnded) {
     pool.run(4, [](int, int64_t) {});
 }
 
+// A host with threads of its own, of which as many come as `answers` says.
+struct HostTeam {
+    int answers = 0;
+    std::atomic<int> asked{0};
+    static void call(void* user, int32_t threads, void (*work)(void*), void* context) {
+        auto& team = *static_cast<HostTeam*>(user);
+        team.asked = threads;
+        std::vector<std::thread> started;
+        for (int i = 0; i < team.answers; ++i) started.emplace_back([=] { work(context); });
+        for (std::thread& thread : started) thread.join();
+    }
+};
+
+TEST(ThreadPool, OfTheHostWhoeverComes) {
+    // Nobody, too few, as asked, and more than were asked for.
+    for (const int answers : {0, 1, 3, 8}) {
+        HostTeam team;
+        team.answers = answers;
+        ThreadPool pool(3, HostTeam::call, &team);
+        for (int repeat = 0; repeat < 20; ++repeat) {
+            std::vector<std::atomic<int>> calls(50);
+            std::vector<std::atomic<int>> inside(3);
+            pool.run(50, [&](int thread, int64_t i) {
+                ASSERT_LT(thread, 3);
+                EXPECT_EQ(inside[static_cast<size_t>(thread)]++, 0);
+                ++calls[static_cast<size_t>(i)];
+                --inside[static_cast<size_t>(thread)];
+            });
+            for (const auto& call : calls) EXPECT_EQ(call, 1);
+            EXPECT_EQ(team.asked, 3);
+        }
+        EXPECT_THROW(pool.run(20,
+                              [](int, int64_t i) {
+                                  if (i == 7) throw std::runtime_error("the eighth");
+                              }),
+                     std::runtime_error);
+        EXPECT_EQ(pool.started(), 1);
+    }
+}
+
 TEST(ThreadPool, IdleThreadsTakeNoTime) {
     ThreadPool pool(4);
     pool.run(100, [](int, int64_t) {});
