@@ -76,7 +76,7 @@ def partial_conv(x, weight, bias, mask, settings: Settings, padding: Padding | N
     convolve = CONVOLUTIONS[settings.dims]
     if padding_mode != "zeros":
         sides = [p for p in reversed(_sides(padding, settings, weight)) for _ in range(2)]
-        masked, padding = F.pad(masked, sides, mode=padding_mode), 0
+        masked, padding = F.pad(masked, sides, mode=padding_mode), (0,) * settings.dims
     raw = convolve(masked, weight, None, settings.stride, padding, settings.dilation, settings.groups)
     channels = weight.shape[0]
     y = raw * _per_channel(ratio, channels)

@@ -10,7 +10,7 @@ from .nn import _MaskedBatchNorm, _MaskedConv, _MaskedPartialConv, _PartialConv
 _OURS = (_PartialConv, _MaskedConv, _MaskedPartialConv, _MaskedBatchNorm, torch_pconv.PConv2d)
 
 
-def _target(module: nn.Module) -> type | None:
+def _target(module: nn.Module) -> type[nn.Module] | None:
     """The class that stands for a reference implementation's module, told by its name and what it has."""
     name = type(module).__name__
     if isinstance(module, _OURS):
@@ -36,9 +36,9 @@ def _target(module: nn.Module) -> type | None:
     return None
 
 
-def _replaced(module: nn.Module, target: type) -> nn.Module:
+def _replaced(module: nn.Module, target: type[nn.Module]) -> nn.Module:
     """A module of `target` with everything the original has: parameters (the same objects), hooks, the mode."""
-    new = target.__new__(target)
+    new: nn.Module = object.__new__(target)
     new.__dict__.update(module.__dict__)
     for name in ("_parameters", "_buffers", "_modules"):
         new.__dict__[name] = type(module.__dict__[name])(module.__dict__[name])
@@ -46,12 +46,12 @@ def _replaced(module: nn.Module, target: type) -> nn.Module:
         view = new._buffers.pop(name, None)
         if name == "_bias_view" and view is not None and module.bias is not None:
             # What the original adds in its forward pass; the two differ once it has been moved to a GPU.
-            module.bias.data.copy_(view.reshape(-1))
+            module.get_parameter("bias").data.copy_(view.reshape(-1))
     for name in ("weight_maskUpdater", "slide_winsize", "update_mask", "mask_ratio", "last_size", "mask_padding"):
         new.__dict__.pop(name, None)
     for name in [n for n in new.__dict__ if n.startswith("_last_")]:
         del new.__dict__[name]
-    if issubclass(target, _PartialConv):
+    if isinstance(new, _PartialConv):
         is_lyehe = target.__module__ == lyehe.__name__
         new.eps = lyehe.EPSILON if is_lyehe else 1e-8
         new.mask_window = "group_channels" if is_lyehe else "all_channels"
@@ -76,7 +76,7 @@ def convert(model: nn.Module) -> nn.Module:
     for parent in list(model.modules()):
         for name, child in list(parent._modules.items()):
             target = None if child is None else _target(child)
-            if target is not None:
+            if child is not None and target is not None:
                 if id(child) not in made:
                     made[id(child)] = _replaced(child, target)
                 parent._modules[name] = made[id(child)]

@@ -12,6 +12,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from ctypes import byref, c_int32, c_int64, c_void_p
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +180,7 @@ class Network:
         y = y.to(x.device)
         if self._flat:
             y = y.flatten(1)
-        if updated is None:
+        if updated is None or valid is None:
             return (y,) if self._returns_tuple else y
         if valid.value:
             updated.fill_(1)
@@ -235,7 +236,7 @@ class Network:
             raise ValueError(
                 f"the network has {self._dims} dimensions and {self._channels} channels; expected 2 and at most 4 in a model file"
             )
-        description = {
+        description: dict[str, Any] = {
             "format": 1,
             "name": self._name if name is None else name,
             "input": {
@@ -247,7 +248,7 @@ class Network:
             },
             "layers": self.layers,
         }
-        output: dict = {}
+        output: dict[str, Any] = {}
         for key, place, value in (("mean", description["input"], mean), ("deviation", description["input"], deviation),
                                   ("scale", output, output_scale), ("shift", output, output_shift)):  # fmt: skip
             if value is not None:

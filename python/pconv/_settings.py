@@ -56,8 +56,9 @@ def check_shapes(shape, kernel, of_bias, of_mask, settings: Settings) -> None:
     channels = (1, shape[1]) if multi else (1,)
     if len(of_mask) != len(shape) or of_mask[2:] != shape[2:] or of_mask[0] not in (1, shape[0]) or of_mask[1] not in channels:
         hint = "" if multi or len(of_mask) < 2 or of_mask[1] != shape[1] else "; or multi_channel=True"
-        planes, size = f"1 or {shape[1]}" if multi else "1", ", ".join(str(s) for s in shape[2:])
-        raise ValueError(f"mask has shape {list(of_mask)}; expected [{shape[0]} or 1, {planes}, {size}]{hint}")
+        planes, size = f"1 or {shape[1]}" if multi and shape[1] > 1 else "1", ", ".join(str(s) for s in shape[2:])
+        batch = "1" if shape[0] == 1 else f"{shape[0]} or 1"
+        raise ValueError(f"mask has shape {list(of_mask)}; expected [{batch}, {planes}, {size}]{hint}")
 
 
 def spatial(value: int | Sequence[int], dims: int, name: str, least: int) -> tuple[int, ...]:

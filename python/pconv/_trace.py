@@ -149,10 +149,11 @@ class Walk:
         self.needs_size = False  # a linear layer of more than one pixel
         self._used: set = set()
         self._where = ""
-        inputs = [Features(x.clone(), INPUT, own, Fraction(1))]
+        first = Features(x.clone(), INPUT, own, Fraction(1))
+        inputs: list[Tracked] = [first]
         if mask is not None:
             inputs.append(Planes(mask.clone(), planes))
-        self.made.append(inputs[0])
+        self.made.append(first)
         self._walk(model, graph, inputs)
 
     @property
@@ -204,7 +205,7 @@ class Walk:
                 if kind in _MODULES:
                     return self._handled(_MODULES[kind], name, str(node.target), module, *args, **kwargs)
             raise self.unsupported(name)
-        target = node.target
+        target: Any = node.target  # a name for methods, else what is called
         name = f"the function {target if isinstance(target, str) else getattr(target, '__name__', str(target))}"
         if tracked:
             handler = (_METHODS if node.op == "call_method" else _FUNCTIONS).get(target)

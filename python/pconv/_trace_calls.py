@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from fractions import Fraction
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +27,8 @@ def activate(walk: Walk, x, kind: str, slope: float = 0.01, *, inplace: bool = F
         raise walk.unsupported(f"GELU approximated by {approximate}")
     if kind == "sigmoid":
         return walk.add("sigmoid", [x], torch.sigmoid(x.real), x.mask)
-    functions = {"relu": F.relu, "gelu": F.gelu, "leaky_relu": lambda t: F.leaky_relu(t, slope)}
-    settings = {"scale": (1.0,) * x.channels, "activation": kind}
+    functions: dict[str, Any] = {"relu": F.relu, "gelu": F.gelu, "leaky_relu": lambda t: F.leaky_relu(t, slope)}
+    settings: dict[str, Any] = {"scale": (1.0,) * x.channels, "activation": kind}
     if kind == "leaky_relu" and slope != 0.01:
         settings["negative_slope"] = float(slope)
     result = walk.add("scale", [x], functions[kind](x.real), x.mask, **settings)
@@ -90,7 +91,8 @@ def upsample(walk: Walk, x, size, scale_factor, mode: str, align_corners) -> Tra
         if mode == linear or x.flat:
             raise walk.unsupported(f"a mask upsampled in mode {mode!r}, where only the nearest is")
         return Planes(real, _resampled(x.parts, ("up", factor)))
-    settings = {} if factor == (2,) * len(factor) else {"factor": factor}
+    assert isinstance(x, Features)
+    settings: dict[str, Any] = {} if factor == (2,) * len(factor) else {"factor": factor}
     if mode == linear:
         settings["interpolation"] = "linear_align_corners" if align_corners else "linear"
     return walk.add("upsample", [x], real, _resampled(x.mask, ("up", factor)), x.ratio * factor[0], **settings)
@@ -123,6 +125,7 @@ def max_pool(walk: Walk, x, kernel_size, stride=None, padding=0, dilation=1, cei
     how = ("pool", *window.values())
     if isinstance(x, Planes):
         return Planes(real, _resampled(x.parts, how))
+    assert isinstance(x, Features)
     return walk.add("max_pool", [x], real, _resampled(x.mask, how), x.ratio / window["stride"][0], **window)
 
 
@@ -307,6 +310,7 @@ def crop_of(walk: Walk, value: Tracked, real, begin) -> Tracked:
     how = ("crop", tuple(begin), tuple(real.shape[2:]))
     if isinstance(value, Planes):
         return Planes(real, _resampled(value.parts, how))
+    assert isinstance(value, Features)
     # A network crops to the size of another of its tensors, so that it works for any size.
     for other in reversed(walk.made):
         if other.real.shape[2:] == real.shape[2:] and other.layer != value.layer:

@@ -14,6 +14,7 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -157,9 +158,15 @@ def _spread(updated: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
     return _composite.repeat_channels(updated, channels) if channels else updated
 
 
+@overload
+def convolution(x, weight, bias, mask, settings: Settings, channels: None, padding=None, padding_mode="zeros") -> Tensor: ...
+@overload
 def convolution(
-    x, weight, bias, mask, settings: Settings, channels: int | None, padding=None, padding_mode: str = "zeros"
-) -> Tensor | tuple[Tensor, Tensor | None]:
+    x, weight, bias, mask, settings: Settings, channels: int, padding=None, padding_mode="zeros"
+) -> tuple[Tensor, Any]: ...
+@overload
+def convolution(x, weight, bias, mask, settings: Settings, channels: int | None, padding=None, padding_mode="zeros") -> Any: ...
+def convolution(x, weight, bias, mask, settings: Settings, channels: int | None, padding=None, padding_mode="zeros"):
     """What all operators are made of. `channels` of the updated mask: None, it is not wanted; 0, as it is computed."""
     compiling = _is_compiling()
     dtype = _autocast_dtype(x) if isinstance(x, Tensor) and isinstance(weight, Tensor) else None
@@ -244,6 +251,20 @@ def _hashable(value):
     return tuple(value) if isinstance(value, list) else value
 
 
+@overload
+def partial_conv(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1, *, multi_channel: bool = False,
+    mask_window: str = "all_channels", normalization: str = "window_ratio", eps: float = 1e-8,
+    return_mask: Literal[False] = False,
+) -> Tensor: ...  # fmt: skip
+@overload
+def partial_conv(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0, dilation: int | Sequence[int] = 1, groups: int = 1, *, multi_channel: bool = False,
+    mask_window: str = "all_channels", normalization: str = "window_ratio", eps: float = 1e-8,
+    return_mask: Literal[True],
+) -> tuple[Tensor, Tensor]: ...  # fmt: skip
 def partial_conv(
     input: Tensor,
     weight: Tensor,
@@ -357,6 +378,7 @@ def masked_batch_norm(
                 if running is not None:
                     running.mul_(1 - momentum).add_(batch.to(running.dtype), alpha=momentum)
     else:
+        assert running_mean is not None and running_var is not None  # checked above
         mean, var = running_mean.to(wide.dtype), running_var.to(wide.dtype)
     y = (wide - mean.view(shape)) * torch.rsqrt(var.view(shape) + eps)
     if weight is not None:

@@ -51,12 +51,12 @@ def gram(features: Tensor) -> Tensor:
 
 def perceptual(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     """The sum over layers of the mean difference of features."""
-    return sum((a - b).abs().mean() for a, b in zip(ours, theirs))
+    return torch.stack([(a - b).abs().mean() for a, b in zip(ours, theirs)]).sum()
 
 
 def style(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     """The sum over layers of the mean difference of Gram matrices."""
-    return sum((gram(a) - gram(b)).abs().mean() for a, b in zip(ours, theirs))
+    return torch.stack([(gram(a) - gram(b)).abs().mean() for a, b in zip(ours, theirs)]).sum()
 
 
 def rim(mask: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ implementations load into it. For their own names, defaults and conventions see 
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -36,6 +37,13 @@ __all__ = [
 ]
 
 
+if TYPE_CHECKING:
+    # The mixins below stand in front of one of these three, which are alike but for the number of dimensions.
+    _Convolution = nn.Conv2d
+else:
+    _Convolution = object
+
+
 @functools.lru_cache(1024)
 def _settings_of_module(kernel, stride, padding, dilation, groups, multi_channel, mask_window, normalization, eps):
     padding = F.padding_of(padding, kernel, dilation)
@@ -55,7 +63,7 @@ def weights_of(module) -> tuple[Tensor, Tensor | None]:
     return module.weight, module.bias
 
 
-class _PartialConv:
+class _PartialConv(_Convolution):
     """What the three partial convolutions have in common, beside ``nn.ConvNd``.
 
     Args:
@@ -137,7 +145,7 @@ class PartialConv3d(_PartialConv, nn.Conv3d):
     __doc__ = "A partial convolution of ``[N, C, D, H, W]``.\n\n" + (_PartialConv.__doc__ or "").split("\n\n", 1)[-1]
 
 
-class _MaskedConv:
+class _MaskedConv(_Convolution):
     """masked_torch's masked convolution; returns ``(output, updated mask or None)``. Kernel sizes are odd."""
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
@@ -152,7 +160,7 @@ class _MaskedConv:
             raise ValueError(f"kernel_size is {kernel_size!r}; expected odd sizes")
         self.eps = eps
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         settings = F.settings_of(
             len(self.kernel_size), self.stride, self.padding, self.dilation, self.groups, MULTI_CHANNEL, ALL_CHANNELS,
             WEIGHT_MAGNITUDE, self.eps,
@@ -163,19 +171,19 @@ class _MaskedConv:
         return f"{super().extra_repr()}, eps={self.eps}"
 
 
-class MaskedConv1d(_MaskedConv, nn.Conv1d):
-    __doc__ = _MaskedConv.__doc__
+class MaskedConv1d(_MaskedConv, nn.Conv1d):  # type: ignore[misc]
+    __doc__ = _MaskedConv.__doc__ or ""
 
 
 class MaskedConv2d(_MaskedConv, nn.Conv2d):
-    __doc__ = _MaskedConv.__doc__
+    __doc__ = _MaskedConv.__doc__ or ""
 
 
-class MaskedConv3d(_MaskedConv, nn.Conv3d):
-    __doc__ = _MaskedConv.__doc__
+class MaskedConv3d(_MaskedConv, nn.Conv3d):  # type: ignore[misc]
+    __doc__ = _MaskedConv.__doc__ or ""
 
 
-class _MaskedPartialConv:
+class _MaskedPartialConv(_Convolution):
     """masked_torch's partial convolution: windows of a group's channels, an input that is masked already, always
     ``(output, updated mask)``."""
 
@@ -188,7 +196,7 @@ class _MaskedPartialConv:
         self.multichannel = multichannel
         self.eps = eps
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         padding = F.padding_of(self.padding, self.kernel_size, self.dilation)
         text = padding if isinstance(padding, str) else None
         settings = F.settings_of(
@@ -211,7 +219,7 @@ class _MaskedBatchNorm(_BatchNorm):
     What ``input`` holds where ``mask`` is 0 counts as 0. ``mask`` is ``[N or 1, C or 1, S...]``; without one, plain
     batch normalization. The running variance is the biased one, as in masked_torch."""
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:

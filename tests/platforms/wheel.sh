@@ -106,9 +106,9 @@ if find "$work/moved" -name 'libcu*' -o -name 'libnv*' | grep .; then
     exit 1
 fi
 
-# The tests beside the wheel, without the package's source.
+# The tests beside the wheel, those of its commit, without the package's source.
 mkdir "$work/tests"
-git archive HEAD tests/python tests/conformance/cases examples docs README.md | tar -x -C "$work/tests"
+git archive "$commit" tests/python tests/conformance/cases examples docs README.md | tar -x -C "$work/tests"
 
 # try_in NAME COMMAND...: COMMAND runs a Python with the moved package; what came of it becomes a line of the table.
 status=0

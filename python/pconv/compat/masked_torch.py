@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from ..nn import (
@@ -48,30 +50,38 @@ __all__ = [
 ]
 
 
-class PartialConv1d(_MaskedPartialConv, nn.Conv1d):
-    __doc__ = _MaskedPartialConv.__doc__
+class PartialConv1d(_MaskedPartialConv, nn.Conv1d):  # type: ignore[misc]
+    __doc__ = _MaskedPartialConv.__doc__ or ""
 
 
 class PartialConv2d(_MaskedPartialConv, nn.Conv2d):
-    __doc__ = _MaskedPartialConv.__doc__
+    __doc__ = _MaskedPartialConv.__doc__ or ""
 
 
-class PartialConv3d(_MaskedPartialConv, nn.Conv3d):
-    __doc__ = _MaskedPartialConv.__doc__
+class PartialConv3d(_MaskedPartialConv, nn.Conv3d):  # type: ignore[misc]
+    __doc__ = _MaskedPartialConv.__doc__ or ""
 
 
-class _MaskedUnshuffle:
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        return super().forward(input), None if mask is None else super().forward(mask)
+def _both(one: Callable[[Tensor], Tensor], input: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    return one(input), None if mask is None else one(mask)
 
 
-class MaskedUnshuffle1d(_MaskedUnshuffle, Unshuffle1d):
+class MaskedUnshuffle1d(Unshuffle1d):
     __doc__ = Unshuffle1d.__doc__
 
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        return _both(super().forward, input, mask)
 
-class MaskedUnshuffle2d(_MaskedUnshuffle, Unshuffle2d):
+
+class MaskedUnshuffle2d(Unshuffle2d):
     __doc__ = Unshuffle2d.__doc__
 
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        return _both(super().forward, input, mask)
 
-class MaskedUnshuffle3d(_MaskedUnshuffle, Unshuffle3d):
+
+class MaskedUnshuffle3d(Unshuffle3d):
     __doc__ = Unshuffle3d.__doc__
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        return _both(super().forward, input, mask)

@@ -40,15 +40,10 @@ class PConv2d(nn.Module):
         self.kernel_size, self.stride = _pair(kernel_size), _pair(stride)
         self.padding, self.dilation = _pair(padding), _pair(dilation)
         self.use_bias = bias
-        window = {
-            "kernel_size": self.kernel_size,
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-        }
+        window = (self.kernel_size, self.stride, self.padding, self.dilation)
         # Modules that only hold weights, so that state dicts have the original's names.
-        self.regular_conv = nn.Conv2d(in_channels, out_channels, bias=False, **window)
-        self.mask_conv = nn.Conv2d(1, 1, bias=False, **window).requires_grad_(False)
+        self.regular_conv = nn.Conv2d(in_channels, out_channels, *window, bias=False)
+        self.mask_conv = nn.Conv2d(1, 1, *window, bias=False).requires_grad_(False)
         nn.init.constant_(self.mask_conv.weight, 1.0)
         if bias:
             self.bias = nn.Parameter(torch.empty(1, out_channels, 1, 1))
