@@ -1,4 +1,4 @@
-// What partial_conv_direct and partial_conv_gemm share: bindings, the mask predicate, the epilogue.
+// What the kernels of partial convolution share: bindings, the mask predicate, the epilogue.
 #ifndef PARTIAL_CONV_GLSL
 #define PARTIAL_CONV_GLSL
 
@@ -30,9 +30,6 @@ layout(binding = 4) restrict readonly buffer Ratio {
 layout(binding = 5) restrict readonly buffer UpdatedMask {
     float updated_mask[];  // read where the gain asks for it
 };
-layout(binding = 7) restrict readonly buffer Tiles {
-    uint tiles[];
-};
 layout(binding = 8) uniform Params {
     WindowParams p;
     int group_in, group_out, channels;
@@ -52,8 +49,9 @@ layout(push_constant) uniform Push {
     int ratio_base, updated_base;
     int mask_batched;            // 0: one image of the mask serves all
     int planes;
-    int n0, block0;              // of this dispatch
-    int first, end;              // tiles (direct) or outputs (gemm) of this dispatch
+    int n0, images, block0;      // of this dispatch
+    int first, end;              // tiles (direct) or outputs (products) of an image that this dispatch makes
+    int parts, part_depth;       // where a product's depth is cut
 } push;
 
 int maskImage(int n) {

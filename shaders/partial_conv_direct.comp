@@ -6,6 +6,10 @@
 
 #include "partial_conv.glsl"
 
+layout(binding = 7) restrict readonly buffer Tiles {
+    uint tiles[];
+};
+
 layout(constant_id = SPEC_CHANNELS) const int kChannels = 8;
 layout(constant_id = SPEC_ROWS) const int kRows = 4;
 layout(constant_id = SPEC_PIXELS) const int kPixels = 4;

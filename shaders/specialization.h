@@ -30,6 +30,19 @@
 #define SPEC_BLOCK_K 5
 #define SPEC_THREAD_M 6
 #define SPEC_THREAD_N 7
+// Of the convolution's: 1 where workgroups make parts of the depth, for partial_conv_join; 1 where eight neighbouring taps look
+// at no more than two rows of the mask
+#define SPEC_CUT 9
+#define SPEC_TWO_ROWS 16
+
+// partial_conv_coopmat: invocations of a subgroup, which the pipeline is held to, the device's matrices (of m x k and k x n),
+// and how many subgroups share a tile along its rows and columns
+#define SPEC_SUBGROUP 10
+#define SPEC_MATRIX_M 11
+#define SPEC_MATRIX_N 12
+#define SPEC_MATRIX_K 13
+#define SPEC_SUBGROUPS_M 14
+#define SPEC_SUBGROUPS_N 15
 
 // Copies of words: bytes of an element. Of upsample: how often one is repeated along the destination's dense
 // axis.

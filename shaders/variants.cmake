@@ -17,6 +17,7 @@ foreach(line
     "weight_magnitude     weight_magnitude.comp     2  no"
     "partial_conv_direct  partial_conv_direct.comp  8  yes"
     "partial_conv_gemm    partial_conv_gemm.comp    8  yes"
+    "partial_conv_join    partial_conv_join.comp    8  yes"
     "turn_weights         turn_weights.comp         2  no"
     "grad_sum             grad_sum.comp             4  yes"
     "grad_bias            grad_bias.comp            4  yes"
@@ -38,6 +39,12 @@ foreach(line
     list(APPEND PCONV_SHADERS "${variant}")
   endforeach()
 endforeach()
-set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl gradient.glsl
+# Of what the compiler of shaders may not know.
+if(PCONV_COOPERATIVE_MATRICES)
+  list(APPEND PCONV_SHADERS
+    "pack_halves_f16          pack_weights.comp           3  no   STORAGE_F16  PACKED_HALVES"
+    "partial_conv_coopmat_f16 partial_conv_coopmat.comp   8  yes  STORAGE_F16")
+endif()
+set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl implicit_gemm.glsl gradient.glsl
   grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl pass_outputs.glsl sum.glsl walk.glsl
   workgroup_sum.glsl flat_grid.glsl words.glsl)

@@ -9,12 +9,14 @@ constexpr uint32_t kBlockN = 64;
 constexpr uint32_t kBlockK = 16;
 
 // An invocation's part of the tile, rows and columns: larger ones read less of shared memory for each
-// product. A workgroup has at least 64 invocations.
+// product, and spill where registers are few. A workgroup has at least 64 invocations, and no more than there
+// are eights of a slice of the input.
 struct Part {
     uint32_t m, n;
 };
-constexpr Part partOf(uint32_t channels) {
-    return channels >= 64 ? Part{8, 8} : channels == 32 ? Part{4, 8} : Part{4, 4};
+Part partOf(const VulkanDevice& device, uint32_t channels) {
+    if (channels < 32) return {4, 4};
+    return channels == 32 || device.capabilities().few_registers ? Part{4, 8} : Part{8, 8};
 }
 
 class Gemm final : public VulkanRow {
@@ -27,23 +29,22 @@ class Gemm final : public VulkanRow {
     std::string objection(const VulkanDevice& device, const PartialConvDesc& desc) const override;
 };
 
-// As many as the group has, but for a problem of few outputs, whose tiles would leave most of a GPU without
-// work.
 uint32_t Gemm::blockChannels(const VulkanDevice& device, const PartialConvDesc& desc) const {
-    constexpr int64_t kWorkgroups = 256;  // two a core of a large GPU
     const int64_t group_out = desc.out_channels / desc.groups;
-    const int64_t wanted = device.info().type == DeviceType::software ? 1 : kWorkgroups;
-    const int64_t columns = desc.batch * desc.groups * ceilDiv<int64_t>(volume(desc.window.output), kBlockN);
-    uint32_t channels = group_out >= 128 ? 128 : group_out > 32 ? 64 : group_out > 16 ? 32 : 16;
-    while (channels > 16 && columns * ceilDiv<int64_t>(group_out, channels) < wanted) channels /= 2;
-    return channels;
+    const uint32_t most = device.capabilities().few_registers ? 64 : 128;
+    return productBlock(device, desc, kBlockN,
+                        group_out >= 128 ? most
+                        : group_out > 32 ? 64
+                        : group_out > 16 ? 32
+                                         : 16,
+                        16);
 }
 
 KernelChoice Gemm::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const Window& w = desc.window;
     const int64_t group_out = desc.out_channels / desc.groups;
     const uint32_t channels = blockChannels(device, desc);
-    const Part part = partOf(channels);
+    const Part part = partOf(device, channels);
     const uint32_t lanes = channels / part.m * (kBlockN / part.n);
 
     KernelChoice choice;
@@ -59,6 +60,7 @@ KernelChoice Gemm::choose(const VulkanDevice& device, const PartialConvDesc& des
     plan.unit_h = 1;
     plan.units_a_row = w.output[2];
     plan.units_a_workgroup = kBlockN;
+    cutDepth(device, desc, kBlockK, choice);
     choice.backward_by_products = true;
     return choice;
 }

@@ -29,8 +29,9 @@ struct ConvPush {
     int32_t ratio_base, updated_base;
     int32_t mask_batched;
     int32_t planes;
-    int32_t n0, block0;
+    int32_t n0, images, block0;
     int32_t first, end;
+    int32_t parts, part_depth;
 };
 
 // As in shaders/pack_weights.comp.
@@ -41,7 +42,16 @@ struct PackPush {
     int32_t taps_dh, taps_w;
     int32_t weight_base, bias_base;
     int32_t has_bias;
+    int32_t slice_depth;
 };
+
+// The sums of all parts of all tiles.
+int64_t partsBytes(const PartialConvDesc& desc, const PlanKernel& plan) {
+    const int64_t columns =
+        ceilDiv<int64_t>(desc.batch * volume(desc.window.output), plan.units_a_workgroup) *
+        plan.units_a_workgroup;
+    return plan.parts * plan.blocks_a_group * desc.groups * plan.block_channels * columns * 4;
+}
 
 // Why no row that makes blocks of so many output channels takes `desc`.
 std::string commonObjection(const VulkanDevice& device, const PartialConvDesc& desc, int64_t block_channels) {
@@ -93,10 +103,20 @@ VulkanPartialConv::VulkanPartialConv(VulkanDevice& device, const PartialConvDesc
     choice_.constants[SPEC_MASK_MULTI] = reads_mask_ && desc.multi_channel ? 1 : 0;
     choice_.constants[SPEC_GELU] = desc.activation == Activation::gelu ? 1 : 0;
     conv_ = &device.pipelines().get(choice_.shader + suffix(desc.data_type), choice_.constants);
-    pack_ = &device.pipelines().get(std::string("pack_weights") + suffix(desc.data_type),
-                                    {{SPEC_LANES, kPackLanes}});
-    const int64_t blocks = choice_.plan.blocks_a_group * desc.groups;
-    weights_ = device.createBuffer(static_cast<size_t>(blocks * choice_.plan.block_bytes));
+    pack_ = &device.pipelines().get(
+        (choice_.half_slices > 0 ? std::string("pack_halves") : std::string("pack_weights")) +
+            suffix(desc.data_type),
+        {{SPEC_LANES, kPackLanes}});
+    const PlanKernel& plan = choice_.plan;
+    const int64_t blocks = plan.blocks_a_group * desc.groups;
+    if (plan.parts > 1) {
+        join_ = &device.pipelines().get(std::string("partial_conv_join") + suffix(desc.data_type),
+                                        {{SPEC_LANES, static_cast<uint32_t>(plan.units_a_workgroup)},
+                                         {SPEC_BLOCK_M, static_cast<uint32_t>(plan.block_channels)},
+                                         {SPEC_GELU, choice_.constants[SPEC_GELU]}});
+        sums_ = device.createBuffer(static_cast<size_t>(partsBytes(desc, plan)));
+    }
+    weights_ = device.createBuffer(static_cast<size_t>(blocks * plan.block_bytes));
     makeParams();
     if (desc.training)
         backward_ = std::make_unique<VulkanBackward>(device, desc, choice_.backward_by_products);
@@ -135,6 +155,7 @@ void VulkanPartialConv::setWeights(const TensorRef& weight, const TensorRef* bia
     push.taps_dh = narrow(desc_.window.kernel[0] * desc_.window.kernel[1]);
     push.taps_w = narrow(desc_.window.kernel[2]);
     push.has_bias = bias != nullptr ? 1 : 0;
+    push.slice_depth = narrow(choice_.half_slices);
 
     Stream& stream = device_.stream();
     stream.beginOperation();
@@ -204,8 +225,8 @@ void VulkanPartialConv::forward(const MaskUpdate& any_update, const TensorRef& i
     stream.use(memoryOf(input));
     stream.use(memoryOf(output));
     stream.use(memoryOf(update.results().updated_mask));
-    for (const auto& buffer : {weights_, params_, input_scratch_, output_scratch_, update.planes().packed(),
-                               update.planes().runs(), update.tiles()})
+    for (const auto& buffer : {weights_, params_, sums_, input_scratch_, output_scratch_,
+                               update.planes().packed(), update.planes().runs(), update.tiles()})
         if (buffer != nullptr) stream.use(*buffer);
     for (const Chunk& chunk : plan_.chunks) dispatch(chunk, update, input, output);
     stream.endOperation();
@@ -267,18 +288,38 @@ void VulkanPartialConv::dispatch(const Chunk& chunk, const VulkanMaskUpdate& upd
     push.mask_batched = update.form().batch > 1 ? 1 : 0;
     push.planes = narrow(update.planes().count());
     push.n0 = narrow(chunk.n0);
+    push.images = narrow(chunk.n1 - chunk.n0);
     push.block0 = narrow(chunk.b0);
     push.first = narrow(chunk.q0 * kernel.units_a_row);
     push.end = narrow(chunk.q1 * kernel.units_a_row);
-    const int64_t units = (chunk.q1 - chunk.q0) * kernel.units_a_row;
-    stream.dispatch(*conv_,
-                    {from, weights, to, mask, ratios, updateds,
-                     update.planes().runs() != nullptr ? device_.bindWhole(*update.planes().runs()) : ratios,
-                     device_.bindWhole(*update.tiles()), device_.bindWhole(*params_)},
-                    &push, sizeof push,
-                    {static_cast<uint32_t>(ceilDiv(units, kernel.units_a_workgroup)),
-                     static_cast<uint32_t>(chunk.b1 - chunk.b0), static_cast<uint32_t>(chunk.n1 - chunk.n0)},
+    push.parts = narrow(kernel.parts);
+    push.part_depth = narrow(choice_.part_depth);
+    const int64_t images = chunk.n1 - chunk.n0;
+    const int64_t units = (chunk.q1 - chunk.q0) * kernel.units_a_row * (kernel.merges_images ? images : 1);
+    const auto across = static_cast<uint32_t>(ceilDiv(units, kernel.units_a_workgroup));
+    const auto blocks = static_cast<uint32_t>(chunk.b1 - chunk.b0);
+    const std::vector<Binding> bindings{
+        from,
+        weights,
+        to,
+        mask,
+        ratios,
+        updateds,
+        update.planes().runs() != nullptr ? device_.bindWhole(*update.planes().runs()) : ratios,
+        device_.bindWhole(sums_ != nullptr ? *sums_ : *update.tiles()),
+        device_.bindWhole(*params_)};
+    // Chunks share the memory of the parts' sums.
+    if (join_ != nullptr) stream.barrier();
+    stream.dispatch(*conv_, bindings, &push, sizeof push,
+                    {across, blocks, static_cast<uint32_t>(kernel.merges_images ? kernel.parts : images)},
                     chunk.work);
+    if (join_ != nullptr) {
+        stream.barrier();
+        const auto rows = blocks * static_cast<uint32_t>(kernel.block_channels);
+        stream.dispatch(*join_, bindings, &push, sizeof push, {across, rows, 1},
+                        static_cast<uint64_t>(kernel.parts) * rows * across *
+                            static_cast<uint64_t>(kernel.units_a_workgroup));
+    }
     if (chunk.output_detour.used) {
         stream.barrier();
         copyDetour(chunk.output_detour, output, *output_scratch_, false);

@@ -9,11 +9,21 @@ namespace pconv::vulkan {
 
 // A row's choices for one descriptor.
 struct KernelChoice {
-    std::string shader;  // without the data type
+    std::string shader;       // without the data type
+    int64_t half_slices = 0;  // where weights are packed as f16: the depth of a slice of them
     Specialization constants;
     PlanKernel plan;
+    int64_t part_depth = 0;             // of the plan's parts, where they are more than one
     bool backward_by_products = false;  // the gradients by matrix products, where those suit
 };
+
+// Has a matrix product, in steps of `step` along depth, cut its depth into parts where it has fewer
+// workgroups than keep the device busy, and says so in `choice`, whose plan is made but for that.
+void cutDepth(const VulkanDevice& device, const PartialConvDesc& desc, int64_t step, KernelChoice& choice);
+// The most output channels of a block, `most` or a fraction of it down to `least`, with which a product's
+// workgroups are enough, its depth cut where that helps.
+uint32_t productBlock(const VulkanDevice& device, const PartialConvDesc& desc, int64_t columns, uint32_t most,
+                      uint32_t least);
 
 class VulkanPartialConv final : public PartialConv {
   public:
@@ -37,7 +47,8 @@ class VulkanPartialConv final : public PartialConv {
     bool reads_mask_;
     const Pipeline* conv_ = nullptr;
     const Pipeline* pack_ = nullptr;
-    std::shared_ptr<VulkanBuffer> weights_, params_, input_scratch_, output_scratch_;
+    const Pipeline* join_ = nullptr;  // where depth is cut
+    std::shared_ptr<VulkanBuffer> weights_, params_, sums_, input_scratch_, output_scratch_;
 
     std::unique_ptr<VulkanBackward> backward_;  // where training is asked for
 

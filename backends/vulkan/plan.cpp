@@ -141,7 +141,8 @@ class Planner {
     }
 
     Fit check(const Piece& p) const {
-        const int64_t units = (p.q1 - p.q0) * kernel_.units_a_row;
+        const int64_t images = p.n1 - p.n0;
+        const int64_t units = (p.q1 - p.q0) * kernel_.units_a_row * (kernel_.merges_images ? images : 1);
         Fit fit{};
         fit.input = inputDetours(p) ? groups(p).size() == 1 && bindsCopy(p, inputBox(p))
                                     : binds(span(inputBox(p), input_strides_, element_));
@@ -153,7 +154,7 @@ class Planner {
         fit.work = work(p) <= limits_.max_work;
         fit.groups_x = ceilDiv(units, kernel_.units_a_workgroup) <= limits_.max_groups[0];
         fit.groups_y = p.b1 - p.b0 <= limits_.max_groups[1];
-        fit.groups_z = p.n1 - p.n0 <= limits_.max_groups[2];
+        fit.groups_z = (kernel_.merges_images ? kernel_.parts : images) <= limits_.max_groups[2];
         return fit;
     }
 

@@ -38,6 +38,8 @@ struct PlanKernel {
     int64_t unit_h = 1;       // output rows that stay together
     int64_t units_a_row = 1;  // invocations (or outputs) along a unit of rows
     int64_t units_a_workgroup = 1;
+    bool merges_images = false;  // whether a workgroup's units may be of several images
+    int64_t parts = 1;           // that depth is cut into, each with workgroups of its own
 };
 
 struct PlanMask {

@@ -172,7 +172,7 @@ int main(int argc, char** argv) {
     try {
         const Options options = parse(argc, argv);
         std::vector<Row> rows;
-        for (const Row& row : allRows())
+        for (const Row& row : options.row.empty() ? allRows() : everyRow())
             if (options.row.empty() || options.row == row.name) rows.push_back(row);
         if (rows.empty()) throw std::invalid_argument("there is no row '" + options.row + "' here");
         uint32_t failed = 0;

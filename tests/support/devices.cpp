@@ -10,7 +10,7 @@ namespace pconv::test {
 
 namespace {
 
-std::vector<Row> listRows() {
+std::vector<Row> listRows(bool exact_f32) {
     std::vector<Row> rows;
     int32_t devices = 0;
     check(pconvGetDeviceCount(&devices));
@@ -24,8 +24,8 @@ std::vector<Row> listRows() {
         for (int32_t i = 0; i < count; ++i) {
             PconvImplementationInfo row = pconvDefaultImplementationInfo();
             check(pconvGetImplementationInfo(sharedDevice(d), i, &desc, &row));
-            // In TF32 and 16-bit types only; these suites are in exact f32, and cuda_rows_test.cpp is not.
-            if (std::string(row.name) == "cuda:igemm") continue;
+            const std::string name = row.name;
+            if (exact_f32 && (name == "cuda:igemm" || name == "vulkan:coopmat")) continue;
             rows.push_back({d, info.backend, row.name, info.type == PCONV_DEVICE_TYPE_SOFTWARE});
         }
     }
@@ -35,7 +35,12 @@ std::vector<Row> listRows() {
 }  // namespace
 
 const std::vector<Row>& allRows() {
-    static const std::vector<Row> rows = listRows();
+    static const std::vector<Row> rows = listRows(true);
+    return rows;
+}
+
+const std::vector<Row>& everyRow() {
+    static const std::vector<Row> rows = listRows(false);
     return rows;
 }
 

@@ -15,8 +15,10 @@ struct Row {
     bool software = false;  // a GPU interface emulated on the CPU: every new pipeline costs a compilation
 };
 
-// Every row of every device present.
+// Every row of every device present that computes in exact f32, as most suites do.
 const std::vector<Row>& allRows();
+// With those that do not: cuda:igemm is for TF32 and 16-bit types, vulkan:coopmat for f16.
+const std::vector<Row>& everyRow();
 
 // An open device that tests share, as opening one is slow on some; it lives until the program ends.
 PconvDevice sharedDevice(int device_index);

@@ -49,6 +49,8 @@ void InstanceApi::load(const Loader& loader, VkInstance instance) {
 #define PCONV_VULKAN_LOOK_UP(name) \
     name = reinterpret_cast<PFN_vk##name>(loader.GetInstanceProcAddr(instance, "vk" #name));
     PCONV_VULKAN_INSTANCE_FUNCTIONS(PCONV_VULKAN_LOOK_UP)
+    GetPhysicalDeviceCooperativeMatrixPropertiesKHR =
+        loader.GetInstanceProcAddr(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
 #undef PCONV_VULKAN_LOOK_UP
 }
 

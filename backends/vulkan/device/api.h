@@ -96,6 +96,8 @@ struct Loader {
 
 struct InstanceApi {
     PCONV_VULKAN_INSTANCE_FUNCTIONS(PCONV_VULKAN_MEMBER)
+    // vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR; null where no device has it.
+    PFN_vkVoidFunction GetPhysicalDeviceCooperativeMatrixPropertiesKHR = nullptr;
     void load(const Loader& loader, VkInstance instance);
 };
 

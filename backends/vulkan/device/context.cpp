@@ -145,6 +145,9 @@ std::string describeFeatures(const Capabilities& capabilities) {
     std::string text = "vulkan-" + version(capabilities.properties.apiVersion) + " subgroup-" +
                        std::to_string(capabilities.subgroup_size);
     if (capabilities.storage_f16) text += " f16-storage";
+    if (capabilities.matrices)
+        text += " matrices-" + std::to_string(capabilities.matrices.m) + "x" +
+                std::to_string(capabilities.matrices.n) + "x" + std::to_string(capabilities.matrices.k);
     if (capabilities.import_alignment != 0) text += " host-import";
     if (capabilities.import_external) text += std::string(" ") + kExternalMemoryFeature;
     return text;
@@ -154,7 +157,9 @@ std::string describeFeatures(const Capabilities& capabilities) {
 
 Capabilities queryCapabilities(const InstanceApi& api, VkPhysicalDevice device) {
     Capabilities capabilities;
-    queryProperties(api, device, deviceExtensions(api, device), capabilities);
+    const std::vector<std::string> extensions = deviceExtensions(api, device);
+    queryProperties(api, device, extensions, capabilities);
+    capabilities.matrices = queryCooperativeMatrix(api, device, extensions);
     const VkPhysicalDeviceLimits& limits = capabilities.properties.limits;
 
     auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(
@@ -233,6 +238,9 @@ void Context::adopt(const BorrowedDevice& lent) {
     capabilities_.storage_f16 = capabilities_.storage_f16 && lent.storage_f16;
     capabilities_.import_alignment = 0;
     capabilities_.import_external = false;
+    capabilities_.matrices = {};
+    capabilities_.matrices.missing =
+        "whether an adopted device has its cooperative matrices enabled cannot be asked";
     capabilities_.info.features = describeFeatures(capabilities_);
     api_.load(instance_->api(), device_);
 }
@@ -252,8 +260,14 @@ void Context::openDevice(VkPhysicalDevice physical) {
     auto storage = structure<VkPhysicalDevice16BitStorageFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES);
     storage.storageBuffer16BitAccess = capabilities_.storage_f16 ? VK_TRUE : VK_FALSE;
+    std::shared_ptr<void> matrices;
+    if (capabilities_.matrices) {
+        const auto& needed = cooperativeMatrixExtensions();
+        extensions.insert(extensions.end(), needed.begin(), needed.end());
+        matrices = cooperativeMatrixFeatures(&storage);
+    }
     auto info = structure<VkDeviceCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO);
-    info.pNext = &storage;
+    info.pNext = matrices != nullptr ? matrices.get() : &storage;
     info.queueCreateInfoCount = 1;
     info.pQueueCreateInfos = &queue;
     info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());

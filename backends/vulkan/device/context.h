@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backend.h"
+#include "vulkan/device/cooperative_matrix.h"
 #include "vulkan/device/instance.h"
 
 namespace pconv::vulkan {
@@ -19,6 +20,7 @@ struct Capabilities {
     bool import_external = false;     // of other devices' memory
     bool portability_subset = false;  // must be enabled where it is there
     uint32_t subgroup_size = 32;
+    CooperativeMatrix matrices;
     // Registers for one row of outputs an invocation, not four.
     bool few_registers = false;
     size_t max_range = 0;               // bytes a storage buffer binding reaches

@@ -14,6 +14,18 @@ VulkanBuffer& own(Buffer& buffer) {
     return static_cast<VulkanBuffer&>(buffer);
 }
 
+// By preference, for most problems. Shared memory costs a software device much and gives it nothing.
+std::vector<const Implementation*> rows(const Capabilities& capabilities) {
+    if (capabilities.info.type == DeviceType::software) {
+        std::vector<const Implementation*> all{&vulkanDirect(), &vulkanGemm()};
+        if (capabilities.matrices) all.push_back(&vulkanCoopmat());
+        return all;
+    }
+    std::vector<const Implementation*> all{&vulkanGemm(), &vulkanDirect()};
+    if (capabilities.matrices) all.insert(all.begin(), &vulkanCoopmat());
+    return all;
+}
+
 }  // namespace
 
 VulkanDevice::VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice physical, Host& host,
@@ -21,10 +33,7 @@ VulkanDevice::VulkanDevice(std::shared_ptr<Instance> instance, VkPhysicalDevice 
     : context_(std::move(instance), physical, borrowed, host),
       memory_(context_),
       pipelines_(context_),
-      // Shared memory costs a software device much and gives it nothing.
-      implementations_(info().type == DeviceType::software
-                           ? std::vector<const Implementation*>{&vulkanDirect(), &vulkanGemm()}
-                           : std::vector<const Implementation*>{&vulkanGemm(), &vulkanDirect()}),
+      implementations_(rows(capabilities())),
       stream_(context_, memory_) {}
 
 VulkanDevice::~VulkanDevice() {
@@ -38,9 +47,9 @@ VulkanDevice::~VulkanDevice() {
 std::vector<const Implementation*> VulkanDevice::preferredFor(const PartialConvDesc& desc) const {
     // Fewer channels leave most of a matrix product's tile empty.
     constexpr int64_t kLeastChannels = 8;
-    if (info().type != DeviceType::software && desc.out_channels / desc.groups < kLeastChannels)
-        return {&vulkanDirect(), &vulkanGemm()};
-    return implementations_;
+    if (info().type == DeviceType::software || desc.out_channels / desc.groups >= kLeastChannels)
+        return implementations_;
+    return {implementations_.rbegin(), implementations_.rend()};
 }
 
 std::shared_ptr<VulkanBuffer> VulkanDevice::createBuffer(size_t bytes) {

@@ -75,5 +75,6 @@ class VulkanDevice final : public Device {
 
 const Implementation& vulkanDirect();
 const Implementation& vulkanGemm();
+const Implementation& vulkanCoopmat();
 
 }  // namespace pconv::vulkan

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "../../../shaders/specialization.h"
+
 namespace pconv::vulkan {
 
 std::string tooFewBindings(const Capabilities& capabilities) {
@@ -93,6 +95,14 @@ void Pipelines::makePipeline(const Shader& shader, const Specialization& constan
     info.stage.pName = "main";
     info.stage.pSpecializationInfo = &specialization;
     info.layout = pipeline.layout;
+    auto subgroup = structure<VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT>(
+        VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT);
+    const auto size = constants.find(SPEC_SUBGROUP);
+    if (size != constants.end()) {
+        subgroup.requiredSubgroupSize = size->second;
+        info.stage.pNext = &subgroup;
+        info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
+    }
     const VkResult result = api.CreateComputePipelines(context_.device(), cache_->handle(), 1, &info, nullptr,
                                                        &pipeline.pipeline);
     api.DestroyShaderModule(context_.device(), module, nullptr);

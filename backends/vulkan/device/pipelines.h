@@ -36,7 +36,8 @@ struct Pipeline {
     uint32_t storage_bindings = 0;
 };
 
-// Values by constant id, see shaders/specialization.h.
+// Values by constant id, see shaders/specialization.h. SPEC_SUBGROUP is the size of the pipeline's subgroups
+// as well, all of them full.
 using Specialization = std::map<uint32_t, uint32_t>;
 
 class Pipelines {
