@@ -30,13 +30,13 @@
 #define SPEC_BLOCK_K 5
 #define SPEC_THREAD_M 6
 #define SPEC_THREAD_N 7
-// Of the convolution's: 1 where workgroups make parts of the depth, for partial_conv_join; 1 where eight neighbouring taps look
-// at no more than two rows of the mask
+// Of the convolution's: 1 where workgroups make parts of the depth, for partial_conv_join; 1 where eight
+// neighbouring taps look at no more than two rows of the mask
 #define SPEC_CUT 9
 #define SPEC_TWO_ROWS 16
 
-// partial_conv_coopmat: invocations of a subgroup, which the pipeline is held to, the device's matrices (of m x k and k x n),
-// and how many subgroups share a tile along its rows and columns
+// partial_conv_coopmat: invocations of a subgroup, which the pipeline is held to, the device's matrices (of m
+// x k and k x n), and how many subgroups share a tile along its rows and columns
 #define SPEC_SUBGROUP 10
 #define SPEC_MATRIX_M 11
 #define SPEC_MATRIX_N 12
