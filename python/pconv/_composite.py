@@ -96,7 +96,7 @@ def _sides(padding: Padding, settings: Settings, weight: torch.Tensor) -> tuple[
             kernel = tuple(weight.shape[2:])
             raise ValueError(f"padding 'same' with kernel {kernel} is uneven; expected odd kernels beside a padding_mode")
         return tuple(t // 2 for t in total)
-    return tuple(padding)
+    return tuple(int(p) for p in padding)
 
 
 def masked_conv(x, weight, bias, mask, settings: Settings):

@@ -113,8 +113,8 @@ def _pool_window(walk: Walk, x, kernel_size, stride, padding, ceil_mode, dilatio
     return {"kernel": kernel, "stride": stride, "padding": _tuple(padding, dims)}
 
 
-_MAX_POOLS = {3: F.max_pool1d, 4: F.max_pool2d, 5: F.max_pool3d}
-_AVERAGE_POOLS = {3: F.avg_pool1d, 4: F.avg_pool2d, 5: F.avg_pool3d}
+_MAX_POOLS: dict[int, Any] = {3: F.max_pool1d, 4: F.max_pool2d, 5: F.max_pool3d}
+_AVERAGE_POOLS: dict[int, Any] = {3: F.avg_pool1d, 4: F.avg_pool2d, 5: F.avg_pool3d}
 
 
 def max_pool(walk: Walk, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False) -> Tracked:
