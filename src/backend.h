@@ -480,7 +480,7 @@ struct BackendModule {
 };
 
 // Changes with this header; core and modules of one build agree.
-inline constexpr char kBackendVersion[] = "pconv-backend-10 " PCONV_BUILD_VERSION;
+inline constexpr char kBackendVersion[] = "pconv-backend-11 " PCONV_BUILD_VERSION;
 
 }  // namespace pconv
 
