@@ -4,6 +4,7 @@ namespace pconv::cuda {
 
 CudaPartialConv::CudaPartialConv(CudaDevice& device, const PartialConvDesc& desc)
     : device_(device), desc_(desc), shape_(convShape(desc)) {
+    shape_.multiprocessors = device.multiprocessors();
     const CurrentDevice current(device_.index());
     if (desc.has_bias) bias_ = allocate(static_cast<size_t>(desc.out_channels) * sizeOf(desc.data_type));
     if (desc.mask_type == MaskType::none || desc.multi_channel) return;

@@ -93,6 +93,16 @@ TEST_F(Conformance, AReportOfFailuresIsReadButDoesNotPass) {
     EXPECT_NE(outcome.err.find("1 cases failed"), std::string::npos);
 }
 
+TEST_F(Conformance, ProfilesThatWereNotAskedForAreNotRun) {
+    EXPECT_TRUE(succeeds(runCommand({"conformance", "--device", "cpu", "--impl", "cpu:reference", "--profile",
+                                     "volume", "--report", path("part.json")})));
+    const Json report = Json::parse(read("part.json"));
+    const Json& profiles = report["rows"][0]["profiles"];
+    for (const char* profile : {"core", "train", "half", "masked", "padding"})
+        EXPECT_EQ(profiles[profile], "not run") << profile;
+    EXPECT_EQ(profiles["volume"], "passed");
+}
+
 TEST_F(Conformance, RunsWhatIsAskedFor) {
     const Outcome one = runCommand({"conformance", "--device", "cpu", "--impl", "cpu:reference",
                                     "reference/nvidia2d_k3_random", "exact/g*"});

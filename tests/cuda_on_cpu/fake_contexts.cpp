@@ -136,6 +136,9 @@ cudaError_t cudaDriverGetVersion(int* version) {
     return cudaSuccess;
 }
 
+// As an RTX 3090 has, so that sums are cut.
+constexpr int kMultiprocessors = 82;
+
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     if (device < 0 || device >= deviceCount()) return refused(cudaErrorInvalidDevice);
     std::memset(properties, 0, sizeof *properties);
@@ -146,13 +149,17 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     properties->major = 8;
     properties->minor = 6;
     properties->totalGlobalMem = size_t{1} << 30;
-    properties->multiProcessorCount = 1;
+    properties->multiProcessorCount = kMultiprocessors;
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-    if (device < 0 || device >= deviceCount() || attribute != cudaDevAttrMemoryPoolsSupported)
-        return refused(cudaErrorInvalidValue);
+    if (device < 0 || device >= deviceCount()) return refused(cudaErrorInvalidValue);
+    if (attribute == cudaDevAttrMultiProcessorCount) {
+        *value = kMultiprocessors;
+        return cudaSuccess;
+    }
+    if (attribute != cudaDevAttrMemoryPoolsSupported) return refused(cudaErrorInvalidValue);
     // Both ways of allocating are there to be tested.
     *value = std::getenv("PCONV_FAKE_NO_POOLS") == nullptr ? 1 : 0;
     return cudaSuccess;

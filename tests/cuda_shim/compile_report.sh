@@ -26,7 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 table=$here/kernel_resources.txt
 main="igemmProduct|igemmWeightGradient|directProduct|directElement|directWeightGradient|directWeightElement"
-main="$main|packMask|maskWindow|maskedCopy|maskedCopyPlanes|maskedCopyPixels|gradPrepare|gradPreparePlanes|gradPreparePixels"
+main="$main|packMask|maskWindow|maskWindowBytes|maskedCopy|maskedCopyPlanes|maskedCopyPixels|gradPrepare|gradPreparePlanes|gradPreparePixels"
 main="$main|epiloguePass|epiloguePlanes|epiloguePixels|sumPositions|normalize|normalizePlanes|normalizePixels"
 mkdir -p "$folder"
 rm -rf "$folder"/*.log "$folder"/kept
@@ -88,7 +88,7 @@ if [ "${3-}" = --write ]; then
     {
         echo "# chip kernel registers instructions divisions: the most that a thread may be given, or that there may be."
         echo "# compile_report.sh --write makes this table, with a tenth more instructions than there are."
-        grep -E " ($main)<" "$folder/report.txt" | awk '{ print $1, $2, $3, int($7 * 1.1 / 8 + 1) * 8, $8 }'
+        grep -E " ($main)[< ]" "$folder/report.txt" | awk '{ print $1, $2, $3, int($7 * 1.1 / 8 + 1) * 8, $8 }'
     } >"$table"
     exit
 fi

@@ -28,6 +28,10 @@ struct Copy {
     unsigned bytes, source_bytes;
 };
 
+struct Access {
+    uint32_t offset, bytes;
+};
+
 enum class Waits { no, at_barrier, at_warp, ended };
 
 struct Thread {
@@ -36,6 +40,7 @@ struct Thread {
     uint64_t votes = 0;
     std::vector<std::vector<Copy>> groups;  // committed, the oldest first
     std::vector<Copy> open;
+    std::vector<Access> accesses;  // while their cost is recorded
 };
 
 struct Warp {
@@ -68,6 +73,8 @@ struct Machine {
     std::array<uint64_t, 2> voted{};  // the last vote that a thread was for, of the even and the odd ones
     std::vector<uint64_t>* products = nullptr;
     std::vector<std::string>* launches = nullptr;
+    std::vector<SharedCost>* shared_cost = nullptr;
+    std::vector<uint64_t>* vectors = nullptr;
 };
 
 Machine& machine() {
@@ -147,6 +154,46 @@ std::string deadlock() {
     return "no thread can run";
 }
 
+// The words of each bank that one of a warp's accesses asks for: lanes that meet in a word share it, those
+// that meet in a bank wait for each other. Accesses of 8 and 16 bytes are made for a half and for a quarter
+// of the lanes at a time.
+void addCost(SharedCost& cost, size_t first_thread, size_t index) {
+    constexpr unsigned kBanks = 32;
+    const Machine& m = machine();
+    for (unsigned lane = 0; lane < kWarp;) {
+        std::array<std::vector<uint32_t>, kBanks> words;
+        unsigned together = kWarp;
+        bool any = false;
+        for (unsigned i = 0; i < together && lane < kWarp; ++i, ++lane) {
+            if (first_thread + lane >= m.threads.size()) continue;
+            const std::vector<Access>& accesses = m.threads[first_thread + lane].accesses;
+            if (index >= accesses.size()) continue;
+            const Access& access = accesses[index];
+            together = kWarp * 4 / access.bytes;
+            any = true;
+            for (uint32_t word = access.offset / 4; word < (access.offset + access.bytes) / 4; ++word) {
+                std::vector<uint32_t>& of_bank = words[word % kBanks];
+                if (std::find(of_bank.begin(), of_bank.end(), word) == of_bank.end()) of_bank.push_back(word);
+            }
+        }
+        if (!any) continue;
+        size_t most = 0;
+        for (const auto& of_bank : words) most = std::max(most, of_bank.size());
+        cost.cycles += most;
+        ++cost.least;
+    }
+}
+
+void addCosts(SharedCost& cost) {
+    const Machine& m = machine();
+    for (size_t first = 0; first < m.threads.size(); first += kWarp) {
+        size_t accesses = 0;
+        for (size_t i = first; i < std::min(first + kWarp, m.threads.size()); ++i)
+            accesses = std::max(accesses, m.threads[i].accesses.size());
+        for (size_t i = 0; i < accesses; ++i) addCost(cost, first, i);
+    }
+}
+
 void runBlock(size_t count) {
     Machine& m = machine();
     m.threads.resize(count);
@@ -155,6 +202,7 @@ void runBlock(size_t count) {
         thread.votes = 0;
         thread.groups.clear();
         thread.open.clear();
+        thread.accesses.clear();
     }
     m.barriers = {};
     m.voted = {};
@@ -180,6 +228,7 @@ void runBlock(size_t count) {
         if (!progress) m.fault = deadlock();
     }
     ++m.blocks;
+    if (m.shared_cost != nullptr) addCosts(m.shared_cost->back());
     const auto fenced = [](unsigned char byte) { return byte == kFence; };
     const auto shared = m.memory.begin() + (sharedMemory() - m.memory.data());
     if (m.fault.empty() &&
@@ -200,6 +249,14 @@ void recordProducts(std::vector<uint64_t>* to) {
     machine().products = to;
 }
 
+void recordSharedCost(std::vector<SharedCost>* to) {
+    machine().shared_cost = to;
+}
+
+void recordVectors(std::vector<uint64_t>* to) {
+    machine().vectors = to;
+}
+
 void recordLaunches(std::vector<std::string>* to) {
     machine().launches = to;
 }
@@ -212,6 +269,11 @@ void noteLaunch(const char* call) {
 
 void countProduct() {
     if (machine().products != nullptr) ++machine().products->back();
+}
+
+void countVector(const void* to) {
+    if (reinterpret_cast<uintptr_t>(to) % 16 != 0) fault("a vector of 16 bytes is not aligned");
+    if (machine().vectors != nullptr) ++machine().vectors->back();
 }
 
 uint64_t blocksRun() {
@@ -236,6 +298,8 @@ void run(Index grid, unsigned threads, size_t shared_bytes, void (*thread_main)(
     current_thread.block_size = {threads, 1, 1};
     current_thread.grid_size = grid;
     if (m.products != nullptr) m.products->push_back(0);
+    if (m.shared_cost != nullptr) m.shared_cost->push_back({});
+    if (m.vectors != nullptr) m.vectors->push_back(0);
     for (unsigned z = 0; z < grid.z; ++z)
         for (unsigned y = 0; y < grid.y; ++y)
             for (unsigned x = 0; x < grid.x; ++x) {
@@ -266,6 +330,11 @@ void checkShared(const void* pointer, size_t bytes, size_t alignment) {
         fault("an operation on " + std::to_string(bytes) + " bytes lies outside shared memory");
     if ((at - begin) % alignment != 0)
         fault("an address in shared memory is not aligned to " + std::to_string(alignment) + " bytes");
+}
+
+void accessShared(const void* pointer, unsigned bytes) {
+    checkShared(pointer, bytes, bytes);
+    if (machine().shared_cost != nullptr) self().accesses.push_back({sharedOffset(pointer), bytes});
 }
 
 void barrier(int id, unsigned count) {

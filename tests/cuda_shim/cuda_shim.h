@@ -46,6 +46,18 @@ uint64_t blocksRun();
 // see what a kernel leaves out.
 void recordProducts(std::vector<uint64_t>* to);
 
+// What plain accesses to shared memory cost: cycles, of which a warp's access of 4 bytes a lane takes one, of
+// 8 two, of 16 four, and more where lanes meet in a bank.
+struct SharedCost {
+    uint64_t cycles = 0, least = 0;
+};
+// From now on each launch appends its own; null: none is kept. The k-th access of each lane of a warp is one
+// access of the warp.
+void recordSharedCost(std::vector<SharedCost>* to);
+
+// From now on each launch appends how many vectors of 16 bytes it stored (storeVector); null: none is kept.
+void recordVectors(std::vector<uint64_t>* to);
+
 // From now on each launch appends the kernel's name, without template arguments; null: none is kept.
 void recordLaunches(std::vector<std::string>* to);
 // `call` is the text of the arguments of launch(), which begins with the kernel.
@@ -60,6 +72,8 @@ unsigned char* sharedMemory();
 // Faults unless the range lies in shared memory and is aligned to `alignment`.
 void checkShared(const void* pointer, size_t bytes, size_t alignment);
 uint32_t sharedOffset(const void* pointer);
+// A plain access of 4, 8 or 16 bytes to shared memory: as checkShared, and counted for recordConflicts.
+void accessShared(const void* pointer, unsigned bytes);
 
 // All threads of the block that have not ended (count 0), or `count` threads, meet.
 void barrier(int id, unsigned count);
@@ -71,6 +85,8 @@ bool barrierOr(bool vote);
 void meetWarp(const char* operation, void* lane_data, void (*combine)(void* const* lanes));
 
 void countProduct();
+// Faults unless the 16 bytes are aligned.
+void countVector(const void* to);
 
 // Asynchronous copies of the current thread.
 void copyAsync(void* shared, const void* global, unsigned bytes, unsigned source_bytes);

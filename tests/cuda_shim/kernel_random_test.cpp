@@ -58,8 +58,12 @@ class Generator {
     }
 
     // As many groups as make igemm take its wide blocks, on few pixels.
-    KernelCase makeManyGroups(int group_in, int group_out, DataType type) {
+    KernelCase makeManyGroups(int group_in, int group_out, DataType type,
+                              Activation activation = Activation::none, bool channels_last = false,
+                              int planes = 1) {
         KernelCase c;
+        c.activation = activation;
+        c.output_channels_last = channels_last;
         c.shape = {2,
                    kManyGroups * group_in,
                    kManyGroups * group_out,
@@ -75,7 +79,10 @@ class Generator {
         c.fast_math = true;
         c.input_channels_last = true;
         c.mask_batch = 2;
-        c.segments.push_back({1, c.shape.in_channels, {1, 0, 1, 1, 0, 0, 1, 0, 0, 1}});
+        c.multi_channel = planes > 1;
+        CaseSegment segment{planes, c.shape.in_channels / planes, {1, 0, 1, 1, 0, 0, 1, 0, 0, 1}};
+        for (int i = 10; i < 10 * planes; ++i) segment.values.push_back(chance(60) ? 1.0F : 0.0F);
+        c.segments.push_back(std::move(segment));
         fill(c);
         return c;
     }
@@ -190,7 +197,11 @@ TEST(Kernels, WideBlocks) {
     int ran = 0;
     EXPECT_EQ(check(Generator(1).makeManyGroups(8, 72, DataType::f16), ran), "");
     EXPECT_EQ(check(Generator(2).makeManyGroups(72, 8, DataType::f32), ran), "");
-    EXPECT_EQ(ran, 4);
+    EXPECT_EQ(check(Generator(3).makeManyGroups(8, 72, DataType::bf16, Activation::gelu, true), ran), "");
+    // A block's channels have two planes, whole vectors of them one.
+    EXPECT_EQ(check(Generator(4).makeManyGroups(80, 8, DataType::f16, Activation::relu, true, 2 * 132), ran),
+              "");
+    EXPECT_EQ(ran, 8);
 }
 
 }  // namespace

@@ -47,6 +47,10 @@ struct Floats {
     float values[64];
 };
 
+struct Lines {
+    alignas(16) float values[32 * 4 * 2];
+};
+
 // Every thread takes its neighbour's number, twice through the same memory.
 template <bool first_barrier, bool second_barrier>
 __global__ void neighbours(float* out) {
@@ -102,6 +106,30 @@ TEST(Shim, VotesAreOfTheWholeBlockAndOfOneBarrier) {
     };
     EXPECT_FALSE(run(votes<true>));
     EXPECT_TRUE(run(votes<false>));
+}
+
+// Lanes write words `pitch` apart, and read quadruples.
+__global__ void strides(int pitch) {
+    auto& shared = sharedStorage<Lines>();
+    const int t = static_cast<int>(threadIdx.x);
+    storeShared(shared.values + t * pitch, 1.0F);
+    syncWarp();
+    loadShared4(shared.values + t * 4 * pitch);
+}
+
+TEST(Shim, ConflictsOfBanksAreCounted) {
+    std::vector<cuda_shim::SharedCost> costs;
+    cuda_shim::recordSharedCost(&costs);
+    launch(strides, dim3(2), 32, sizeof(Lines), nullptr, 1);
+    launch(strides, dim3(1), 32, sizeof(Lines), nullptr, 2);
+    launch(strides, dim3(1), 32, sizeof(Lines), nullptr, 0);
+    cuda_shim::recordSharedCost(nullptr);
+    ASSERT_EQ(costs.size(), 3U);
+    EXPECT_EQ(costs[0].least, 2U * (1 + 4));
+    EXPECT_EQ(costs[0].cycles, costs[0].least);
+    EXPECT_EQ(costs[1].least, 1U + 4);
+    EXPECT_EQ(costs[1].cycles, 2U + 4 * 2);
+    EXPECT_EQ(costs[2].cycles, 1U + 4) << "lanes that read one word share it";
 }
 
 __global__ void productsOfBlocks() {

@@ -129,6 +129,7 @@ ReportedRow readRow(const ReportReader& reader, const nlohmann::json& object,
 }  // namespace
 
 std::string Tally::verdict() const {
+    if (passed + failed + not_supported == 0) return "not run";
     if (failed > 0) return "failed";
     if (passed == 0) return "not supported";
     return not_supported == 0 ? "passed" : "in part";

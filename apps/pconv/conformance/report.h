@@ -36,8 +36,8 @@ struct Tally {
     int not_supported = 0;
     double worst = 0;
 
-    /// "passed" where every case passed, "failed" where one failed, else "not supported", "in part" where
-    /// some passed.
+    /// Of the cases that were run: "passed" where all passed, "failed" where one failed, else "not
+    /// supported", "in part" where some passed; "not run" where there are none.
     std::string verdict() const;
 };
 

@@ -73,6 +73,8 @@ CudaDevice::CudaDevice(int index, std::shared_ptr<Stream> stream, Host& host)
       info_(describeDevice(index)),
       implementations_{&cudaCudnn(), &cudaIgemm(), &cudaDirect()},
       pinned_(std::make_unique<PinnedRing>()) {
+    check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, index),
+          "cudaDeviceGetAttribute");
     std::string reason;
     if (findCudnn(reason) != nullptr) info_.features += " cudnn-" + cudnnVersion();
 }

@@ -47,6 +47,7 @@ class CudaDevice final : public Device {
     std::unique_ptr<MaskedSpatialMean> makeMaskedSpatialMean(const MaskedNormDesc& desc) override;
 
     int index() const { return index_; }
+    int multiprocessors() const { return multiprocessors_; }
     cudaStream_t stream() const { return stream_->handle(); }
     Host& host() const { return host_; }
     // The device's handle of cuDNN, made when it is first asked for.
@@ -54,6 +55,7 @@ class CudaDevice final : public Device {
 
   private:
     int index_;
+    int multiprocessors_ = 0;
     std::shared_ptr<Stream> stream_;
     Host& host_;
     DeviceInfo info_;

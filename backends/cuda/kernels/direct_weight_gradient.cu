@@ -203,7 +203,7 @@ dim3 gridOf(const ConvShape& s) {
     const int x = fewRows(s) ? columnsOf(s) : ceilDivide(columnsOf(s), kTile);
     const int y = fewRows(s) ? s.out_channels : s.groups * ceilDivide(s.out_channels / s.groups, kTile);
     return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y),
-                static_cast<unsigned>(gradientSlices(x * y, outputs)));
+                static_cast<unsigned>(gradientSlices(s, x * y, outputs)));
 }
 
 }  // namespace

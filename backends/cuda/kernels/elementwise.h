@@ -18,10 +18,14 @@ PCONV_BOTH WindowResult windowResult(float sum, float window, float eps, Normali
     return {updated, window / (sum + eps) * updated};
 }
 
-PCONV_BOTH float activate(float y, Activation activation, float negative_slope) {
-    if (activation == Activation::gelu) return gelu(y);
+// Of all activations but GELU.
+PCONV_BOTH float rectify(float y, Activation activation, float negative_slope) {
     if (y >= 0 || activation == Activation::none) return y;
     return activation == Activation::relu ? (y < 0 ? 0 : y) : negative_slope * y;
+}
+
+PCONV_BOTH float activate(float y, Activation activation, float negative_slope) {
+    return activation == Activation::gelu ? gelu(y) : rectify(y, activation, negative_slope);
 }
 
 // From the raw accumulator to the output.
@@ -31,9 +35,14 @@ struct Epilogue {
     float negative_slope;
 
     PCONV_BOTH float operator()(float c, float ratio, float updated, float bias) const {
-        if (updated == 0) return 0;
-        const float y = applies_mask ? (c * ratio + bias) * updated : c * ratio;
-        return activate(y, activation, negative_slope);
+        return updated == 0 ? 0 : activate(linear(c, ratio, updated, bias), activation, negative_slope);
+    }
+    // The same where the activation is not GELU.
+    PCONV_BOTH float rectified(float c, float ratio, float updated, float bias) const {
+        return updated == 0 ? 0 : rectify(linear(c, ratio, updated, bias), activation, negative_slope);
+    }
+    PCONV_BOTH float linear(float c, float ratio, float updated, float bias) const {
+        return applies_mask ? (c * ratio + bias) * updated : c * ratio;
     }
 };
 

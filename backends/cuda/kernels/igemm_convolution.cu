@@ -1,4 +1,5 @@
 // cuda:igemm: the convolution and its input's gradient on tensor cores.
+#include "divisor.cuh"
 #include "igemm_product.cuh"
 #include "igemm_support.cuh"
 #include "weight_gradient.cuh"
@@ -54,30 +55,62 @@ size_t tapWords(const ConvShape& s) {
     return static_cast<size_t>(ceilDivide(volumeOf(s.kernel), kTapsInWord));
 }
 
-// The sums of all slices in their order, and the epilogue: one thread an output element.
+constexpr int kFinished = 4;  // channels of a thread
+
+struct FinishParameters {
+    IgemmOutput output;
+    int slices, rows, channels;
+    Divisor quads, all_rows, positions, height, width;
+};
+
+// The sums of all slices in their order, and the epilogue: one thread for four channels of an output.
 template <typename T>
-__global__ void finishSlices(IgemmParameters p, int slices, int rows, int channels) {
-    const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (i >= static_cast<int64_t>(rows) * channels) return;
-    float sum = 0;
-    for (int slice = 0; slice < slices; ++slice)
-        sum += p.partials[slice * static_cast<int64_t>(rows) * channels + i];
-    const auto channel = static_cast<int>(i % channels);
-    const auto row = static_cast<int>(i / channels);
-    const int volume = p.gather.axes[0].rows * p.gather.axes[1].rows * p.gather.axes[2].rows;
-    const int n = row / volume;
-    const int position = row % volume;
-    const int w = position % p.gather.axes[2].rows;
-    const int h = position / p.gather.axes[2].rows % p.gather.axes[1].rows;
-    const int d = position / p.gather.axes[2].rows / p.gather.axes[1].rows;
-    const int64_t at = p.results.index(n, channel, position);
-    const float bias = p.bias == nullptr ? 0 : toFloat(static_cast<const T*>(p.bias)[channel]);
-    T* to = static_cast<T*>(p.destination.data) + positionOffset(p.destination, n, d, h, w) +
-            channel * p.destination.strides[1];
-    setFloat(*to, p.epilogue(sum, p.results.ratio(at), p.results.updated(at), bias));
+__global__ void finishSlices(FinishParameters p) {
+    int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i >= p.quads.value * p.rows) return;
+    // Neighbouring threads write neighbours in memory.
+    const IgemmOutput& out = p.output;
+    int row = i;
+    int quad = out.rows_fast ? p.all_rows.divide(row) : 0;
+    if (!out.rows_fast) {
+        quad = row;
+        row = p.quads.divide(quad);
+    }
+    const int channel = quad * kFinished;
+    const int count = p.channels - channel < kFinished ? p.channels - channel : kFinished;
+    const bool whole = p.channels % kFinished == 0;
+    float sums[kFinished] = {};
+#pragma unroll 4
+    for (int slice = 0; slice < p.slices; ++slice) {
+        const float* from =
+            out.partials + (static_cast<int64_t>(slice) * p.rows + row) * p.channels + channel;
+        Several<float, kFinished> values{};
+        if (whole)
+            values = *reinterpret_cast<const Several<float, kFinished>*>(from);
+        else
+            for (int k = 0; k < kFinished; ++k)
+                if (k < count) values.values[k] = from[k];
+#pragma unroll
+        for (int k = 0; k < kFinished; ++k) sums[k] += values.values[k];
+    }
+    int position = row;
+    const int n = p.positions.divide(position);
+    int w = position;
+    int h = p.width.divide(w);
+    const int d = p.height.divide(h);
+    T* to =
+        static_cast<T*>(out.view.data) + positionOffset(out.view, n, d, h, w) + channel * out.view.strides[1];
+#pragma unroll 1
+    for (int k = 0; k < count; ++k) {
+        const int64_t at = out.results.index(n, channel + k, position);
+        const float bias = out.bias == nullptr ? 0 : toFloat(static_cast<const T*>(out.bias)[channel + k]);
+        const float sum = k == 0 ? sums[0] : k == 1 ? sums[1] : k == 2 ? sums[2] : sums[3];
+        setFloat(to[k * out.view.strides[1]],
+                 out.epilogue(sum, out.results.ratio(at), out.results.updated(at), bias));
+    }
 }
 
-// How the depth is cut where there are fewer blocks than a large chip wants.
+// How the depth is cut where there are fewer blocks than multiprocessors.
 struct DepthSlices {
     int slices, steps;  // of one
 };
@@ -92,7 +125,7 @@ DepthSlices depthSlices(const ConvShape& s, DataType type) {
                                  kStageVectors * igemmVector(type));
     const int64_t blocks =
         static_cast<int64_t>(ceilDivide(rows, kBlockRows)) * s.groups * ceilDivide(columns, 2 * kWarpColumns);
-    int64_t slices = kBlocksWanted / 2 / blocks;
+    int64_t slices = s.multiprocessors / blocks;
     slices = slices < steps / kSliceSteps ? slices : steps / kSliceSteps;
     slices = slices < kMaxSlices ? slices : kMaxSlices;
     if (slices < 2) return {1, steps};
@@ -102,11 +135,25 @@ DepthSlices depthSlices(const ConvShape& s, DataType type) {
 
 constexpr size_t kAlignment = 256;
 
+// Where results go. every_position: the rows of a block are all positions in their order.
+IgemmOutput outputOf(const View& view, DataType type, const int (&size)[3], bool every_position) {
+    IgemmOutput output{};
+    output.view = view;
+    output.rows_fast = view.strides[1] != 1;
+    // Positions follow each other through the image, or through rows of whole vectors.
+    output.runs = every_position && (view.strides[4] == 1 || size[2] == 1) &&
+                  (size[2] % igemmVector(type) == 0 ||
+                   ((size[1] == 1 || view.strides[3] == size[2]) &&
+                    (size[0] == 1 || view.strides[2] == static_cast<int64_t>(size[2]) * size[1])));
+    return output;
+}
+
 template <typename T, int warp_columns, bool backward>
-cudaError_t launchWidth(IgemmParameters p, int groups, int slices, cudaStream_t stream) {
+cudaError_t launchWidth(IgemmParameters p, int slices, cudaStream_t stream) {
     constexpr int columns = kWarpColumns * warp_columns;
     p.column_tiles = ceilDivide(p.columns, columns);
     const int taps = p.gather.axes[0].kernel * p.gather.axes[1].kernel * p.gather.axes[2].kernel;
+    p.weight_pitch = taps * p.depth;
     const int planes = p.source_mask.present() ? p.source_mask.mask.plane_count : 1;
     const size_t words = static_cast<size_t>(ceilDivide(taps, kTapsInWord)) * static_cast<size_t>(planes);
     using Storage = IgemmStorage<warp_columns>;
@@ -117,7 +164,7 @@ cudaError_t launchWidth(IgemmParameters p, int groups, int slices, cudaStream_t 
     for (p.first_class = 0; p.first_class < p.gather.classes; p.first_class += kMaxGrid) {
         const int left = p.gather.classes - p.first_class;
         const dim3 grid(static_cast<unsigned>(ceilDivide(gatherRows(p.gather), kBlockRows)),
-                        static_cast<unsigned>(groups * p.column_tiles),
+                        static_cast<unsigned>(p.groups * p.column_tiles),
                         backward ? static_cast<unsigned>(left < kMaxGrid ? left : kMaxGrid)
                                  : static_cast<unsigned>(slices));
         const cudaError_t status = launch(igemmProduct<T, warp_columns, backward>, grid, 64U * warp_columns,
@@ -128,13 +175,13 @@ cudaError_t launchWidth(IgemmParameters p, int groups, int slices, cudaStream_t 
 }
 
 template <typename T, bool backward>
-cudaError_t launchProduct(const IgemmParameters& p, int groups, int slices, cudaStream_t stream) {
-    // Narrow blocks where wide ones would be half empty, or too few for a large chip.
+cudaError_t launchProduct(const IgemmParameters& p, int multiprocessors, int slices, cudaStream_t stream) {
+    // Narrow blocks where wide ones would be half empty, or fewer than multiprocessors.
     const int64_t wide = static_cast<int64_t>(ceilDivide(gatherRows(p.gather), kBlockRows)) *
-                         p.gather.classes * groups * ceilDivide(p.columns, 4 * kWarpColumns);
-    return p.columns > 2 * kWarpColumns && wide >= kBlocksWanted / 2
-               ? launchWidth<T, 4, backward>(p, groups, slices, stream)
-               : launchWidth<T, 2, backward>(p, groups, slices, stream);
+                         p.gather.classes * p.groups * ceilDivide(p.columns, 4 * kWarpColumns);
+    return p.columns > 2 * kWarpColumns && wide >= multiprocessors
+               ? launchWidth<T, 4, backward>(p, slices, stream)
+               : launchWidth<T, 2, backward>(p, slices, stream);
 }
 
 }  // namespace
@@ -220,32 +267,39 @@ cudaError_t launchIgemmForward(const ConvProblem& problem, const View& input, co
     if (status != cudaSuccess) return status;
     IgemmParameters p{};
     p.gather = forwardGather(s);
+    p.groups = s.groups;
     p.depth = igemmPadded(s.in_channels / s.groups, problem.type);
     p.columns = s.out_channels / s.groups;
     p.source = source.view.data;
     const int64_t strides[4] = {source.view.strides[0], source.view.strides[2], source.view.strides[3],
                                 source.view.strides[4]};
     for (int d = 0; d < 4; ++d) p.source_strides[d] = strides[d];
-    p.destination = output;
+    p.output = outputOf(output, problem.type, s.output, true);
     p.weight = packed_weight;
-    p.bias = bias;
+    p.output.bias = bias;
     p.source_mask = source.mask;
     p.tile_flags = problem.results.tile_flags;
-    p.epilogue = epilogueOf(problem);
-    p.results = resultReader(problem);
+    p.output.epilogue = epilogueOf(problem);
+    p.output.results = resultReader(problem);
     const DepthSlices cut = depthSlices(s, problem.type);
     p.slice_steps = cut.steps;
     if (cut.slices > 1)
-        p.partials =
+        p.output.partials =
             reinterpret_cast<float*>(static_cast<char*>(workspace) + igemmCopyBytes(s, problem.type));
     return withElement(problem.type, [&](auto element) {
         using T = decltype(element);
-        const cudaError_t launched = launchProduct<T, false>(p, s.groups, cut.slices, stream);
+        const cudaError_t launched = launchProduct<T, false>(p, s.multiprocessors, cut.slices, stream);
         if (launched != cudaSuccess || cut.slices == 1) return launched;
-        const int rows = gatherRows(p.gather);
-        const int64_t elements = static_cast<int64_t>(rows) * s.out_channels;
-        return launch(finishSlices<T>, dim3(static_cast<unsigned>(ceilDivide<int64_t>(elements, kThreads))),
-                      kThreads, 0, stream, p, cut.slices, rows, s.out_channels);
+        FinishParameters finish{p.output, cut.slices, gatherRows(p.gather), s.out_channels, {}, {}, {},
+                                {},       {}};
+        finish.quads = Divisor(ceilDivide(s.out_channels, kFinished));
+        finish.all_rows = Divisor(finish.rows);
+        finish.positions = Divisor(volumeOf(s.output));
+        finish.height = Divisor(s.output[1]);
+        finish.width = Divisor(s.output[2]);
+        const int threads = finish.quads.value * finish.rows;
+        return launch(finishSlices<T>, dim3(static_cast<unsigned>(ceilDivide<int>(threads, kThreads))),
+                      kThreads, 0, stream, finish);
     });
 }
 
@@ -254,17 +308,18 @@ cudaError_t launchIgemmInputGradient(const ConvProblem& problem, const View& dc,
     const ConvShape& s = problem.shape;
     IgemmParameters p{};
     p.gather = backwardGather(s);
+    p.groups = s.groups;
     p.depth = igemmPadded(s.out_channels / s.groups, problem.type);
     p.columns = s.in_channels / s.groups;
     p.source = dc.data;
     const int64_t strides[4] = {dc.strides[0], dc.strides[2], dc.strides[3], dc.strides[4]};
     for (int d = 0; d < 4; ++d) p.source_strides[d] = strides[d];
-    p.destination = gradient;
+    p.output = outputOf(gradient, problem.type, s.input, volumeOf(s.stride) == 1);
     p.weight = packed_weight;
-    p.destination_mask = gradientMask(problem);
-    p.accumulate = accumulate;
+    p.output.mask = gradientMask(problem);
+    p.output.accumulate = accumulate;
     return withElement(problem.type, [&](auto element) {
-        return launchProduct<decltype(element), true>(p, s.groups, 1, stream);
+        return launchProduct<decltype(element), true>(p, s.multiprocessors, 1, stream);
     });
 }
 

@@ -4,30 +4,24 @@
 #pragma once
 
 #include "gather.cuh"
-#include "igemm_tile.cuh"
+#include "igemm_epilogue.cuh"
 
 namespace pconv::cuda {
 
 struct IgemmParameters {
     Gather gather;
     int first_class;
+    int groups;
     int depth, columns;  // of a group: padded channels of the source, channels of the destination
     int column_tiles;
-    const void* source;         // channels have stride 1
-    int64_t source_strides[4];  // N, D, H, W
-    View destination;
-    const void* weight;  // [groups][columns][taps][depth]
-    const void* bias;
-    MaskReader source_mask;      // binary, and every vector of channels has one plane
+    int weight_pitch;            // of a column: taps * depth
+    const void* source;          // channels have stride 1
+    int64_t source_strides[4];   // N, D, H, W
+    const void* weight;          // [groups][columns][taps][depth]
+    MaskReader source_mask;      // forward: binary, and every vector of channels has one plane
     const uint32_t* tile_flags;  // of the destination; null: unknown
-    elementwise::Epilogue epilogue;
-    ResultReader results;
-    GradientMask destination_mask;
-    bool accumulate;
-    // Forward only: the depth may be cut into slices, in the grid's third dimension, whose sums go to
-    // [slices][rows][groups * columns] and are finished by another launch. Null: one slice.
-    int slice_steps;
-    float* partials;
+    int slice_steps;             // of the depth, where it is cut
+    IgemmOutput output;
 };
 
 constexpr int kStageVectors = 4;
@@ -40,12 +34,6 @@ __host__ __device__ constexpr int igemmStages(int warp_columns) {
     return warp_columns == 4 ? 3 : 4;
 }
 
-struct IgemmRow {
-    int64_t offset;  // in the source, of the row's base; in the epilogue, in the destination
-    int n;
-    int position;  // in the destination's image; -1: there is no such row
-};
-
 template <int warp_columns>
 struct IgemmStorage {
     static constexpr int kColumns = kWarpColumns * warp_columns;
@@ -56,8 +44,11 @@ struct IgemmStorage {
     };
     union {
         Stage stages[igemmStages(warp_columns)];
-        IgemmRow rows[kBlockRows];  // before and after the product
+        int64_t sources[kBlockRows];  // before the product: offsets of the rows' bases
+        IgemmOutputTile output;       // after it
     };
+    static_assert(sizeof(IgemmOutputTile) <= sizeof(Stage) * igemmStages(warp_columns),
+                  "the epilogue needs no more than the product");
     // Which taps of each row are to be copied: [plane][word][row]; the launch adds what is needed.
     uint32_t taps[1];
 };
@@ -72,18 +63,33 @@ struct IgemmDepth {
     int index[3];  // of the tap, along the axes
     int channel;
     int64_t source;  // offset of the tap and the channel
-    int64_t weight;
+    int weight;
 };
 
-template <typename T, bool backward>
+// What a block makes: `kColumns` columns at most.
+template <typename T, int kColumns, bool backward>
 struct IgemmBlock {
     const IgemmParameters& p;
+    int first_row, group, first_column;
     GatherTaps taps[3];
     int tap_count;
+    int weight_tap;  // the first, in the weights
 
-    __device__ __forceinline__ explicit IgemmBlock(const IgemmParameters& parameters) : p(parameters) {
-        gatherBlock<backward>(p.gather, backward ? p.first_class + static_cast<int>(blockIdx.z) : 0, taps);
+    __device__ __forceinline__ IgemmBlock(const IgemmParameters& parameters, const BlockIndex& index)
+        : p(parameters),
+          first_row(index.x * kBlockRows),
+          group(index.y / p.column_tiles),
+          first_column(index.y % p.column_tiles * kColumns) {
+        gatherBlock<backward>(p.gather, backward ? p.first_class + index.z : 0, taps);
         tap_count = taps[0].count * taps[1].count * taps[2].count;
+        weight_tap = 0;
+        for (int d = 0; d < 3; ++d) weight_tap = weight_tap * p.gather.axes[d].kernel + taps[d].first_tap;
+    }
+
+    __device__ __forceinline__ int firstChannel() const { return group * p.columns + first_column; }
+    __device__ __forceinline__ int columns() const {
+        const int left = p.columns - first_column;
+        return left < kColumns ? left : kColumns;
     }
 
     __device__ __forceinline__ int rows() const {
@@ -99,23 +105,38 @@ struct IgemmBlock {
         return row;
     }
 
-    __device__ __forceinline__ IgemmRow sourceRow(int row) const {
+    __device__ __forceinline__ int64_t sourceOffset(int row) const {
         int at[3];
         const int n = split(row, at);
         int64_t offset = n * p.source_strides[0];
         for (int d = 0; d < 3; ++d)
             offset += (at[d] * taps[d].base_step + taps[d].base) * p.source_strides[d + 1];
-        return {offset, n, 0};
+        return offset;
     }
 
-    __device__ __forceinline__ IgemmRow destinationRow(int row) const {
-        if (row >= rows()) return {0, 0, -1};
+    __device__ __forceinline__ IgemmOutputRow destinationRow(int row) const {
+        if (row >= rows()) return {0, 0, -1, 0, 0};
         int at[3];
         const int n = split(row, at);
         for (int d = 0; d < 3; ++d) at[d] = at[d] * taps[d].row_step + taps[d].phase;
         const GatherAxis* axes = p.gather.axes;
-        return {positionOffset(p.destination, n, at[0], at[1], at[2]), n,
-                (at[0] * axes[1].destination + at[1]) * axes[2].destination + at[2]};
+        return {positionOffset(p.output.view, n, at[0], at[1], at[2]), n,
+                (at[0] * axes[1].destination + at[1]) * axes[2].destination + at[2], 1, 1};
+    }
+
+    // Whether the mask lets any of the elements of a gradient through; all threads ask.
+    __device__ __forceinline__ bool isWanted() const {
+        const MaskReader& mask = p.output.mask.reader;
+        if (!mask.present()) return true;
+        const int thread = static_cast<int>(threadIdx.x);
+        const int planes_at_once = static_cast<int>(blockDim.x) / kBlockRows;
+        const IgemmOutputRow row = destinationRow(first_row + thread % kBlockRows);
+        const int last_plane = mask.planeOf(firstChannel() + columns() - 1);
+        bool valid = false;
+        for (int plane = mask.planeOf(firstChannel()) + thread / kBlockRows;
+             row.position >= 0 && plane <= last_plane && !valid; plane += planes_at_once)
+            valid = mask.at(row.n, plane, row.position) != 0;
+        return syncThreadsOr(valid);
     }
 
     // The taps that are copied for a row, as bits: those inside the source and, with `masked`, valid.
@@ -158,9 +179,9 @@ struct IgemmBlock {
         int tap = 0;
         for (int d = 0; d < 3; ++d) {
             at.source += at.index[d] * taps[d].offset_step * p.source_strides[d + 1];
-            tap = tap * p.gather.axes[d].kernel + taps[d].first_tap + at.index[d] * taps[d].tap_step;
+            tap = tap * p.gather.axes[d].kernel + at.index[d] * taps[d].tap_step;
         }
-        at.weight = static_cast<int64_t>(tap) * p.depth + at.channel;
+        at.weight = (weight_tap + tap) * p.depth + at.channel;
     }
 
     // Moves on by `channels`.
@@ -178,77 +199,6 @@ struct IgemmBlock {
     }
 };
 
-template <typename T>
-__device__ __forceinline__ void storePair(T* to, float first, float second) {
-    T both[2];
-    setFloat(both[0], first);
-    setFloat(both[1], second);
-    if constexpr (sizeof(T) == 4)
-        *reinterpret_cast<float2*>(to) = float2{both[0], both[1]};
-    else
-        *reinterpret_cast<uint32_t*>(to) =
-            static_cast<uint32_t>(both[0].bits) | static_cast<uint32_t>(both[1].bits) << 16;
-}
-
-// The sums of one slice.
-__device__ __forceinline__ void igemmStorePartials(const IgemmParameters& p, const WarpSums& sums,
-                                                   int first_row, int rows, int group, int first_column) {
-    const int channels = p.results.results.groups * p.results.channels_per_group;
-    forEachPair(sums, [&](int row, int column, float first, float second) {
-        row += first_row;
-        column += first_column;
-        if (row >= rows || column >= p.columns) return;
-        float* to = p.partials + (static_cast<int64_t>(blockIdx.z) * rows + row) * channels +
-                    group * p.columns + column;
-        to[0] = first;
-        if (column + 1 < p.columns) to[1] = second;
-    });
-}
-
-// The final values of the sums, in registers, then stored.
-template <typename T, bool backward>
-__device__ __forceinline__ void igemmStore(const IgemmParameters& p, const WarpSums& sums,
-                                           const IgemmRow* rows, int group, int first_column) {
-    const int64_t channel_stride = p.destination.strides[1];
-    int last_row = -1;
-    int64_t result_at = 0;
-    float ratio = 1;
-    float updated = 1;
-    forEachPair(sums, [&](int in_tile, int column, float first, float second) {
-        column += first_column;
-        const IgemmRow row = rows[in_tile];
-        if (row.position < 0 || column >= p.columns) return;
-        const int channel = group * p.columns + column;
-        const bool both = column + 1 < p.columns;
-        T* to = static_cast<T*>(p.destination.data) + row.offset + channel * channel_stride;
-        float values[2] = {first, second};
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            if (i == 1 && !both) break;
-            if (backward) {
-                values[i] = p.destination_mask.apply(values[i], row.n, channel + i, row.position);
-                if (p.accumulate) values[i] += toFloat(to[i * channel_stride]);
-                continue;
-            }
-            // One ratio serves a row, unless there are groups of them.
-            if (p.results.results.groups > 1 || in_tile != last_row) {
-                result_at = p.results.index(row.n, channel + i, row.position);
-                ratio = p.results.ratio(result_at);
-                updated = p.results.updated(result_at);
-                last_row = in_tile;
-            }
-            const float bias = p.bias == nullptr ? 0 : toFloat(static_cast<const T*>(p.bias)[channel + i]);
-            values[i] = p.epilogue(values[i], ratio, updated, bias);
-        }
-        if (both && channel_stride == 1 && reinterpret_cast<uintptr_t>(to) % (2 * sizeof(T)) == 0) {
-            storePair(to, values[0], values[1]);
-            return;
-        }
-        setFloat(*to, values[0]);
-        if (both) setFloat(to[channel_stride], values[1]);
-    });
-}
-
 // Whether any output of the block's rows has u != 0, and whether any window lacks something.
 __device__ __forceinline__ uint32_t igemmTileFlags(const uint32_t* flags, int first_row, int rows) {
     if (flags == nullptr) return kTileSomeValid | kTileSomeHole;
@@ -258,35 +208,50 @@ __device__ __forceinline__ uint32_t igemmTileFlags(const uint32_t* flags, int fi
     return of_block;
 }
 
-// Whether the mask lets any of the block's elements of a gradient through; all threads ask.
-template <typename Block>
-__device__ __forceinline__ bool igemmTileWanted(const Block& block, const MaskReader& mask, int first_row,
-                                                int first_channel, int last_channel) {
-    if (!mask.present()) return true;
+// From the sums to the destination, by 64 columns. All threads come, when no copy is under way.
+template <typename T, bool backward, typename Block>
+__device__ __forceinline__ void igemmStore(const Block& block, const WarpSums& sums, IgemmOutputTile& tile) {
+    const IgemmOutput& out = block.p.output;
     const int thread = static_cast<int>(threadIdx.x);
-    const int planes_at_once = static_cast<int>(blockDim.x) / kBlockRows;
-    const IgemmRow row = block.destinationRow(first_row + thread % kBlockRows);
-    const int last_plane = mask.planeOf(last_channel);
-    bool valid = false;
-    for (int plane = mask.planeOf(first_channel) + thread / kBlockRows;
-         row.position >= 0 && plane <= last_plane && !valid; plane += planes_at_once)
-        valid = mask.at(row.n, plane, row.position) != 0;
-    return syncThreadsOr(valid);
-}
-
-template <typename T>
-__device__ __forceinline__ void igemmStoreZeros(const IgemmParameters& p, const IgemmRow* rows,
-                                                int first_channel, int last_channel) {
-    const int channels = last_channel - first_channel + 1;
-    const int64_t channel_stride = p.destination.strides[1];
-    // Neighbouring threads write neighbours in memory.
-    const bool channels_fast = channel_stride == 1;
-    for (int i = static_cast<int>(threadIdx.x); i < kBlockRows * channels;
-         i += static_cast<int>(blockDim.x)) {
-        const IgemmRow& row = rows[channels_fast ? i / channels : i % kBlockRows];
-        const int channel = first_channel + (channels_fast ? i % channels : i / kBlockRows);
-        if (row.position >= 0)
-            setFloat(static_cast<T*>(p.destination.data)[row.offset + channel * channel_stride], 0);
+    const bool partial = !backward && out.partials != nullptr;
+    const int first_channel = block.firstChannel();
+    const int columns = block.columns();
+    const MaskReader& mask = out.mask.reader;
+    const bool by_channel =
+        backward ? mask.present() && mask.planeOf(first_channel) != mask.planeOf(first_channel + columns - 1)
+                 : out.results.channels_per_group < block.p.columns;
+    syncThreads();
+    if (!partial)
+        for (int row = thread; row < kBlockRows; row += static_cast<int>(blockDim.x)) {
+            IgemmOutputRow of_row = block.destinationRow(block.first_row + row);
+            if (of_row.position >= 0 && !by_channel)
+                readFactors<backward>(out, of_row.n, first_channel, of_row.position, of_row.first,
+                                      of_row.second);
+            tile.rows[row] = of_row;
+        }
+    const auto storeColumns = [&](auto layout, int channel, int count, bool mine) {
+        constexpr bool rows_fast = decltype(layout)::value;
+        if (mine) keepSums<rows_fast, T>(tile, sums);
+        syncThreads();
+        if constexpr (!backward && !rows_fast)
+            if (partial) {
+                storePartials<T>(out, tile, block.first_row, block.rows(), block.p.columns * block.p.groups,
+                                 channel, count);
+                return;
+            }
+        const bool finished = by_channel || (!backward && out.epilogue.activation == Activation::gelu);
+        if (finished) finishTile<T, backward, rows_fast>(out, tile, by_channel, channel, count);
+        storeTile<T, backward, rows_fast>(out, tile, finished, channel, count);
+    };
+#pragma unroll 1
+    for (int done = 0; done < columns; done += kSumColumns) {
+        if (done > 0) syncThreads();
+        const bool mine = thread / (2 * 32) * kWarpColumns / kSumColumns * kSumColumns == done;
+        const int count = columns - done < kSumColumns ? columns - done : kSumColumns;
+        if (out.rows_fast && !partial)
+            storeColumns(std::true_type{}, first_channel + done, count, mine);
+        else
+            storeColumns(std::false_type{}, first_channel + done, count, mine);
     }
 }
 
@@ -301,41 +266,30 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     constexpr int kSourceCopies = kBlockRows / kRowsAtOnce;
     constexpr int kWeightCopies = Storage::kColumns / kRowsAtOnce;
     auto& shared = sharedStorage<Storage>();
-    const IgemmBlock<T, backward> block(p);
+    using Block = IgemmBlock<T, Storage::kColumns, backward>;
+    const Block block(p, blockIndex());
+    const int first_row = block.first_row;
     const int rows = block.rows();
-    const int first_row = static_cast<int>(blockIdx.x) * kBlockRows;
     if (first_row >= rows) return;
-    const int group = static_cast<int>(blockIdx.y) / p.column_tiles;
-    const int first_column = static_cast<int>(blockIdx.y) % p.column_tiles * Storage::kColumns;
+    const int group = block.group;
     const int thread = static_cast<int>(threadIdx.x);
     const int lane = thread % 32;
     const int warp = thread / 32;
     const uint32_t flags = igemmTileFlags(p.tile_flags, first_row, rows);
-    if constexpr (backward) {
-        const int left = p.columns - first_column;
-        const int first_channel = group * p.columns + first_column;
-        const int last_channel = first_channel + (left < Storage::kColumns ? left : Storage::kColumns) - 1;
-        if (!igemmTileWanted(block, p.destination_mask.reader, first_row, first_channel, last_channel)) {
-            if (p.accumulate) return;  // there is nothing to add
-            for (int row = thread; row < kBlockRows; row += kThreads)
-                shared.rows[row] = block.destinationRow(first_row + row);
-            syncThreads();
-            igemmStoreZeros<T>(p, shared.rows, first_channel, last_channel);
-            return;
-        }
-    }
-    const bool masked = p.source_mask.present() && (flags & kTileSomeHole) != 0;
+    const bool wanted = backward ? block.isWanted() : (flags & kTileSomeValid) != 0;
+    if (backward && !wanted && p.output.accumulate) return;  // there is nothing to add
+    const bool masked = !backward && p.source_mask.present() && (flags & kTileSomeHole) != 0;
     const int planes = masked ? p.source_mask.mask.plane_count : 1;
     const int words = ceilDivide(block.tap_count, kTapsInWord);
-    int steps = (flags & kTileSomeValid) == 0 ? 0 : ceilDivide(block.tap_count * p.depth, kStageDepth);
+    int steps = wanted ? ceilDivide(block.tap_count * p.depth, kStageDepth) : 0;
     int first_step = 0;
-    if (!backward && p.partials != nullptr) {
+    if (!backward && p.output.partials != nullptr) {
         first_step = static_cast<int>(blockIdx.z) * p.slice_steps;
         steps = steps - first_step < p.slice_steps ? steps - first_step : p.slice_steps;
     }
 
     for (int row = thread; row < kBlockRows; row += kThreads)
-        shared.rows[row] = block.sourceRow(first_row + row);
+        shared.sources[row] = block.sourceOffset(first_row + row);
     if (steps > 0)
         for (int i = thread; i < planes * words * kBlockRows; i += kThreads)
             shared.taps[i] = block.tapBits(first_row + i % kBlockRows, i / kBlockRows % words * kTapsInWord,
@@ -346,13 +300,10 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     const T* sources[kSourceCopies];
 #pragma unroll
     for (int i = 0; i < kSourceCopies; ++i)
-        sources[i] = static_cast<const T*>(p.source) + shared.rows[copy_row + i * kRowsAtOnce].offset +
-                     group * p.depth;
-    const int64_t weight_pitch =
-        static_cast<int64_t>(p.gather.axes[0].kernel * p.gather.axes[1].kernel * p.gather.axes[2].kernel) *
-        p.depth;
+        sources[i] =
+            static_cast<const T*>(p.source) + shared.sources[copy_row + i * kRowsAtOnce] + group * p.depth;
     const T* weights =
-        static_cast<const T*>(p.weight) + static_cast<int64_t>(group) * p.columns * weight_pitch;
+        static_cast<const T*>(p.weight) + static_cast<int64_t>(group) * p.columns * p.weight_pitch;
     syncThreads();
 
     IgemmDepth at{};
@@ -374,16 +325,18 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
 #pragma unroll
         for (int i = 0; i < kWeightCopies; ++i) {
             const int row = copy_row + i * kRowsAtOnce;
-            const int column = first_column + row;
+            const int column = block.first_column + row;
             const bool valid = within && column < p.columns;
-            copyAsync16(to.b[row][swizzled(row, vector)],
-                        valid ? weights + column * weight_pitch + at.weight : p.weight, valid);
+            copyAsync16(
+                to.b[row][swizzled(row, vector)],
+                valid ? weights + static_cast<int64_t>(column) * p.weight_pitch + at.weight : p.weight,
+                valid);
         }
         block.advance(at, kStageDepth);
     };
 
     WarpSums sums = {};
-#pragma unroll
+#pragma unroll 1  // copying is long
     for (int stage = 0; stage < kStages - 1; ++stage) {
         if (stage < steps) copyStage(stage);
         commitCopies();
@@ -423,15 +376,7 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
         writing = writing + 1 == kStages ? 0 : writing + 1;
     }
     waitCopies<0>();
-    if (!backward && p.partials != nullptr) {
-        igemmStorePartials(p, sums, first_row, rows, group, first_column);
-        return;
-    }
-    syncThreads();
-    for (int row = thread; row < kBlockRows; row += kThreads)
-        shared.rows[row] = block.destinationRow(first_row + row);
-    syncThreads();
-    igemmStore<T, backward>(p, sums, shared.rows, group, first_column);
+    igemmStore<T, backward>(Block(p, blockIndex()), sums, shared.output);
 }
 
 }  // namespace pconv::cuda

@@ -249,7 +249,7 @@ Plan planOf(const ConvShape& s, DataType type) {
     plan.row_tiles = ceilDivide(s.out_channels / s.groups, kBlockRows);
     const int x = ceilDivide(columns, kColumns);
     const int y = s.groups * plan.row_tiles;
-    const int slices = gradientSlices(x * y, outputs);
+    const int slices = gradientSlices(s, x * y, outputs);
     // Slices begin with a tile, so that a tile that is all hole can be left out.
     plan.slice = ceilDivide(ceilDivide(outputs, slices), kTileOutputs) * kTileOutputs;
     plan.grid = dim3(static_cast<unsigned>(x), static_cast<unsigned>(y),

@@ -16,6 +16,9 @@ namespace pconv::cuda {
 struct ConvShape {
     int batch, in_channels, out_channels, groups;
     int input[3], kernel[3], stride[3], padding[3], dilation[3], output[3];
+    // Of the device. Where there is less work, sums are cut into parts, which are added in a fixed order:
+    // results have the same bits on devices of as many.
+    int multiprocessors = 132;
 };
 
 ConvShape convShape(const PartialConvDesc& desc);

@@ -38,6 +38,18 @@ __device__ __forceinline__ void syncThreads() {
     __syncthreads();
 }
 
+struct BlockIndex {
+    int x, y, z;
+};
+// Read anew each time: what is made of it is made again, and not kept in registers all the while.
+__device__ __forceinline__ BlockIndex blockIndex() {
+    BlockIndex index;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index.x));
+    asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(index.y));
+    asm volatile("mov.u32 %0, %%ctaid.z;" : "=r"(index.z));
+    return index;
+}
+
 // A barrier that tells every thread whether any of them votes for it.
 __device__ __forceinline__ bool syncThreadsOr(bool vote) {
     return __syncthreads_or(vote ? 1 : 0) != 0;
@@ -57,12 +69,35 @@ __device__ __forceinline__ uint32_t ballot(bool vote) {
     return __ballot_sync(kAllLanes, vote);
 }
 
+// The bits that any lane has.
+__device__ __forceinline__ uint32_t reduceOr(uint32_t bits) {
+    return __reduce_or_sync(kAllLanes, bits);
+}
+
 __device__ __forceinline__ void atomicSetBits(uint32_t* word, uint32_t bits) {
     atomicOr(word, bits);
 }
 
 __device__ __forceinline__ uint32_t sharedAddress(const void* pointer) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// Plain accesses to shared memory, whose alignment and conflicts of banks the tests watch.
+__device__ __forceinline__ void storeShared(float* to, float value) {
+    *to = value;
+}
+__device__ __forceinline__ void storeShared(float* to, float2 values) {
+    *reinterpret_cast<float2*>(to) = values;
+}
+__device__ __forceinline__ float4 loadShared4(const float* from) {
+    return *reinterpret_cast<const float4*>(from);
+}
+
+// 16 aligned bytes to global memory at once.
+template <typename V>
+__device__ __forceinline__ void storeVector(void* to, const V& vector) {
+    static_assert(sizeof(V) == 16 && alignof(V) == 16);
+    *static_cast<V*>(to) = vector;
 }
 
 // Starts a copy of 16 bytes into shared memory, or, unless `valid`, of zeros: then the source is not read.

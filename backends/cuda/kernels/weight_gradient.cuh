@@ -6,12 +6,12 @@
 
 namespace pconv::cuda {
 
-// Slices of `outputs` so that `tiles` of them fill a large chip, each at least kSliceOutputs long.
-constexpr int kBlocksWanted = 264;
+// Slices of `outputs` so that `tiles` of them are two blocks for each multiprocessor, each at least kSliceOutputs
+// long.
 constexpr int kSliceOutputs = 512;
 
-inline int gradientSlices(int tiles, int outputs) {
-    const int wanted = ceilDivide(kBlocksWanted, tiles);
+inline int gradientSlices(const ConvShape& shape, int tiles, int outputs) {
+    const int wanted = ceilDivide(2 * shape.multiprocessors, tiles);
     const int most = ceilDivide(outputs, kSliceOutputs);
     return wanted < most ? wanted : most;
 }

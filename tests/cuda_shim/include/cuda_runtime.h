@@ -14,6 +14,14 @@ struct alignas(8) float2 {
     float x, y;
 };
 
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
 #define __global__
 #define __device__
 #define __host__

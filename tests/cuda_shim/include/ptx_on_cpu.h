@@ -20,6 +20,14 @@ inline void syncThreads() {
     cuda_shim::barrier(0, 0);
 }
 
+struct BlockIndex {
+    int x, y, z;
+};
+inline BlockIndex blockIndex() {
+    const cuda_shim::Index& block = cuda_shim::current().block;
+    return {static_cast<int>(block.x), static_cast<int>(block.y), static_cast<int>(block.z)};
+}
+
 inline bool syncThreadsOr(bool vote) {
     return cuda_shim::barrierOr(vote);
 }
@@ -56,8 +64,40 @@ inline uint32_t ballot(bool vote) {
     return lane.result;
 }
 
+inline uint32_t reduceOr(uint32_t bits) {
+    struct Lane {
+        uint32_t bits, result;
+    } lane{bits, 0};
+    cuda_shim::meetWarp("a reduction", &lane, [](void* const* all) {
+        uint32_t any = 0;
+        for (int i = 0; i < 32; ++i) any |= static_cast<Lane*>(all[i])->bits;
+        for (int i = 0; i < 32; ++i) static_cast<Lane*>(all[i])->result = any;
+    });
+    return lane.result;
+}
+
 inline void atomicSetBits(uint32_t* word, uint32_t bits) {
     *word |= bits;
+}
+
+inline void storeShared(float* to, float value) {
+    cuda_shim::accessShared(to, sizeof value);
+    *to = value;
+}
+inline void storeShared(float* to, float2 values) {
+    cuda_shim::accessShared(to, sizeof values);
+    *reinterpret_cast<float2*>(to) = values;
+}
+inline float4 loadShared4(const float* from) {
+    cuda_shim::accessShared(from, sizeof(float4));
+    return *reinterpret_cast<const float4*>(from);
+}
+
+template <typename V>
+void storeVector(void* to, const V& vector) {
+    static_assert(sizeof(V) == 16);
+    cuda_shim::countVector(to);
+    *static_cast<V*>(to) = vector;
 }
 
 inline void copyAsync16(void* shared, const void* global, bool valid) {
