@@ -65,7 +65,7 @@ struct Machine {
     std::string fault;
     std::vector<unsigned char> memory;  // fence, shared memory, fence
     size_t shared_bytes = 0;
-    void (*thread_main)(void*) = nullptr;
+    void (*thread_main)(void*) = [](void* /*none*/) {};
     void* argument = nullptr;
     Order order = Order::forward;
     std::mt19937 random{1};
