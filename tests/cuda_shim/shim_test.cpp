@@ -363,6 +363,27 @@ __global__ void transposes(float* out) {
     }
 }
 
+// Tensor cores drop what lies beyond a sum's last place, where the nearest number would be the next one. The
+// bounds of f16 and bf16 are held with this model.
+__global__ void truncatedSums(float* out) {
+    const bool first = threadIdx.x % 4 == 0;  // of the lanes that share a row or a column
+    const uint32_t a[4] = {first ? 0x0C00U : 0, first ? 0x0C00U : 0, 0, 0};  // 2^-12
+    const uint32_t b[2] = {first ? 0x0E00U : 0, 0};                          // 3 * 2^-13
+    float sums[4] = {1, 1, -1, -1};
+    multiplyAccumulate<F16>(sums, a, b);
+    out[threadIdx.x] = sums[0];
+    out[32 + threadIdx.x] = sums[2];
+}
+
+TEST(Shim, ProductsAreTruncated) {
+    std::vector<float> out(64);
+    launch(truncatedSums, dim3(1), 32, 0, nullptr, out.data());
+    for (int lane = 0; lane < 32; ++lane) {
+        EXPECT_EQ(out[static_cast<size_t>(lane)], 1.0F);
+        EXPECT_EQ(out[static_cast<size_t>(32 + lane)], -1.0F + 0x1p-23F);  // toward 0 as well
+    }
+}
+
 TEST(Shim, MatricesAreTransposed) {
     std::vector<float> out(256);
     launch(transposes, dim3(1), 32, 512, nullptr, out.data());
