@@ -6,8 +6,8 @@
 
 namespace pconv::cuda {
 
-// Slices of `outputs` so that `tiles` of them are two blocks for each multiprocessor, each at least kSliceOutputs
-// long.
+// Slices of `outputs` so that `tiles` of them are two blocks for each multiprocessor, each at least
+// kSliceOutputs long.
 constexpr int kSliceOutputs = 512;
 
 inline int gradientSlices(const ConvShape& shape, int tiles, int outputs) {
