@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kLibrary = PCONV_LIBRARY_FILE;  // libpconv.so.0.1.0, as built
+const fs::path kLibrary = PCONV_LIBRARY_FILE;  // libpconv.so.0.2.0, as built
 
 // In a child, which loads the library for the first time: what `body` has to say, "" if all is well.
 std::string inChild(const std::function<std::string()>& body) {
