@@ -26,7 +26,7 @@
 #include <string.h>
 
 #define PCONV_VERSION_MAJOR 0
-#define PCONV_VERSION_MINOR 1
+#define PCONV_VERSION_MINOR 2
 #define PCONV_VERSION_PATCH 0
 
 #if defined(PCONV_STATIC)

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "core/checked.h"
 #include "core/handles.h"
@@ -99,6 +100,13 @@ const char* pconvGetStatusName(PconvStatus status) {
 const char* pconvGetLastError(void) {
     return last_error;
 }
+
+#define PCONV_QUOTED(number) #number
+#define PCONV_VERSION_TEXT(major, minor, patch) \
+    PCONV_QUOTED(major) "." PCONV_QUOTED(minor) "." PCONV_QUOTED(patch)
+static_assert(std::string_view(PCONV_BUILD_VERSION) ==
+                  PCONV_VERSION_TEXT(PCONV_VERSION_MAJOR, PCONV_VERSION_MINOR, PCONV_VERSION_PATCH),
+              "the header's version is not the project's");
 
 void pconvGetVersion(int* major, int* minor, int* patch) {
     if (major != nullptr) *major = PCONV_VERSION_MAJOR;
