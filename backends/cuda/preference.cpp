@@ -1,7 +1,28 @@
-// Which row is asked first. Nothing here was measured yet; each rule says what it expects.
+// Which row is asked first, by predicted times (bench/predict_cuda.py, which checks this order): nothing was
+// measured yet. Where rows are within a quarter of each other, the one whose kernels are tuned for each chip.
 #include "cuda/device/device.h"
 
 namespace pconv::cuda {
+
+namespace {
+
+// Multiply-adds for each element that cuDNN's passes read or write, below which cuda:direct is faster in
+// exact f32: half of where they are level on an RTX 3090, and where they are on an H100.
+constexpr int64_t kProductsOfPass = 64;
+
+// Elements of the passes around cuDNN's plain engines: the masked copy and the epilogue, in and out.
+int64_t passElements(const PartialConvDesc& desc) {
+    const int64_t inputs = desc.in_channels * volume(desc.window.input);
+    const int64_t outputs = desc.out_channels * volume(desc.window.output);
+    return 2 * outputs + (desc.maskInput() ? 2 * inputs : 0);
+}
+
+int64_t products(const PartialConvDesc& desc) {
+    return desc.out_channels * volume(desc.window.output) * (desc.in_channels / desc.groups) *
+           volume(desc.window.kernel);
+}
+
+}  // namespace
 
 std::vector<const Implementation*> preferredRows(const PartialConvDesc& desc) {
     const Implementation* const cudnn = &cudaCudnn();
@@ -12,7 +33,14 @@ std::vector<const Implementation*> preferredRows(const PartialConvDesc& desc) {
     // What has a mask for each group or output channel does not fuse: cuDNN would write sums in f32, and a
     // pass of ours read them again.
     if (desc.maskGroups() > 1) return {igemm, cudnn, direct};
-    // cuDNN tunes its plans for each chip; igemm saves the premultiply pass, which is less than that.
+    const bool exact_f32 = desc.data_type == DataType::f32 && !desc.fast_math;
+    if (exact_f32 && products(desc) < kProductsOfPass * passElements(desc)) return {direct, cudnn, igemm};
+    // With strides most of the work is the masked copy of the input, which igemm has in its load; its blocks
+    // are 64 columns wide.
+    constexpr int64_t kWide = 64;
+    if (!exact_f32 && desc.maskInput() && volume(desc.window.stride) >= 4 &&
+        desc.out_channels / desc.groups >= kWide)
+        return {igemm, cudnn, direct};
     return {cudnn, igemm, direct};
 }
 
