@@ -87,9 +87,14 @@ class Layer:
         return self.in_channels // self.groups * math.prod(self.kernel)
 
 
+def moved(gpu, count_bytes):
+    """Seconds to read and write so many bytes."""
+    return count_bytes / (gpu.bandwidth * 1e9 * EFFICIENCY["bandwidth"])
+
+
 def streamed(gpu, count_bytes, count_elements=0, instructions=0):
     """A pass over memory."""
-    return max(count_bytes / (gpu.bandwidth * 1e9 * EFFICIENCY["bandwidth"]), count_elements * instructions / gpu.rate(LANES)) + LAUNCH
+    return max(moved(gpu, count_bytes), count_elements * instructions / gpu.rate(LANES)) + LAUNCH
 
 
 def mask_side(gpu, layer):
@@ -102,7 +107,7 @@ def mask_side(gpu, layer):
 def product(gpu, layer, kind, rate, traffic):
     """The product and what it reads and writes."""
     work = layer.outputs * layer.depth / rate
-    return max(work, traffic / (gpu.bandwidth * 1e9 * EFFICIENCY["bandwidth"])) + LAUNCH
+    return max(work, moved(gpu, traffic)) + LAUNCH
 
 
 def cudnn(gpu, layer, kind):
@@ -147,7 +152,7 @@ def igemm(gpu, layer, kind):
     block = 128 * width * (math.ceil(steps / slices) + IGEMM_OUTSIDE) * IGEMM_STEP[kind]
     work = rounds * block / (gpu.gigahertz * 1e9 * gpu.tensor[kind] * EFFICIENCY["igemm"])
     traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind]
-    time = max(work, traffic / (gpu.bandwidth * 1e9 * EFFICIENCY["bandwidth"])) + LAUNCH
+    time = max(work, moved(gpu, traffic)) + LAUNCH
     return time + (streamed(gpu, (slices + 1) * layer.outputs * 4) if slices > 1 else 0)
 
 
@@ -236,8 +241,8 @@ def check(path):
             # What one GPU would have otherwise, another may not.
             if all(of[chosen] > TOLERANCE * min(of.values()) for of in predicted.values()):
                 wrong += 1
-                print(f"{row.table}/{row.name}, {kind}: cuda:{chosen} is taken, which is predicted to take "
-                      + ", ".join(f"{of[chosen] / min(of.values()):.2f} of the best's time on {name}" for name, of in predicted.items()))
+                slower = ", ".join(f"{of[chosen] / min(of.values()):.2f} times the best's on {on}" for on, of in predicted.items())
+                print(f"{row.table}/{row.name}, {kind}: cuda:{chosen} is taken, whose predicted time is {slower}")
     print(f"{asked} layers and types asked for, {wrong} of them not by predicted times")
     return wrong
 
@@ -256,9 +261,11 @@ def main():
             print(f"| {gpu.name}, {arguments.rows}, ms | " + " | ".join(ROWS) + " |\n|" + " --- |" * (len(ROWS) + 1))
             for row in tables:
                 predicted = times(gpu, row, arguments.rows)
-                print(f"| {row.table}/{row.name} | " + " | ".join(f"{1e3 * predicted[n]:.3g}" if n in predicted else "-" for n in ROWS) + " |")
+                cells = [f"{1e3 * predicted[n]:.3g}" if n in predicted else "-" for n in ROWS]
+                print(f"| {row.table}/{row.name} | " + " | ".join(cells) + " |")
         else:
-            print(f"| {gpu.name}, ms | shape | " + " | ".join(f"{kind} predicted | measured" for kind in TYPES) + " |\n|" + " --- |" * 8)
+            heads = " | ".join(f"{kind} predicted | measured" for kind in TYPES)
+            print(f"| {gpu.name}, ms | shape | {heads} |\n|" + " --- |" * 8)
             for row in tables:
                 cells = []
                 for kind in TYPES:
