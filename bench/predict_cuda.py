@@ -241,7 +241,7 @@ def check(path):
             # What one GPU would have otherwise, another may not.
             if all(of[chosen] > TOLERANCE * min(of.values()) for of in predicted.values()):
                 wrong += 1
-                slower = ", ".join(f"{of[chosen] / min(of.values()):.2f} times the best's on {on}" for on, of in predicted.items())
+                slower = ", ".join(f"{of[chosen] / min(of.values()):.2f} of the best's on {on}" for on, of in predicted.items())
                 print(f"{row.table}/{row.name}, {kind}: cuda:{chosen} is taken, whose predicted time is {slower}")
     print(f"{asked} layers and types asked for, {wrong} of them not by predicted times")
     return wrong
