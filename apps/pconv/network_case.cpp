@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "typed_tensor.h"
 
@@ -119,15 +120,22 @@ PconvTensorAnswer giveTensor(void* user, const char* name, int32_t rank, const i
 /// The planes of a mask as [mask batch, planes, S...].
 NetworkCaseResult maskOf(const Network& network) {
     NetworkCaseResult result{"mask", {}, {}};
+    std::vector<std::vector<float>> segments;
     for (const PconvMaskSegment& segment : network.outputMask()) {
         const PconvTensor& planes = segment.planes;
-        const std::vector<float> values = maskValuesOf(planes);
-        result.values.insert(result.values.end(), values.begin(), values.end());
+        segments.push_back(maskValuesOf(planes));
         if (result.shape.empty())
             result.shape.assign(planes.dims, planes.dims + planes.rank);
         else
             result.shape[1] += static_cast<std::uint64_t>(planes.dims[1]);
     }
+    const std::size_t batch = result.shape.empty() ? 0 : result.shape[0];
+    for (std::size_t n = 0; n < batch; ++n)
+        for (const std::vector<float>& values : segments) {
+            const auto of_one = static_cast<std::ptrdiff_t>(values.size() / batch);
+            const auto begin = values.begin() + static_cast<std::ptrdiff_t>(n) * of_one;
+            result.values.insert(result.values.end(), begin, begin + of_one);
+        }
     return result;
 }
 
@@ -183,14 +191,17 @@ std::vector<NetworkCaseResult> runOn(SafetensorsReader& file, const Model& model
     std::vector<int64_t> dims(all.begin(), all.begin() + 4);
     const Tensor output(device, dims, options.data_type);
     const std::vector<int64_t> plane{desc.mask_batch, 1, desc.size[0], desc.size[1]};
+    std::optional<Tensor> planes;  // the output's mask may be the input's
     if (mask.empty()) {
         network.forward(features.view(), output.view());
     } else if (desc.mask_type == PCONV_MASK_TYPE_FRACTIONAL) {
-        network.forward(features.view(), Tensor(device, plane, mask).view(), output.view());
+        planes.emplace(device, plane, mask);
+        network.forward(features.view(), planes->view(), output.view());
     } else {
         std::vector<uint8_t> bytes(mask.size());
         for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = mask[i] != 0 ? 1 : 0;
-        network.forward(features.view(), Tensor(device, plane, bytes).view(), output.view());
+        planes.emplace(device, plane, bytes);
+        network.forward(features.view(), planes->view(), output.view());
     }
     while (model.info().classes != 0 && dims.size() > 2) dims.pop_back();
     std::vector<NetworkCaseResult> results;

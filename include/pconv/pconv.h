@@ -129,10 +129,10 @@ typedef void (*PconvAllocationCallback)(void* user, int64_t bytes);
 typedef void (*PconvMessageCallback)(void* user, const char* line);
 
 /*
- * Has threads of the host work: calls work(context) on at most `threads` of them at the same time, each a
- * call, one of them may be the calling thread, and returns when all these calls have returned. One is enough,
- * as what is left of the work is taken by who comes first. Called by several threads at a time where they use
- * several devices; must not call pconv.
+ * Has threads of the host call work(context), `threads` of them at a time or fewer, one may be the caller's;
+ * returns when all have returned. One is enough, and calls beyond `threads` return at once. Neither throws or
+ * calls pconv, nor does what its threads run meanwhile. Called by several threads where they use several
+ * devices, and in a forked child, where it should itself call work(context). Since 0.2.
  */
 typedef void (*PconvThreadsCallback)(void* user, int32_t threads, void (*work)(void* context), void* context);
 
@@ -144,7 +144,7 @@ typedef struct PconvDeviceOptions {
     PconvMessageCallback message_callback; /* NULL: lines go to stderr */
     PconvAllocationCallback allocation_callback;
     void* user;                            /* passed to the callbacks */
-    PconvThreadsCallback threads_callback; /* CPU; NULL: threads of the library's own */
+    PconvThreadsCallback threads_callback; /* CPU's operators; NULL: threads of the library's own */
 } PconvDeviceOptions;
 
 static inline PconvDeviceOptions pconvDefaultDeviceOptions(void) {

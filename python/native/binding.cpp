@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -136,15 +137,20 @@ struct Plan {
             (of_bias == 0 || std::memcmp(last.data() + weight.bytes, b, of_bias) == 0))
             return PCONV_SUCCESS;
         last.clear();
+        if (compares()) {
+            // What is packed is the copy: another thread may write to the weights meanwhile.
+            last.resize(weight.bytes + of_bias);
+            std::memcpy(last.data(), w, weight.bytes);
+            if (of_bias != 0) std::memcpy(last.data() + weight.bytes, b, of_bias);
+            w = last.data();
+            if (of_bias != 0) b = last.data() + weight.bytes;
+        }
         const Lent weights = lend(weight, w);
         const Lent biases = lend(bias, b);
         PconvStatus status = firstFault({&weights, &biases});
         if (status == PCONV_SUCCESS)
             status = pconvSetPartialConvWeights(conv, weights.tensor(), biases.tensor());
-        if (status != PCONV_SUCCESS || !compares()) return status;
-        last.resize(weight.bytes + of_bias);
-        std::memcpy(last.data(), w, weight.bytes);
-        if (of_bias != 0) std::memcpy(last.data() + weight.bytes, b, of_bias);
+        if (status != PCONV_SUCCESS) last.clear();
         return status;
     }
 };
@@ -182,8 +188,29 @@ struct Side {
     }
 };
 
-// The process whose OpenMP team devices use.
-std::atomic<pid_t> team_of{0};
+// The OpenMP threads that a device works on: GOMP_parallel, always of as many threads, since libgomp ends
+// those of a team that a smaller one leaves over; in a child process there are none.
+struct OpenMpTeam {
+    void (*parallel)(void (*work)(void*), void* context, unsigned threads, unsigned flags);
+    unsigned threads;
+    pid_t process;
+
+    static void run(void* user, int32_t /*wanted*/, void (*work)(void*), void* context) {
+        const auto& team = *static_cast<const OpenMpTeam*>(user);
+        if (team.process != getpid()) return work(context);
+        team.parallel(work, context, team.threads, 0);
+    }
+};
+
+// Alive as long as any device may be.
+void* makeTeam(void* parallel, int32_t threads) {
+    static std::mutex mutex;
+    static auto& all = *new std::list<OpenMpTeam>;
+    const std::lock_guard<std::mutex> lock(mutex);
+    all.push_back({reinterpret_cast<decltype(OpenMpTeam::parallel)>(parallel), static_cast<unsigned>(threads),
+                   getpid()});
+    return &all.back();
+}
 
 bool isHost(PconvDevice device) {
     PconvDeviceInfo info = pconvDefaultDeviceInfo();
@@ -197,21 +224,19 @@ extern "C" {
 // ---- Devices
 // -----------------------------------------------------------------------------------------------
 
-// `parallel` is null, or GOMP_parallel of the OpenMP runtime that the host's threads belong to.
+// `parallel` is null, or GOMP_parallel of the OpenMP runtime that the host's threads belong to; `threads` is
+// then how many they are.
 PCONV_PYTHON_API int32_t pconvPythonOpenDevice(const char* selector, int32_t threads, void* parallel,
                                                PconvDevice* device) {
     PconvDeviceOptions options = pconvDefaultDeviceOptions();
     options.threads = threads;
-    options.user = parallel;
-    if (parallel != nullptr) {
-        team_of = getpid();
-        options.threads_callback = [](void* user, int32_t count, void (*work)(void*), void* context) {
-            using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
-            if (team_of != getpid()) return work(context);  // a child process, which has none of the team
-            reinterpret_cast<Parallel>(user)(work, context, static_cast<unsigned>(count), 0);
-        };
-    }
-    return pconvCreateDevice(selector, &options, device);
+    return guarded([&]() -> int32_t {
+        if (parallel != nullptr && threads > 1) {
+            options.user = makeTeam(parallel, threads);
+            options.threads_callback = OpenMpTeam::run;
+        }
+        return pconvCreateDevice(selector, &options, device);
+    });
 }
 
 PCONV_PYTHON_API int32_t pconvPythonAdoptCuda(int32_t number, uint64_t stream, PconvDevice* device) {

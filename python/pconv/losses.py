@@ -49,14 +49,18 @@ def gram(features: Tensor) -> Tensor:
     return flat @ flat.transpose(1, 2) / c
 
 
+def _sum(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
 def perceptual(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     """The sum over layers of the mean difference of features."""
-    return torch.stack([(a - b).abs().mean() for a, b in zip(ours, theirs)]).sum()
+    return _sum([(a - b).abs().mean() for a, b in zip(ours, theirs)])
 
 
 def style(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
     """The sum over layers of the mean difference of Gram matrices."""
-    return torch.stack([(gram(a) - gram(b)).abs().mean() for a, b in zip(ours, theirs)]).sum()
+    return _sum([(gram(a) - gram(b)).abs().mean() for a, b in zip(ours, theirs)])
 
 
 def rim(mask: Tensor) -> Tensor:

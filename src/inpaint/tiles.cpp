@@ -13,10 +13,6 @@ int64_t roundDown(int64_t value, int64_t multiple) {
     return value / multiple * multiple;
 }
 
-int64_t roundUp(int64_t value, int64_t multiple) {
-    return roundDown(value + multiple - 1, multiple);
-}
-
 Range joined(const Range& a, const Range& b) {
     return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }

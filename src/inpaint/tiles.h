@@ -7,6 +7,10 @@
 
 namespace pconv::inpaint {
 
+inline int64_t roundUp(int64_t value, int64_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
 struct Range {
     int64_t begin = 0, end = 0;
     int64_t size() const { return end - begin; }

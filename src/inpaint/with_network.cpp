@@ -30,10 +30,6 @@ int64_t mirrored(int64_t at, int64_t size) {
     return at < size ? at : period - at;
 }
 
-int64_t roundUp(int64_t value, int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
 class NetworkFill {
   public:
     NetworkFill(PconvDevice device, PconvModel model, PconvNetwork network, View& view,
@@ -142,7 +138,8 @@ class NetworkFill {
         float values[kPlanes] = {0, 0, 0};
         for (int64_t y = rows.begin; y < rows.end; ++y)
             for (int64_t x = columns.begin; x < columns.end; ++x)
-                if (readKnown(y, x, values)) return false;
+                if (is_fractional_ ? knownPart(y, x) > 0 && readPixel(y, x, values) : readKnown(y, x, values))
+                    return false;
         return true;
     }
 

@@ -213,6 +213,7 @@ LayerWeights readLayer(WeightFile& file, const Layer& layer, size_t index) {
 // Each is gone before the next is read.
 void loadOneByOne(PconvNetwork_T& network, WeightFile& file, const std::vector<size_t>& with_weights) {
     Prepared& prepared = network.current();
+    forgetOtherShapes(network);
     try {
         for (const size_t i : with_weights) {
             KeptWeights given = uploaded(network, readLayer(file, prepared.plan.layers[i], i));

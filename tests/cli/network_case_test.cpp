@@ -135,6 +135,35 @@ TEST_F(NetworkCases, ModelFilesRunOnTensors) {
     expect({{"input", "F32", {2 * 3, kHeight, kWidth}, input.data()}}, "input has 3 dimensions");
 }
 
+// The mask behind a concatenation is the one part's and the other's, picture by picture; the input's own
+// lives until it is read.
+TEST_F(NetworkCases, TheOutputsMaskMayBeTheInputs) {
+    std::string json = kSmallModel;
+    const std::size_t last = json.find("\n{\"type\":\"partial_conv\",\"name\":\"dec1\"");
+    ASSERT_NE(last, std::string::npos);
+    writeSmallModel(path("model.safetensors"), json.substr(0, last - 1) + "]}");
+    const std::vector<float> input(2 * 3 * 64, 1.0F);
+    std::vector<float> mask(2 * 64, 1.0F);
+    for (std::size_t i = 0; i < 40; ++i) mask[64 + i] = 0;
+    AtomicFile file(path("in.safetensors"));
+    writeSafetensors(
+        file, {{"input", "F32", {2, 3, 8, 8}, input.data()}, {"mask", "F32", {2, 1, 8, 8}, mask.data()}}, {});
+    file.commit();
+    ASSERT_TRUE(succeeds(runCommand({"run", path("in.safetensors"), "--model", path("model.safetensors"),
+                                     "-o", path("out"), "--device", "cpu"})));
+    SafetensorsReader result(path("out"));
+    const std::vector<std::uint64_t> shape = result.find("mask")->shape;
+    ASSERT_EQ(shape.size(), 4U);
+    ASSERT_EQ(shape[0], 2U);
+    const std::size_t of_one = shape[1] * 64;
+    const std::vector<float> planes = result.readF32("mask");
+    ASSERT_EQ(planes.size(), 2 * of_one);
+    // The last plane of each picture is of the input.
+    for (std::size_t n = 0; n < 2; ++n)
+        for (std::size_t i = 0; i < 64; ++i)
+            ASSERT_EQ(planes[(n + 1) * of_one - 64 + i], mask[n * 64 + i]) << n << ' ' << i;
+}
+
 TEST_F(NetworkCases, FaultsAreNamed) {
     const std::string whole = readFile(caseOf("paper-4-64-64-random"));
     const auto changed = [&](const std::string& from, const std::string& to) {

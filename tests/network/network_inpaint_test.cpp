@@ -228,6 +228,11 @@ TEST_F(NetworkInpainting, FractionalMasksSayHowMuchIsKnown) {
         EXPECT_LT(now, before - 5e-4F) << int{hole};
         before = now;
     }
+    // A picture of which nothing is known by more than a part is filled all the same.
+    std::fill(holes_.begin(), holes_.end(), uint8_t{200});
+    std::vector<float> samples(pixels_.size(), 0.25F);
+    check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options));
+    for (const float sample : samples) ASSERT_NEAR(sample, 0.25F, 1e-5F);
     writeSmallModel(path_);
     EXPECT_EQ(darkest(127), darkest(0));
 }

@@ -89,6 +89,24 @@ TEST_F(NetworkWeights, BehindAPrefix) {
     EXPECT_EQ(run(x_)[0], 21.25F);
 }
 
+// What a network was made for before is loaded and loaded again with the others.
+TEST_F(NetworkWeights, AreThoseOfEverySize) {
+    desc_.resizable = 1;
+    create();
+    const int64_t small[PCONV_MAX_SPATIAL_DIMS] = {3, 1, 1};
+    const int64_t large[PCONV_MAX_SPATIAL_DIMS] = {5, 1, 1};
+    check(pconvResizeNetwork(network_.get(), 1, large));
+    write({weight_, bias_});
+    check(load());
+    check(pconvResizeNetwork(network_.get(), 1, small));
+    EXPECT_EQ(run(x_), (std::vector<float>{21.25F, 42.25F, 0, 3.5F, 7.5F, 0}));
+    write({{"enc1.weight", "F32", {2, 2, 1}, {2, 4, -2, 1}}, {"enc1.bias", "F32", {2}, {0.5F, -1}}});
+    check(pconvResizeNetwork(network_.get(), 1, large));
+    check(load());
+    check(pconvResizeNetwork(network_.get(), 1, small));
+    EXPECT_EQ(run(x_), (std::vector<float>{42.5F, 84.5F, 0, 7, 15, 0}));
+}
+
 TEST_F(NetworkWeights, OfSixteenBits) {
     create();
     write({{"enc1.weight", "F16", {2, 2, 1}, weight_.values}, {"enc1.bias", "BF16", {2}, bias_.values}});

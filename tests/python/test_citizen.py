@@ -248,3 +248,12 @@ def test_many_shapes_do_not_pile_up():
 def test_functional_refuses_half_a_call():
     with pytest.raises(ValueError, match="expected at least"):
         F.partial_conv(torch.ones(1, 1, 4), torch.ones(1, 1, 3), padding=-1)
+
+
+def test_the_threads_are_pytorchs():
+    """Where they are OpenMP's, the runtime is found; that it is used, times alone would say."""
+    from pconv import _devices
+
+    if not sys.platform.startswith("linux") or "OpenMP" not in torch.__config__.parallel_info():
+        pytest.skip("PyTorch's threads are not OpenMP's here")
+    assert _devices._openmp() is not None
