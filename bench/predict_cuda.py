@@ -146,7 +146,8 @@ def igemm(gpu, layer, kind):
     blocks = rows * math.ceil(columns / width) * layer.groups
     depth = math.prod(layer.kernel) * math.ceil(inputs / vector) * vector
     steps = math.ceil(depth / IGEMM_STEP[kind])
-    slices = max(1, min(gpu.multiprocessors // blocks, steps // 8, 8))
+    narrow = rows * math.ceil(columns / 64) * layer.groups
+    slices = max(1, min(gpu.multiprocessors // narrow, steps // 8, 16))
     # Multiprocessors take blocks as they come: the last round is not full.
     rounds = math.ceil(blocks * slices / gpu.multiprocessors)
     block = 128 * width * (math.ceil(steps / slices) + IGEMM_OUTSIDE) * IGEMM_STEP[kind]

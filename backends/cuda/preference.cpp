@@ -8,18 +8,24 @@ namespace {
 
 // Multiply-adds for each element that cuDNN's passes read or write, below which cuda:direct is faster in
 // exact f32: half of where they are level on an RTX 3090, and where they are on an H100.
-constexpr int64_t kProductsOfPass = 64;
+constexpr double kProductsOfPass = 64;
+
+// In floating point: no row has declined yet what is too large to count.
+double outputsOf(const PartialConvDesc& desc) {
+    return static_cast<double>(desc.out_channels) * static_cast<double>(volume(desc.window.output));
+}
 
 // Elements of the passes around cuDNN's plain engines: the masked copy and the epilogue, in and out.
-int64_t passElements(const PartialConvDesc& desc) {
-    const int64_t inputs = desc.in_channels * volume(desc.window.input);
-    const int64_t outputs = desc.out_channels * volume(desc.window.output);
+double passElements(const PartialConvDesc& desc) {
+    const double inputs =
+        static_cast<double>(desc.in_channels) * static_cast<double>(volume(desc.window.input));
+    const double outputs = outputsOf(desc);
     return 2 * outputs + (desc.maskInput() ? 2 * inputs : 0);
 }
 
-int64_t products(const PartialConvDesc& desc) {
-    return desc.out_channels * volume(desc.window.output) * (desc.in_channels / desc.groups) *
-           volume(desc.window.kernel);
+double products(const PartialConvDesc& desc) {
+    return outputsOf(desc) * static_cast<double>(desc.in_channels / desc.groups) *
+           static_cast<double>(volume(desc.window.kernel));
 }
 
 }  // namespace
@@ -38,8 +44,8 @@ std::vector<const Implementation*> preferredRows(const PartialConvDesc& desc) {
     // With strides most of the work is the masked copy of the input, which igemm has in its load; its blocks
     // are 64 columns wide.
     constexpr int64_t kWide = 64;
-    if (!exact_f32 && desc.maskInput() && volume(desc.window.stride) >= 4 &&
-        desc.out_channels / desc.groups >= kWide)
+    if (!exact_f32 && desc.maskInput() && desc.mask_type == MaskType::binary &&
+        volume(desc.window.stride) >= 4 && desc.out_channels / desc.groups >= kWide)
         return {igemm, cudnn, direct};
     return {cudnn, igemm, direct};
 }

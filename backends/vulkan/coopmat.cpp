@@ -69,6 +69,12 @@ KernelChoice Coopmat::choose(const VulkanDevice& device, const PartialConvDesc& 
 std::string Coopmat::objection(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const CooperativeMatrix& matrix = device.capabilities().matrices;
     if (!matrix) return matrix.missing;
+    // The backward pass is vulkan:gemm's; the largest tile, sums of the largest matrices included, takes 26.4
+    // KB.
+    constexpr uint32_t kSharedBytes = 27 * 1024;
+    const VkPhysicalDeviceLimits& limits = device.capabilities().properties.limits;
+    if (limits.maxComputeWorkGroupInvocations < 256 || limits.maxComputeSharedMemorySize < kSharedBytes)
+        return "the device's workgroups have fewer than 256 invocations or 27 KiB of shared memory";
     if (desc.data_type != DataType::f16) return "cooperative matrices are used for f16 only";
     if (desc.mask_type == MaskType::fractional)
         return "a fractional mask's product with the input would be rounded to f16";

@@ -38,7 +38,7 @@ uint32_t productBlock(const VulkanDevice& device, const PartialConvDesc& desc, i
     if (device.info().type == DeviceType::software) return most;
     uint32_t channels = most;
     while (channels > least &&
-           tilesOf(desc, channels, columns) * mostParts(device, desc) < wantedWorkgroups(device))
+           tilesOf(desc, channels, columns) < ceilDiv(wantedWorkgroups(device), mostParts(device, desc)))
         channels /= 2;
     return channels;
 }

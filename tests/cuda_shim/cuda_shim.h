@@ -72,7 +72,7 @@ unsigned char* sharedMemory();
 // Faults unless the range lies in shared memory and is aligned to `alignment`.
 void checkShared(const void* pointer, size_t bytes, size_t alignment);
 uint32_t sharedOffset(const void* pointer);
-// A plain access of 4, 8 or 16 bytes to shared memory: as checkShared, and counted for recordConflicts.
+// A plain access of 4, 8 or 16 bytes to shared memory: as checkShared, and counted for recordSharedCost.
 void accessShared(const void* pointer, unsigned bytes);
 
 // All threads of the block that have not ended (count 0), or `count` threads, meet.

@@ -155,8 +155,8 @@ size_t igemmWeightBytes(const ConvShape& shape, DataType type, bool backward);
 cudaError_t launchIgemmWeights(const ConvShape& shape, DataType type, const void* weight, void* packed,
                                bool backward, cudaStream_t stream);
 // Scratch for inputs that are not read in place: contiguous or unaligned ones, fractional masks, planes that
-// change within 16 bytes of channels. 0 never happens: whether a view can be read in place is known when it
-// comes.
+// change within 16 bytes of channels; and for the sums of a depth that is cut. 0 never happens: whether a
+// view can be read in place is known when it comes.
 size_t igemmForwardWorkspaceBytes(const ConvShape& shape, DataType type);
 cudaError_t launchIgemmForward(const ConvProblem& problem, const View& input, const void* packed_weight,
                                const void* bias, const View& output, void* workspace, cudaStream_t stream);

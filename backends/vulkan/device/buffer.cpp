@@ -36,7 +36,7 @@ VulkanBuffer::VulkanBuffer(Context& context, MemoryAllocator& allocator, size_t 
     }
     try {
         extent_ = roundUp(bytes, kPadding);
-        createHandle(extent_, nullptr);
+        createHandle(extent_, nullptr, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT);
         allocation_ = allocator.allocate(requirements(), kind);
         check(
             context.api().BindBufferMemory(context.device(), buffer_, allocation_.memory, allocation_.offset),
@@ -83,12 +83,12 @@ VulkanBuffer::~VulkanBuffer() {
     destroy();
 }
 
-void VulkanBuffer::createHandle(size_t bytes, const void* next) {
+void VulkanBuffer::createHandle(size_t bytes, const void* next, VkBufferUsageFlags more) {
     auto info = structure<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
     info.pNext = next;
     info.size = bytes;
-    info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT | more;
     check(context_.api().CreateBuffer(context_.device(), &info, nullptr, &buffer_), "vkCreateBuffer");
 }
 
@@ -118,7 +118,7 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     auto external =
         structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
-    createHandle(whole, &external);
+    createHandle(whole, &external, 0);
     const VkMemoryRequirements needs = requirements();
     const uint32_t allowed = needs.memoryTypeBits & pointer.memoryTypeBits;
     // Nobody tells when the host writes to it.
@@ -151,7 +151,7 @@ void VulkanBuffer::importExternal(const ExternalMemory& memory) {
         structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     external.handleTypes = kExternalMemoryHandle;
     // Memory of one VkBuffer alone wants one that takes it all.
-    createHandle(memory.dedicated ? memory.size : base_ + extent_, &external);
+    createHandle(memory.dedicated ? memory.size : base_ + extent_, &external, 0);
     const VkMemoryRequirements needs = requirements();
     const uint32_t types = context_.memory().memoryTypeCount;
     if (memory.memory_type >= types || (needs.memoryTypeBits >> memory.memory_type & 1) == 0)

@@ -40,7 +40,8 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     void setLastUse(uint64_t serial) { last_use_ = serial; }
 
   private:
-    void createHandle(size_t bytes, const void* next);
+    // For storage and transfers, and what else is asked for: drivers align by it.
+    void createHandle(size_t bytes, const void* next, VkBufferUsageFlags more);
     VkMemoryRequirements requirements() const;
     void importMemory(void* memory, size_t bytes);
     void importExternal(const ExternalMemory& memory);

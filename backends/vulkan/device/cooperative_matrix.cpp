@@ -69,7 +69,9 @@ uint32_t subgroupSize(const InstanceApi& api, VkPhysicalDevice device) {
     all.pNext = &sizes;
     sizes.pNext = &matrices;
     api.GetPhysicalDeviceProperties2(device, &all);
+    constexpr uint32_t kSubgroups = 8;  // of a workgroup, at most
     if ((sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0 ||
+        sizes.maxComputeWorkgroupSubgroups < kSubgroups ||
         (matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0)
         return 0;
     const uint32_t size = std::clamp<uint32_t>(32, sizes.minSubgroupSize, sizes.maxSubgroupSize);
