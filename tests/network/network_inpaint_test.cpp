@@ -232,7 +232,8 @@ TEST_F(NetworkInpainting, FractionalMasksSayHowMuchIsKnown) {
     std::fill(holes_.begin(), holes_.end(), uint8_t{200});
     std::vector<float> samples(pixels_.size(), 0.25F);
     check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options));
-    for (const float sample : samples) ASSERT_NEAR(sample, 0.25F, 1e-5F);
+    // Not to the bit: at the corners a window has less than one pixel's worth. Gray would be 0.45.
+    for (const float sample : samples) ASSERT_NEAR(sample, 0.25F, 0.02F);
     writeSmallModel(path_);
     EXPECT_EQ(darkest(127), darkest(0));
 }
