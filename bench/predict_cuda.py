@@ -113,17 +113,14 @@ def product(gpu, layer, kind, rate, traffic):
 def cudnn(gpu, layer, kind):
     size = ELEMENT[kind]
     # The mask is multiplied in by a pass: only input that is masked already is read in place.
-    time = 0 if layer.mask in ("none", "kept") else streamed(gpu, 2 * layer.inputs * size, layer.inputs, COPY[kind])
+    passed = layer.inputs * (2 * size + layer.multi_channel)
+    time = 0 if layer.mask in ("none", "kept") else streamed(gpu, passed, layer.inputs, COPY[kind])
     traffic = (layer.inputs + layer.weights + layer.outputs) * size
     if kind == "f32":
         # Sums, and a pass that makes results of them.
         time += product(gpu, layer, kind, gpu.rate(gpu.f32) * EFFICIENCY["cudnn_f32"], traffic)
         return time + streamed(gpu, 2 * layer.outputs * size, layer.outputs, EPILOGUE)
     per_cycle = gpu.tensor[kind] * gpu.fused * EFFICIENCY["cudnn"] * filled(layer, 8)
-    if layer.multi_channel:
-        sums = layer.outputs * 4
-        time += product(gpu, layer, kind, gpu.rate(per_cycle), traffic - layer.outputs * size + sums)
-        return time + streamed(gpu, sums + layer.outputs * size, layer.outputs, EPILOGUE)
     return time + product(gpu, layer, kind, gpu.rate(per_cycle), traffic)
 
 
@@ -152,13 +149,13 @@ def igemm(gpu, layer, kind):
     rounds = math.ceil(blocks * slices / gpu.multiprocessors)
     block = 128 * width * (math.ceil(steps / slices) + IGEMM_OUTSIDE) * IGEMM_STEP[kind]
     work = rounds * block / (gpu.gigahertz * 1e9 * gpu.tensor[kind] * EFFICIENCY["igemm"])
-    traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind]
+    traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind] + layer.inputs * layer.multi_channel
     time = max(work, moved(gpu, traffic)) + LAUNCH
     return time + (streamed(gpu, (slices + 1) * layer.outputs * 4) if slices > 1 else 0)
 
 
 def direct(gpu, layer, kind):
-    traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind]
+    traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind] + layer.inputs * layer.multi_channel
     return product(gpu, layer, kind, gpu.rate(gpu.f32) * EFFICIENCY["direct"], traffic)
 
 

@@ -1,5 +1,8 @@
 // The backend on devices that this machine does not have: few workgroups a dimension, small heaps, few
 // bindings, a slow clock.
+#include <algorithm>
+#include <cmath>
+
 #include "unit/vulkan_fixture.h"
 #include "vulkan/window.h"
 
@@ -68,7 +71,13 @@ TEST_F(Pretended, BlocksOfWeightsArePackedBeyondOneDimensionOfAGrid) {
     desc.window.padding = {0, 3, 3};
     ASSERT_GT(1400 * 49, 65535);
     const auto row = &vulkanGemm();
-    EXPECT_EQ(runConvolution(*gpu, *row, desc, 3), runConvolution(*open(), *row, desc, 3));
+    const auto got = runConvolution(*gpu, *row, desc, 3);
+    const auto expected = runConvolution(*open(), *row, desc, 3);
+    ASSERT_EQ(got.size(), expected.size());
+    float largest = 0;
+    for (const float value : expected) largest = std::max(largest, std::abs(value));
+    // A GPU cuts the depth into more parts, which are added in another order.
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 1e-5F * largest) << i;
 }
 
 TEST(FlatGrid, HasRoomForAllAndNoMoreThanADimensionTakes) {
