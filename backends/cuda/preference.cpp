@@ -24,8 +24,8 @@ double passElements(const PartialConvDesc& desc) {
 }
 
 double products(const PartialConvDesc& desc) {
-    return outputsOf(desc) * static_cast<double>(desc.in_channels / desc.groups) *
-           static_cast<double>(volume(desc.window.kernel));
+    const int64_t group_in = desc.in_channels / desc.groups;
+    return outputsOf(desc) * static_cast<double>(group_in) * static_cast<double>(volume(desc.window.kernel));
 }
 
 }  // namespace
