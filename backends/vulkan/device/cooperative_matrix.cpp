@@ -54,6 +54,7 @@ bool hasFeatures(const InstanceApi& api, VkPhysicalDevice device) {
     all.pNext = &has.f16;
     api.GetPhysicalDeviceFeatures2(device, &all);
     return has.f16.shaderFloat16 == VK_TRUE && has.memory_model.vulkanMemoryModel == VK_TRUE &&
+           has.memory_model.vulkanMemoryModelDeviceScope == VK_TRUE &&
            has.subgroups.subgroupSizeControl == VK_TRUE && has.subgroups.computeFullSubgroups == VK_TRUE &&
            has.matrices.cooperativeMatrix == VK_TRUE;
 }
@@ -84,6 +85,8 @@ std::shared_ptr<void> cooperativeMatrixFeatures(void* next) {
     auto features = std::make_shared<Features>(next);
     features->f16.shaderFloat16 = VK_TRUE;
     features->memory_model.vulkanMemoryModel = VK_TRUE;
+    // With the model enabled the atomics of the other shaders need it.
+    features->memory_model.vulkanMemoryModelDeviceScope = VK_TRUE;
     features->subgroups.subgroupSizeControl = VK_TRUE;
     features->subgroups.computeFullSubgroups = VK_TRUE;
     features->matrices.cooperativeMatrix = VK_TRUE;
