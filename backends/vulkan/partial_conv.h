@@ -1,4 +1,5 @@
-// The convolution: what vulkan:direct, vulkan:gemm and vulkan:coopmat share on the host. They differ in shader and tiling.
+// The convolution: what vulkan:direct, vulkan:gemm and vulkan:coopmat share on the host. They differ in
+// shader and tiling.
 #pragma once
 
 #include "vulkan/gradients/backward.h"
