@@ -23,8 +23,7 @@ folder=build/platforms/aarch64
 folder_options "$@"
 
 need_root
-[ -n "$reuse" ] || make_folder trixie "$folder"
-folder=$(realpath "$folder")
+use_folder trixie
 put_source "$folder"
 log=build/platforms/aarch64.log
 mkdir -p build/platforms

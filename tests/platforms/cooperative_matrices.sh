@@ -21,29 +21,22 @@ folder=
 build=
 while [ $# -gt 0 ]; do
     case "$1" in
-        --reuse)
-            [ $# -ge 2 ] || { say "--reuse needs a folder"; exit 2; }
-            folder=$2
+        -*)
+            folder_option "$@"
+            shift "$taken"
+            ;;
+        *)
+            build=$1
             shift
             ;;
-        --help | -h)
-            usage
-            exit 0
-            ;;
-        -*)
-            say "unknown option '$1'; expected --reuse or --help"
-            exit 2
-            ;;
-        *) build=$1 ;;
     esac
-    shift
 done
 need_root
-if [ ! -x "$folder/usr/bin/dpkg" ] || [ ! -x "$build/bin/pconv_fuzz" ]; then
-    say "expected --reuse with the folder of a Debian, and a build folder with pconv_fuzz in it"
+use_folder
+if [ ! -x "$build/bin/pconv_fuzz" ]; then
+    say "no bin/pconv_fuzz in '$build'; expected a build folder with it"
     exit 2
 fi
-folder=$(realpath "$folder")
 build=$(realpath "$build")
 log=build/platforms/cooperative_matrices.log
 mkdir -p build/platforms "$folder/mnt"

@@ -24,37 +24,23 @@ reuse=
 all=--all
 while [ $# -gt 0 ]; do
     case "$1" in
-        --folder | --reuse)
-            [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
-            [ "$1" = --folder ] || reuse=yes
-            folder=$2
+        --daily)
+            all=
             shift
-            ;;
-        --daily) all= ;;
-        --help | -h)
-            usage
-            exit 0
             ;;
         --)
             shift
             break
             ;;
         *)
-            say "unknown option '$1'; expected --folder, --reuse, --daily, --help or --"
-            exit 2
+            folder_option "$@"
+            shift "$taken"
             ;;
     esac
-    shift
 done
 
 need_root
-if [ -z "$reuse" ]; then
-    make_folder trixie "$folder"
-elif [ ! -x "$folder/usr/bin/dpkg" ]; then
-    say "'$folder' is no Debian; expected the folder of one"
-    exit 2
-fi
-folder=$(realpath "$folder")
+use_folder trixie
 if [ "$(cut -d. -f1 "$folder/etc/debian_version")" != 13 ]; then
     say "'$folder' is Debian $(cat "$folder/etc/debian_version"); expected 13"
     exit 2

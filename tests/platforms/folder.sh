@@ -17,28 +17,34 @@ need_root() {
     done
 }
 
-# folder_options OPTION...: --folder and --reuse into $folder and $reuse, --help to usage(); there are no others.
+# folder_option OPTION [VALUE]: one of --folder and --reuse into $folder and $reuse, --help to usage(); any other is a fault.
+# $taken is how many words it was.
+folder_option() {
+    case "$1" in
+        --folder | --reuse)
+            [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
+            [ "$1" = --folder ] || reuse=yes
+            folder=$2
+            taken=2
+            ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        *)
+            say "unknown option '$1'; --help shows those there are"
+            exit 2
+            ;;
+    esac
+}
+
+# folder_options OPTION...: where there are no others.
 folder_options() {
+    # shellcheck disable=SC2034 # read by use_folder and the scripts
     reuse=
     while [ $# -gt 0 ]; do
-        case "$1" in
-            --folder | --reuse)
-                [ $# -ge 2 ] || { say "$1 needs a folder"; exit 2; }
-                # shellcheck disable=SC2034 # read by the scripts
-                [ "$1" = --folder ] || reuse=yes
-                folder=$2
-                shift
-                ;;
-            --help | -h)
-                usage
-                exit 0
-                ;;
-            *)
-                say "unknown option '$1'; expected --folder, --reuse or --help"
-                exit 2
-                ;;
-        esac
-        shift
+        folder_option "$@"
+        shift "$taken"
     done
 }
 
@@ -55,6 +61,17 @@ make_folder() {
     fi
     mkdir -p "$(dirname "$2")"
     debootstrap --variant=minbase "$1" "$2" "$(mirror)" >&2
+}
+
+# use_folder [SUITE]: $folder as a full path, made now unless it is to be reused; without a suite it has to be there.
+use_folder() {
+    if [ -z "$reuse" ] && [ $# -gt 0 ]; then
+        make_folder "$1" "$folder"
+    elif [ ! -x "$folder/usr/bin/dpkg" ]; then
+        say "'$folder' is no Debian; expected the folder of one"
+        exit 2
+    fi
+    folder=$(realpath "$folder")
 }
 
 # enter FOLDER COMMAND...: runs a command in it as root, in /srv/pconv, with processes and mounts of its own.

@@ -28,8 +28,7 @@ for part in build/release/bin/pconv "${compare:-pconv_host_compare}" build/relea
     [ -x "$part" ] || { say "no $part; expected all of build/release to be built, with the plug-ins"; exit 2; }
 done
 # shellcheck source=/dev/null # the system's own
-[ -n "$reuse" ] || make_folder "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$folder"
-folder=$(realpath "$folder")
+use_folder "$(. /etc/os-release && echo "$VERSION_CODENAME")"
 log=$PWD/build/platforms/packages.log
 mkdir -p build/platforms
 commit=$(git rev-parse --short=12 HEAD)
