@@ -1,11 +1,25 @@
 #include "cpu/onednn/boxes.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/element.h"
 #include "cpu/passes/mask_planes.h"
 
 namespace pconv::cpu {
+
+namespace {
+
+// Beside a row of each channel.
+void zeroAround(const BoxInput& input, const LoadRun& run) {
+    for (int64_t c = 0; c < run.channels; ++c) {
+        float* row = run.scratch + c * run.block_stride;
+        std::fill(row - input.zeros_before, row, 0.0F);
+        std::fill(row + run.pixels, row + run.pixels + input.zeros_after, 0.0F);
+    }
+}
+
+}  // namespace
 
 void loadBox(const BoxInput& input, const Box& box, float* scratch, const void** planes,
              const Staging& staging, int thread) {
@@ -25,9 +39,11 @@ void loadBox(const BoxInput& input, const Box& box, float* scratch, const void**
     run.one_plane = input.one_plane;
     run.hole_is_one = form.hole_is_one;
     run.block = block;
-    run.block_stride = box.inputPixels() * block;
+    const int64_t pitch = input.zeros_before + width + input.zeros_after;
+    const int64_t plane = box.inputPixels() / width * pitch;
+    run.block_stride = plane * block;
     // Rows that follow each other in memory are one run.
-    bool joined = strides[3] == width * strides[4];
+    bool joined = strides[3] == width * strides[4] && pitch == width;
     if (input.mask != MaskType::none)
         for (const TensorRef& planes_view : input.update.planes())
             joined = joined && planes_view.strides[3] == width;
@@ -38,8 +54,9 @@ void loadBox(const BoxInput& input, const Box& box, float* scratch, const void**
         const int64_t batch = box.batch_begin + n;
         const Dims3 at{box.spans[0].input_begin + row / height % box.spans[0].input_size,
                        box.spans[1].input_begin + row % height, box.spans[2].input_begin};
-        const int64_t pixel = row * width - n * box.inputPixels();
-        run.scratch = scratch + n * padded * box.inputPixels() + pixel * block;
+        const int64_t pixel = row * pitch - n * plane + input.zeros_before;
+        run.scratch = scratch + n * padded * plane + pixel * block;
+        if (pitch != width) zeroAround(input, run);
         if (input.mask != MaskType::none)
             pointAtPlanes(input.update, input.one_plane, input.mask_channel,
                           input.one_plane ? 1 : run.channels,

@@ -17,6 +17,7 @@ struct BoxInput {
     MaskType mask;
     bool one_plane;
     ScratchLayout layout;
+    int64_t zeros_before = 0, zeros_after = 0;  // written around every row, by planes
 };
 
 // `planes` has room for a pointer a channel.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cpu/direct/direct_conv.h"
 #include "cpu/element.h"
 #include "cpu/onednn/upsampled_conv.h"
 #include "cpu/passes/half_rows.h"
@@ -303,6 +304,7 @@ class OneDnn final : public Implementation {
         try {
             auto& cpu = static_cast<CpuDevice&>(device);
             if (desc.upsampled.channels > 0) return std::make_unique<OneDnnUpsampledConv>(cpu, desc);
+            if (directPays(desc)) return std::make_unique<DirectConv>(cpu, desc);
             return std::make_unique<OneDnnPartialConv>(cpu, desc);
         } catch (const dnnl::error& error) {
             failFrom(error);

@@ -2,6 +2,7 @@
 // that returns them.
 #pragma once
 
+#include "cpu/passes/direct_kernels.h"
 #include "cpu/passes/gelu.h"
 #include "cpu/passes/half_tile.h"
 #include "cpu/passes/load_kernels.h"
@@ -350,10 +351,20 @@ void finishRow(const MaskResultRow& row, const Sum* sums, int64_t size) {
 namespace pconv::cpu {
 
 const Passes& PCONV_PASSES() {
-    static const Passes all{
-        loadRun,   storeRun,         spreadRun,        unloadRun,           sumBias,
-        countRows, addCounts,        addFractions,     sumRows<float, Vec>, sumRows<double, DoubleVec>,
-        gather,    finishRow<float>, finishRow<double>};
+    static const Passes all{loadRun,
+                            storeRun,
+                            spreadRun,
+                            convolveRun,
+                            unloadRun,
+                            sumBias,
+                            countRows,
+                            addCounts,
+                            addFractions,
+                            sumRows<float, Vec>,
+                            sumRows<double, DoubleVec>,
+                            gather,
+                            finishRow<float>,
+                            finishRow<double>};
     return all;
 }
 

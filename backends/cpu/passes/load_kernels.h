@@ -152,14 +152,19 @@ void loadNarrow(const LoadRun& run) {
         }
 }
 
+// A row is too short for the processor to see what follows: rows of the planes behind it are asked for.
+constexpr int64_t kPlanesAhead = 4;
+
 template <MaskType type>
 void loadPlanar(const LoadRun& run) {
     for (int64_t c = 0; c < run.channels; ++c) {
         const float* from = run.source + c * run.channel_stride;
         float* to = run.scratch + c * run.block_stride;
         int64_t p = 0;
-        for (; p + kLanes <= run.pixels; p += kLanes)
+        for (; p + kLanes <= run.pixels; p += kLanes) {
+            __builtin_prefetch(from + kPlanesAhead * run.channel_stride + p);
             store(to + p, masked<type>(load(from + p), keepOf<type>(run, c, p, kLanes)));
+        }
         if (p < run.pixels) {
             const int64_t count = run.pixels - p;
             storePart(to + p, masked<type>(loadPart(from + p, count), keepOf<type>(run, c, p, count)), count);

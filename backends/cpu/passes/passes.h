@@ -56,6 +56,28 @@ struct SpreadRun {
     bool add;
 };
 
+// Sums of a row of outputs of up to kMostDirectOutputs channels: the convolution of some input channels whose
+// rows lie by planes, with what a window reaches beside them, readable kReadSlack beyond.
+inline constexpr int64_t kMostDirectOutputs = 4;
+struct DirectTap {
+    ptrdiff_t input;    // its element for the first output, from `input`
+    ptrdiff_t weights;  // one for each output channel, from `weights`
+};
+struct DirectRun {
+    const float* input;
+    ptrdiff_t channel_stride;
+    int64_t channels;
+    const DirectTap* taps;
+    int64_t tap_count;
+    const float* weights;
+    ptrdiff_t weight_stride;  // of an input channel
+    float* output;
+    ptrdiff_t output_stride;
+    int64_t out_channels;
+    int64_t pixels;
+    bool add;  // to what the output holds
+};
+
 // A run of an input's gradient, laid out as LoadRun has it, masked into a tensor.
 struct UnloadRun {
     const float* scratch;  // readable kReadSlack beyond
@@ -103,6 +125,7 @@ struct Passes {
     void (*load)(const LoadRun& run);
     void (*store)(const StoreRun& run);
     void (*spread)(const SpreadRun& run);
+    void (*convolve)(const DirectRun& run);
     void (*unload)(const UnloadRun& run);
     void (*sumBias)(const BiasRun& run);
     // counts[i]: how many of up to 255 rows are not 0 at i

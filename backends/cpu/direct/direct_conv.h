@@ -1,0 +1,55 @@
+// The convolution to few output channels, which oneDNN pads to whole vectors of 8 or 16: vectors lie along a
+// row instead, and an input is read once for all output channels. Each thread does a box of outputs at a time
+// in cache: some input channels are copied in under the mask, their products added to the sums.
+#pragma once
+
+#include "cpu/onednn/boxes.h"
+
+namespace pconv::cpu {
+
+// Whether it is faster than oneDNN's, and can be done at all.
+bool directPays(const PartialConvDesc& desc);
+
+class DirectConv final : public PartialConv {
+  public:
+    DirectConv(CpuDevice& device, const PartialConvDesc& desc);
+
+    void setWeights(const TensorRef& weight, const TensorRef* bias) override;
+    void forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) override;
+
+  private:
+    struct Worker {
+        int number;
+        float *input, *sums;
+        std::vector<const void*> planes;
+        std::vector<DirectTap> taps;
+    };
+    struct Call {
+        const CpuMaskUpdate& update;
+        const TensorRef& input;
+        const TensorRef& output;
+        MaskType mask;
+        bool one_plane;
+    };
+
+    void chooseBox();
+    int64_t mostPixelsUnderBox() const;
+    Box boxAt(int64_t index) const;
+    void runBand(Worker& worker, const Call& call, const Box& band) const;
+    void runBox(Worker& worker, const Call& call, const Box& box) const;
+    void addChannels(Worker& worker, const Box& box, int64_t first, int64_t channels) const;
+    int64_t kernelVolume() const { return volume(desc_.window.kernel); }
+
+    CpuDevice& device_;
+    PartialConvDesc desc_;
+    int64_t channels_ = 1;             // of the input at a time
+    int64_t rows_ = 1, columns_ = 1;   // of a box's outputs
+    std::shared_ptr<Buffer> weights_;  // [input channel][tap][output channel]
+    std::vector<float> bias_;
+    Staging staging_;
+    std::vector<Worker> workers_;
+    size_t input_bytes_ = 0, sums_bytes_ = 0;
+    Scratch scratch_;
+};
+
+}  // namespace pconv::cpu
