@@ -8,6 +8,9 @@
 layout(binding = 0) restrict readonly buffer GradSum {
     float grad_sum[];
 };
+layout(binding = 0) restrict readonly buffer GradSum4 {
+    vec4 grad_sum4[];
+};
 layout(binding = 1) restrict readonly buffer Turned {
     float turned[];
 };

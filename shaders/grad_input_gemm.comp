@@ -5,31 +5,21 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "grad_input.glsl"
+#include "gradient_tile.glsl"
 
-layout(constant_id = SPEC_BLOCK_M) const int kBlockM = 64;
-layout(constant_id = SPEC_BLOCK_N) const int kBlockN = 64;
-layout(constant_id = SPEC_BLOCK_K) const int kBlockK = 16;
-layout(constant_id = SPEC_THREAD_M) const int kThreadM = 4;
-layout(constant_id = SPEC_THREAD_N) const int kThreadN = 4;
-const int kThreadsN = kBlockN / kThreadN;
-const int kLanes = kBlockM / kThreadM * kThreadsN;
-// Slices are loaded whole: kBlockK divides kLanes, which divides both slices.
-const int kLoadsA = kBlockM * kBlockK / kLanes;
-const int kLoadsB = kBlockN * kBlockK / kLanes;
-const int kColumnsALoad = kLanes / kBlockK;
-const int kStrideB = kBlockN + 2;  // so that lanes that store 16 rows of two columns meet no bank twice
-const int kSlices = 2;             // whose products are added up plainly before they join the sum
-const int kNowhere = -0x40000000;  // where no tap reaches an output
+layout(constant_id = SPEC_VECTORS) const int kVectors = 0;
+// Slices are loaded whole, the weights in vectors, and so the sums where they lie in such: lanes beside each other load a column.
+const int kLoadsA = kBlockM * kBlockK / (4 * kLanes);
+const int kRun = kVectors != 0 ? 4 : 1;
+const int kLoadsB = kBlockN * kBlockK / (kRun * kLanes);
+const int kLanesAColumn = kBlockK / kRun;
+const int kColumnsALoad = kLanes / kLanesAColumn;
+const int kHalf = kBlockK / 2;       // what is multiplied at once, where a group has no more channels left
+const int kNowhere = -0x7FFFFFFF;  // below 0 wherever a tap reaches from there
 
-shared float slice_a[kBlockK * kBlockM];
-shared float slice_b[kBlockK * kStrideB];
-shared int column_z[kBlockN], column_y[kBlockN], column_x[kBlockN];  // in strides from the phase's first input
+// Of the tile's columns: along W, H and D in strides from the phase's first input, and where the sums of that output lie.
+shared ivec4 column_at[kBlockN];
 shared uint any_valid;
-
-const int kTile = kThreadM * kThreadN;
-float acc[kTile];
-float total[kTile];
-float lost[kTile];
 
 // The box of this dispatch's rows, the phase and the columns of this workgroup.
 int end_z, end_y;
@@ -88,10 +78,18 @@ bool anyValid(int n, ivec3 at, int channel, int channel_end) {
     return false;
 }
 
-void flush() {
-    [[unroll]] for (int i = 0; i < kTile; ++i) {
-        addTo(total[i], lost[i], acc[i]);
-        acc[i] = 0.0;
+// An output's sums from the first one's.
+int sumsOf(ivec3 at) {
+    return ((at.z * p.w.output_h + at.y) * p.w.output_w + at.x) * p.out_channels;
+}
+
+// A step along the taps of an axis takes this off where the first column is read, in strides and the rest.
+void goBack(inout int origin, inout int rest, int by, int by_rest, int stride) {
+    origin -= by;
+    rest -= by_rest;
+    if (rest < 0) {
+        rest += stride;
+        --origin;
     }
 }
 
@@ -112,62 +110,77 @@ void main() {
         ivec3 at = inputAt(steps);
         bool wanted = isInside(first_column + i, at) && anyValid(n, at, max(first, push.c0), min(first + channels, push.c1));
         if (wanted) atomicOr(any_valid, 1u);
-        column_z[i] = wanted ? steps.z : kNowhere;
-        column_y[i] = steps.y;
-        column_x[i] = steps.x;
+        int sums = push.sum_base + n * p.w.output_d * p.w.output_h * p.w.output_w * p.out_channels + group * p.group_out;
+        column_at[i] = ivec4(steps, wanted ? sums + sumsOf(steps) : kNowhere);
     }
-    [[unroll]] for (int i = 0; i < kTile; ++i) {
-        acc[i] = 0.0;
-        total[i] = 0.0;
-        lost[i] = 0.0;
-    }
+    clearTile();
     barrier();
 
-    int row_m = lane / kThreadsN * kThreadM;
-    int column_n = lane % kThreadsN;
-    int row_b = lane % kBlockK;
+    int rows_a = int(gl_LocalInvocationID.x / uint(kThreadsN)) * (kThreadM / 4);
+    int column_n = int(gl_LocalInvocationID.x % uint(kThreadsN));
+    int row_b = int(gl_LocalInvocationID.x % uint(kLanesAColumn)) * kRun;
+    int column_b = int(gl_LocalInvocationID.x / uint(kLanesAColumn));
+    // Where the first column is read by the first tap, and how much less far by the next ones.
+    ivec3 stride = ivec3(p.w.stride_w, p.w.stride_h, p.w.stride_d);
+    ivec3 dilation = ivec3(p.w.dilation_w, p.w.dilation_h, p.w.dilation_d);
+    ivec3 far = ivec3(first_x + p.w.padding_w, first_y + p.w.padding_h, first_z + p.w.padding_d);
+    ivec3 first_origin = far / stride;
+    ivec3 first_rest = far - first_origin * stride;
+    ivec3 by = dilation / stride;
+    ivec3 by_rest = dilation - by * stride;
+
     int taps = any_valid != 0u ? p.w.kernel_d * p.w.kernel_h * p.w.kernel_w : 0;
+    int weights = int(gl_WorkGroupID.y) * push.block_stride;
     int slices = 0;
-    for (int tap = 0; tap < taps; ++tap) {
-        int z = first_z + p.w.padding_d - tap / p.w.kernel_w / p.w.kernel_h * p.w.dilation_d;
-        int y = first_y + p.w.padding_h - tap / p.w.kernel_w % p.w.kernel_h * p.w.dilation_h;
-        int x = first_x + p.w.padding_w - tap % p.w.kernel_w * p.w.dilation_w;
-        ivec3 origin =
-            ivec3(floorDivide(x, p.w.stride_w), floorDivide(y, p.w.stride_h), floorDivide(z, p.w.stride_d));
-        if (origin.x * p.w.stride_w != x || origin.y * p.w.stride_h != y || origin.z * p.w.stride_d != z) continue;
+    ivec3 tap = ivec3(0);
+    ivec3 origin = first_origin;
+    ivec3 rest = first_rest;
+    for (; taps > 0; --taps, weights += p.group_out * kBlockM) {
+        bool reaches = rest == ivec3(0);
         // Where the columns this invocation loads are read.
         int from[kLoadsB];
         [[unroll]] for (int i = 0; i < kLoadsB; ++i) {
-            int column = lane / kBlockK + i * kColumnsALoad;
-            int od = column_z[column] + origin.z;
-            int oh = column_y[column] + origin.y;
-            int ow = column_x[column] + origin.x;
-            bool ok = od >= 0 && od < p.w.output_d && oh >= 0 && oh < p.w.output_h && ow >= 0 && ow < p.w.output_w;
-            from[i] = ok ? push.sum_base + (((n * p.w.output_d + od) * p.w.output_h + oh) * p.w.output_w + ow) *
-                                               p.out_channels + group * p.group_out + row_b
-                         : kNowhere;
+            ivec4 column = column_at[column_b + i * kColumnsALoad];
+            ivec3 at = column.xyz + origin;
+            bool inside = uint(at.x) < uint(p.w.output_w) && uint(at.y) < uint(p.w.output_h) && uint(at.z) < uint(p.w.output_d);
+            from[i] = inside ? column.w + sumsOf(origin) + row_b : kNowhere;
         }
-        int weights = int(gl_WorkGroupID.y) * push.block_stride + tap * p.group_out * kBlockM;
-        for (int k0 = 0; k0 < p.group_out; k0 += kBlockK) {
-            int depth = min(kBlockK, p.group_out - k0);
+        goBack(origin.x, rest.x, by.x, by_rest.x, stride.x);
+        if (++tap.x == p.w.kernel_w) {
+            tap.x = 0;
+            origin.x = first_origin.x;
+            rest.x = first_rest.x;
+            goBack(origin.y, rest.y, by.y, by_rest.y, stride.y);
+            if (++tap.y == p.w.kernel_h) {
+                tap.y = 0;
+                origin.y = first_origin.y;
+                rest.y = first_rest.y;
+                goBack(origin.z, rest.z, by.z, by_rest.z, stride.z);
+            }
+        }
+        for (int k0 = reaches ? 0 : p.group_out; k0 < p.group_out; k0 += kBlockK) {
+            int depth = p.group_out - k0;
+            // All of the slices is asked for before any of them is stored.
+            vec4 some_weights[kLoadsA];
+            vec4 some_sums[kLoadsB];
             [[unroll]] for (int i = 0; i < kLoadsA; ++i) {
                 int at = lane + i * kLanes;
-                if (at < depth * kBlockM) slice_a[at] = turned[weights + k0 * kBlockM + at];
+                bool ok = at < depth * (kBlockM / 4);
+                vec4 four = turned4[ok ? (weights + k0 * kBlockM >> 2) + at : 0];
+                some_weights[i] = ok ? four : vec4(0.0);
             }
             [[unroll]] for (int i = 0; i < kLoadsB; ++i) {
-                float value = 0.0;
-                if (from[i] != kNowhere && row_b < depth) value = grad_sum[from[i] + k0];
-                slice_b[row_b * kStrideB + lane / kBlockK + i * kColumnsALoad] = value;
+                bool ok = from[i] >= 0 && row_b < depth;
+                int at = ok ? from[i] + k0 : 0;
+                vec4 four = kVectors != 0 ? grad_sum4[at >> 2] : vec4(grad_sum[at]);
+                some_sums[i] = ok ? four : vec4(0.0);
             }
+            [[unroll]] for (int i = 0; i < kLoadsA; ++i) slice_a[lane + i * kLanes] = some_weights[i];
+            [[unroll]] for (int i = 0; i < kLoadsB; ++i)
+                [[unroll]] for (int j = 0; j < kRun; ++j) storeB(row_b + j, column_b + i * kColumnsALoad, some_sums[i][j]);
             barrier();
-            for (int k = 0; k < depth; ++k) {
-                float a[kThreadM];
-                float b[kThreadN];
-                [[unroll]] for (int i = 0; i < kThreadM; ++i) a[i] = slice_a[k * kBlockM + row_m + i];
-                [[unroll]] for (int j = 0; j < kThreadN; ++j) b[j] = slice_b[k * kStrideB + column_n + j * kThreadsN];
-                [[unroll]] for (int i = 0; i < kThreadM; ++i)
-                    [[unroll]] for (int j = 0; j < kThreadN; ++j) acc[i * kThreadN + j] += a[i] * b[j];
-            }
+            multiply(0, kHalf, rows_a, column_n);
+            if (depth > kHalf) multiply(kHalf, kBlockK, rows_a, column_n);
             barrier();
             if (++slices % kSlices == 0) flush();
         }
@@ -175,12 +188,13 @@ void main() {
     flush();
 
     [[unroll]] for (int j = 0; j < kThreadN; ++j) {
-        int column = first_column + column_n + j * kThreadsN;
-        ivec3 at = inputAt(stepsOf(column));
-        if (isInside(column, at))
+        int column = columnOf(column_n, j);
+        ivec3 at = inputAt(column_at[column].xyz);
+        if (isInside(first_column + column, at))
             [[unroll]] for (int i = 0; i < kThreadM; ++i) {
-                int channel = first + row_m + i;
-                if (row_m + i < channels && channel >= push.c0 && channel < push.c1)
+                int row = rows_a * 4 + i;
+                int channel = first + row;
+                if (row < channels && channel >= push.c0 && channel < push.c1)
                     giveInput(n, channel, planeOf(channel), at.z, at.y, at.x, total[i * kThreadN + j]);
             }
     }

@@ -26,6 +26,17 @@ void flush() {
     }
 }
 
+// The input at an element; where the mask is 0 it is replaced, not multiplied.
+float loadMasked(bool wanted, int n, int plane, int iz, int iy, int ix, int at) {
+    bool ok = wanted && iz >= 0 && iz < p.w.input_d && iy >= 0 && iy < p.w.input_h && ix >= 0 && ix < p.w.input_w;
+    float m = 1.0;
+    if (ok) m = maskAt(n, plane, iz, iy, ix);
+    ok = ok && m != 0.0;
+    float value = 0.0;
+    if (ok) value = FROM_ELEMENT(x[at]);
+    return p.scales_input != 0 ? value * m : value;
+}
+
 void main() {
     int lane = int(gl_LocalInvocationID.x);
     int block = push.block0 + int(gl_WorkGroupID.y);

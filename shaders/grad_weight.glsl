@@ -1,4 +1,4 @@
-// What the kernels of the weights' gradient share: bindings and the masked input.
+// What the kernels of the weights' gradient share: bindings and settings.
 #ifndef GRAD_WEIGHT_GLSL
 #define GRAD_WEIGHT_GLSL
 
@@ -10,6 +10,9 @@ layout(binding = 0) restrict readonly buffer Input {
 };
 layout(binding = 1) restrict readonly buffer GradSum {
     float grad_sum[];
+};
+layout(binding = 1) restrict readonly buffer GradSum4 {
+    vec4 grad_sum4[];
 };
 layout(binding = 2) restrict buffer GradWeight {
     float grad_weight[];
@@ -28,16 +31,5 @@ layout(push_constant) uniform Push {
 } push;
 
 #include "gradient_mask.glsl"
-
-// The input at an element; where the mask is 0 it is replaced, not multiplied.
-float loadMasked(bool wanted, int n, int plane, int iz, int iy, int ix, int at) {
-    bool ok = wanted && iz >= 0 && iz < p.w.input_d && iy >= 0 && iy < p.w.input_h && ix >= 0 && ix < p.w.input_w;
-    float m = 1.0;
-    if (ok) m = maskAt(n, plane, iz, iy, ix);
-    ok = ok && m != 0.0;
-    float value = 0.0;
-    if (ok) value = FROM_ELEMENT(x[at]);
-    return p.scales_input != 0 ? value * m : value;
-}
 
 #endif

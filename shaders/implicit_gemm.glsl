@@ -4,11 +4,9 @@
 #define IMPLICIT_GEMM_GLSL
 
 #include "partial_conv.glsl"
+#include "product_tile.glsl"
 #include "walk.glsl"
 
-layout(constant_id = SPEC_BLOCK_M) const int kBlockM = 64;
-layout(constant_id = SPEC_BLOCK_N) const int kBlockN = 64;
-layout(constant_id = SPEC_BLOCK_K) const int kBlockK = 16;
 layout(constant_id = SPEC_CUT) const int kCut = 0;
 layout(constant_id = SPEC_TWO_ROWS) const int kTwoRows = 0;
 

@@ -5,22 +5,12 @@
 #extension GL_EXT_control_flow_attributes : require
 
 #include "implicit_gemm.glsl"
+#include "register_tile.glsl"
 
-layout(constant_id = SPEC_THREAD_M) const int kThreadM = 4;
-layout(constant_id = SPEC_THREAD_N) const int kThreadN = 4;
-const int kThreadsN = kBlockN / kThreadN;
-const int kLanes = kBlockM / kThreadM * kThreadsN;
 // Slices are loaded whole, that of the weights in vectors, that of the input by eights of a column's depth: kLanes is a multiple
 // of kBlockN and divides both.
 const int kLoadsA = kBlockM * kBlockK / (4 * kLanes);
 const int kEights = kBlockN * kBlockK / 8 / kLanes;
-// An invocation's rows and columns are runs of four. Indices are shifted, not divided: of a signed number, which may be below 0 for
-// all that compilers know, a quotient takes six instructions.
-
-shared vec4 slice_a[kBlockK * kBlockM / 4];
-shared vec4 slice_b[kBlockK * kBlockN / 4];
-
-float acc[kThreadM * kThreadN];
 
 // Where the mask is 0 the input is replaced, not multiplied: what lies in a hole never enters the arithmetic.
 float loadMasked(bool ok, int slot, int offset, int origin, int n, ivec3 window) {
@@ -34,11 +24,6 @@ float loadMasked(bool ok, int slot, int offset, int origin, int n, ivec3 window)
     float value = FROM_ELEMENT(x[ok ? origin + offset : 0]);
     if (kMaskKind == MASK_FRACTIONAL) value *= m;
     return ok ? value : 0.0;
-}
-
-// Column j of an invocation's, from the tile's first.
-int columnOf(int thread, int j) {
-    return thread * 4 + j % 4 + j / 4 * 4 * kThreadsN;
 }
 
 void main() {
@@ -82,21 +67,14 @@ void main() {
             uint valid = validTaps(slot + row, depth - k0 - row, column, window, mask_row);
             ivec4 offsets[2] = ivec4[](tap_offsets[slot + row >> 2], tap_offsets[(slot + row >> 2) + 1]);
             [[unroll]] for (int i = 0; i < 8; ++i)
-                slice_b[(row + i) * (kBlockN / 4) + (lane >> 2 & kBlockN / 4 - 1)][lane & 3] =
-                    loadMasked((valid >> uint(i) & 1u) != 0u, slot + row + i, offsets[i / 4][i % 4], origin, column.n, window);
+                storeB(row + i, lane & kBlockN - 1,
+                       loadMasked((valid >> uint(i) & 1u) != 0u, slot + row + i, offsets[i / 4][i % 4], origin, column.n, window));
         }
         barrier();
         slot = kBlockK - slot;
         place = advance(place, by, tap_size);
         if (lane < kBlockK && k0 + kBlockK + lane < depth) storeTap(slot + lane, place, group);
-        for (int k = 0; k < kBlockK; ++k) {
-            vec4 a[kThreadM / 4];
-            vec4 b[kThreadN / 4];
-            [[unroll]] for (int i = 0; i < kThreadM / 4; ++i) a[i] = slice_a[k * (kBlockM / 4) + rows_a + i];
-            [[unroll]] for (int j = 0; j < kThreadN / 4; ++j) b[j] = slice_b[k * (kBlockN / 4) + column_n + j * kThreadsN];
-            [[unroll]] for (int i = 0; i < kThreadM; ++i)
-                [[unroll]] for (int j = 0; j < kThreadN; ++j) acc[i * kThreadN + j] += a[i / 4][i % 4] * b[j / 4][j % 4];
-        }
+        multiply(0, kBlockK, rows_a, column_n);
         barrier();
     }
 

@@ -35,6 +35,9 @@
 #define SPEC_CUT 9
 #define SPEC_TWO_ROWS 16
 
+// Of the input's gradient: 1 where a group's output channels are whole vectors
+#define SPEC_VECTORS 8
+
 // partial_conv_coopmat: invocations of a subgroup, which the pipeline is held to, the device's matrices (of m
 // x k and k x n), and how many subgroups share a tile along its rows and columns
 #define SPEC_SUBGROUP 10

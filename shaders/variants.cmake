@@ -45,6 +45,6 @@ if(PCONV_COOPERATIVE_MATRICES)
     "pack_halves_f16          pack_weights.comp           3  no   STORAGE_F16  PACKED_HALVES"
     "partial_conv_coopmat_f16 partial_conv_coopmat.comp   8  yes  STORAGE_F16")
 endif()
-set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl implicit_gemm.glsl gradient.glsl
-  grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl output_gradient.glsl pass_outputs.glsl sum.glsl walk.glsl
-  workgroup_sum.glsl flat_grid.glsl words.glsl)
+set(PCONV_SHADER_INCLUDES specialization.h element.glsl mask_planes.glsl gelu.glsl window.glsl partial_conv.glsl product_tile.glsl
+  register_tile.glsl implicit_gemm.glsl gradient.glsl gradient_tile.glsl grad_input.glsl grad_weight.glsl gradient_mask.glsl masked_rows.glsl
+  output_gradient.glsl pass_outputs.glsl sum.glsl walk.glsl workgroup_sum.glsl flat_grid.glsl words.glsl)

@@ -8,7 +8,7 @@ namespace pconv::vulkan {
 
 bool suitsGradInputGemm(const GradContext& context) {
     const PlanLimits limits = context.device.limits();
-    const int64_t block = turnedBlock(context, gradTile(context.groupIn()).channels);
+    const int64_t block = turnedBlock(context, gradTile(context, context.groupIn()).channels);
     if (block * 4 + 2 * limits.alignment > limits.max_range) return false;
     // A software device takes more, so that the tests run odd shapes; vulkan:direct comes first there.
     const int64_t least = context.device.info().type == DeviceType::software ? 4 : 8;
@@ -17,7 +17,8 @@ bool suitsGradInputGemm(const GradContext& context) {
 
 GradInputKernel gradInputGemm(const GradContext& context) {
     const Window w = context.desc.window;
-    const GradTile tile = gradTile(context.groupIn());
+    GradTile tile = gradTile(context, context.groupIn());
+    tile.constants[SPEC_VECTORS] = context.groupOut() % 4 == 0 ? 1 : 0;
     // As shaders/grad_input_gemm.comp counts: tiles of one phase's inputs, for every phase.
     const auto workgroups = [w](const Range& rows) {
         const RowBox box = rowBox(rows, w.input[1]);

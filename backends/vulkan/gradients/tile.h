@@ -12,6 +12,6 @@ struct GradTile {
 };
 
 // For the channels of a group.
-GradTile gradTile(int64_t of_group);
+GradTile gradTile(const GradContext& context, int64_t of_group);
 
 }  // namespace pconv::vulkan

@@ -34,7 +34,7 @@ bool suitsGradWeightGemm(const GradContext& context) {
 }
 
 GradWeightKernel gradWeightGemm(const GradContext& context) {
-    const GradTile tile = gradTile(context.groupOut());
+    const GradTile tile = gradTile(context, context.groupOut());
     return {"grad_weight_gemm", tile.constants, tile.channels, GradTile::kColumns, partsOf(context, tile)};
 }
 
