@@ -26,8 +26,9 @@ edges and gradients, but does not invent texture.
 With --model the colours come from a trained network instead, whose file 'pconv model import' makes. Pictures of any
 size are mirrored up to what the network takes; those larger than --tile pixels a side are filled in overlapping tiles
 around the holes, larger ones where a hole covers a tile. Within 4 pixels of a hole's rim what the network gets wrong
-of the pixels beside it is taken off. Gray and RGB only; alpha is filled as without a model. Where a tile does not fit
-into --device-memory, the exit code is 1; smaller tiles need less.
+of the pixels beside it is taken off. What the network does not reach is filled as without one. Gray and RGB only;
+alpha is filled as without a model. Where a tile does not fit into --device-memory, the exit code is 1; smaller tiles
+need less.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
 MASK is no hole. With --hole transparent, as picture-editing services have it, that alone is the hole. MASK is a

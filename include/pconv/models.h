@@ -142,8 +142,8 @@ PCONV_API PconvStatus pconvLoadNetwork(PconvDevice device, const char* path,
  * makes it for any size; both on `device`. The image has 1 or 3 channels; one channel is filled by the mean
  * of three. A picture larger than `tile` (0: 512) is filled in overlapping tiles around its holes, mirrored
  * at its edges where the network asks for more. Near the rim of a hole what the network gets wrong of the
- * known pixel beside it is taken off. Everything else is as for pconvInpaint; the network is left at another
- * size.
+ * known pixel beside it is taken off. Where the network's output mask still has a hole, pconvInpaint fills.
+ * Everything else is as for pconvInpaint; the network is left at another size.
  */
 PCONV_API PconvStatus pconvInpaintWithNetwork(PconvDevice device, PconvModel model, PconvNetwork network,
                                               const PconvImage* image, const uint8_t* mask,

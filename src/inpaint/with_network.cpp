@@ -1,5 +1,5 @@
 // Filling holes with a trained network: the picture whole where that is small enough, else in overlapping
-// tiles around its holes.
+// tiles around its holes. What lies too far inside a hole for the network is filled as without one.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -8,6 +8,7 @@
 #include "core/checked.h"
 #include "core/handles.h"
 #include "core/owned.h"
+#include "inpaint/inpainter.h"
 #include "inpaint/tiles.h"
 #include "inpaint/view.h"
 #include "pconv/models.h"
@@ -65,19 +66,22 @@ class NetworkFill {
         shares_.assign(holes_.size(), 0.0F);
         if (isAllUnknown({0, view_.height}, {0, view_.width})) {
             std::fill(sums_.begin(), sums_.end(), 0.5F);
+            std::fill(shares_.begin(), shares_.end(), 1.0F);
             progress(1);
             return store();
         }
         placeTiles();
         for (size_t t = 0; t < tiles_.size(); ++t) {
-            progress(static_cast<double>(t) / static_cast<double>(tiles_.size()));
+            progress(partDone(t));
             const Tile& tile = tiles_[t];
             runTile(rowsOf(tile), columnsOf(tile));
             gather(tile);
         }
-        progress(1);
         for (size_t h = 0; h < holes_.size(); ++h)
-            for (int c = 0; c < kPlanes; ++c) sums_[h * kPlanes + static_cast<size_t>(c)] /= shares_[h];
+            for (int c = 0; c < kPlanes && isReached(h); ++c)
+                sums_[h * kPlanes + static_cast<size_t>(c)] /= shares_[h];
+        if (std::find(shares_.begin(), shares_.end(), 0.0F) != shares_.end()) return storeAndFillTheRest();
+        progress(1);
         store();
     }
 
@@ -99,6 +103,14 @@ class NetworkFill {
         if (options_.progress != nullptr && options_.progress(options_.user, done) != 0)
             fail(PCONV_ERROR_CANCELLED, "the progress callback asked to stop");
     }
+
+    // Filling what tiles leave over counts as one more.
+    double partDone(size_t tiles) const {
+        return static_cast<double>(tiles) / static_cast<double>(tiles_.size() + 1);
+    }
+
+    // Whether any tile's network has a value for it.
+    bool isReached(size_t hole) const { return shares_[hole] > 0; }
 
     int holeAt(int64_t y, int64_t x) const { return view_.hole(view_.maskRow(y), x); }
 
@@ -295,6 +307,31 @@ class NetworkFill {
         check(pconvForwardNetwork(network_, &in, &mask, &out));
         output_.resize(input_.size());
         check(pconvReadBuffer(device_output_.get(), 0, output_.data(), bytes));
+        readReached();
+    }
+
+    // Where every plane of the output's mask is valid.
+    void readReached() {
+        reached_.assign(static_cast<size_t>(height_ * width_), 1);
+        int32_t count = 0;
+        check(pconvGetNetworkOutputMask(network_, 0, nullptr, &count));
+        std::vector<PconvMaskSegment> segments(static_cast<size_t>(count));
+        check(pconvGetNetworkOutputMask(network_, count, segments.data(), &count));
+        for (const PconvMaskSegment& segment : segments) {
+            const size_t values = reached_.size() * static_cast<size_t>(segment.planes.dims[1]);
+            if (segment.planes.data_type == PCONV_DATA_TYPE_U8)
+                addReached<uint8_t>(segment.planes, values);
+            else
+                addReached<float>(segment.planes, values);
+        }
+    }
+
+    template <typename T>
+    void addReached(const PconvTensor& planes, size_t count) {
+        std::vector<T> values(count);
+        check(pconvReadBuffer(planes.buffer, planes.offset, values.data(), count * sizeof(T)));
+        for (size_t i = 0; i < count; ++i)
+            if (values[i] == T{0}) reached_[i % reached_.size()] = 0;
     }
 
     OwnedBuffer make(size_t bytes) const {
@@ -309,6 +346,8 @@ class NetworkFill {
         const Range& columns = columnsOf(tile);
         forEachHole(tile, [&](size_t h) {
             const auto [y, x] = holes_[h];
+            if (reached_[static_cast<size_t>((y - rows.begin) * width_ + x - columns.begin)] == 0)
+                return true;
             const float share =
                 shareAt(groupOf(tile).rows, tile.row, y) * shareAt(groupOf(tile).columns, tile.column, x);
             shares_[h] += share;
@@ -353,9 +392,50 @@ class NetworkFill {
         for (float& value : result) value *= fade / sum;
     }
 
+    // Calls f(the pixel's samples, which of them) for each hole pixel.
+    template <typename F>
+    void forEachPixel(const F& f) {
+        const auto size = static_cast<int64_t>(sampleSize(view_.type));
+        for (size_t h = 0; h < holes_.size(); ++h)
+            f(view_.row(holes_[h].y) + holes_[h].x * view_.pixel_stride * size, h);
+    }
+
+    // What is left over is filled from the picture with what the network gives, which is taken back if that
+    // fails.
+    void storeAndFillTheRest() {
+        const size_t bytes = static_cast<size_t>(view_.channels) * sampleSize(view_.type);
+        std::vector<unsigned char> before(holes_.size() * bytes);
+        forEachPixel([&](const unsigned char* pixel, size_t h) {
+            std::copy(pixel, pixel + bytes, before.begin() + static_cast<int64_t>(h * bytes));
+        });
+        const auto known = std::find(std::begin(view_.hole_of), std::end(view_.hole_of), 0);
+        std::vector<uint8_t> mask(static_cast<size_t>(view_.height * view_.width),
+                                  static_cast<uint8_t>(known - std::begin(view_.hole_of)));
+        for (size_t h = 0; h < holes_.size(); ++h)
+            if (const auto [y, x] = holes_[h]; !isReached(h))
+                mask[static_cast<size_t>(y * view_.width + x)] = view_.maskRow(y)[x];
+        View rest = view_;
+        rest.mask = mask.data();
+        rest.mask_row_stride = view_.width;
+        const ProgressFunction of_rest = [&](double done) {
+            progress(partDone(tiles_.size()) * (1 - done) + done);
+        };
+        try {
+            store();
+            Inpainter(device_).fill(rest, &of_rest);
+        } catch (...) {
+            forEachPixel([&](unsigned char* pixel, size_t h) {
+                const auto from = before.begin() + static_cast<int64_t>(h * bytes);
+                std::copy(from, from + static_cast<int64_t>(bytes), pixel);
+            });
+            throw;
+        }
+    }
+
     template <typename T>
     void storeAs() {
         for (size_t h = 0; h < holes_.size(); ++h) {
+            if (!isReached(h)) continue;
             const Hole& hole = holes_[h];
             const float share = static_cast<float>(holeAt(hole.y, hole.x)) / 255.0F;
             for (int c = 0; c < view_.channels; ++c) {
@@ -401,6 +481,7 @@ class NetworkFill {
     std::vector<float> input_, output_;
     std::vector<uint8_t> mask_;  // binary, or
     std::vector<float> parts_;   // fractional
+    std::vector<uint8_t> reached_;
     size_t bytes_ = 0;
     OwnedBuffer device_input_, device_mask_, device_output_;
 };

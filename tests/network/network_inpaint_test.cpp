@@ -62,18 +62,19 @@ class NetworkInpainting : public ::testing::Test {
                                        options, tile);
     }
 
-    // In how many tiles a picture is filled.
-    size_t tilesFor(int64_t tile) {
-        size_t calls = 0;
+    // In how many tiles a picture is filled: what they leave over counts as one more, where it is known that
+    // they do.
+    int64_t tilesFor(int64_t tile) {
+        std::vector<double> done;
         PconvInpaintOptions options = pconvDefaultInpaintOptions();
-        options.user = &calls;
-        options.progress = [](void* user, double) {
-            ++*static_cast<size_t*>(user);
+        options.user = &done;
+        options.progress = [](void* user, double part) {
+            static_cast<std::vector<double>*>(user)->push_back(part);
             return 0;
         };
         std::vector<float> samples = pixels_;
         check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), tile, &options));
-        return calls - 1;  // one before each, and one at the end
+        return done.at(1) == 1 ? 1 : std::lround(1 / done[1]) - 1;
     }
 
     std::vector<float> filled(int64_t tile) {
@@ -169,7 +170,7 @@ TEST_F(NetworkInpainting, TilesLieAroundHoles) {
             SCOPED_TRACE(std::to_string(x) + " " + std::to_string(y));
             std::fill(holes_.begin(), holes_.end(), uint8_t{0});
             drawHole(x, y, 9, 9);
-            EXPECT_EQ(tilesFor(64), 1U);
+            EXPECT_EQ(tilesFor(64), 1);
             const auto whole = filled(512);
             const auto tiled = filled(64);
             for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(tiled[i], whole[i], 2e-6) << i;
@@ -180,14 +181,14 @@ TEST_F(NetworkInpainting, NearHolesShareTilesAndFarOnesDoNot) {
     drawPicture(300, 280, 3);
     drawHole(50, 50, 4, 4);
     drawHole(75, 60, 4, 4);
-    EXPECT_EQ(tilesFor(64), 1U);
+    EXPECT_EQ(tilesFor(64), 1);
     drawHole(200, 60, 4, 4);
-    EXPECT_EQ(tilesFor(64), 2U);
+    EXPECT_EQ(tilesFor(64), 2);
     drawHole(210, 250, 4, 4);
-    EXPECT_EQ(tilesFor(64), 3U);
-    EXPECT_EQ(tilesFor(300), 1U);
+    EXPECT_EQ(tilesFor(64), 3);
+    EXPECT_EQ(tilesFor(300), 1);
     drawHole(0, 120, 300, 3);  // 0, 48, 96, 144, 192, 236
-    EXPECT_EQ(tilesFor(64), 9U);
+    EXPECT_EQ(tilesFor(64), 9);
     const auto whole = filled(512);
     const auto tiled = filled(64);
     for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(tiled[i], whole[i], 2.0 / 255) << i;
@@ -196,7 +197,7 @@ TEST_F(NetworkInpainting, NearHolesShareTilesAndFarOnesDoNot) {
 // With a mask of fractions a pixel that is known in part is learned from by that part.
 TEST_F(NetworkInpainting, FractionalMasksSayHowMuchIsKnown) {
     drawPicture(60, 40, 3);
-    drawHole(20, 10, 14, 14);
+    drawHole(20, 10, 15, 14);
     const auto binary = filled(0);
     std::string json = kSmallModel;
     json.replace(json.find("\"mask_planes\":1"), 15, "\"mask_planes\":1,\"mask\":\"fractional\"");
@@ -211,14 +212,14 @@ TEST_F(NetworkInpainting, FractionalMasksSayHowMuchIsKnown) {
         for (uint8_t& byte : holes_) byte = byte != 0 ? 255 : 0;
         std::vector<float> samples = pixels_;
         for (int64_t y = 0; y < height_; ++y)
-            for (int64_t x = 34; x < 45; ++x) {
+            for (int64_t x = 35; x < 46; ++x) {
                 holes_[static_cast<size_t>(y * width_ + x)] = hole;
                 for (int c = 0; c < 3; ++c) samples[static_cast<size_t>((y * width_ + x) * 3 + c)] = -9;
             }
         check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options));
         float least = 1;
         for (int64_t y = 16; y < 18; ++y)
-            least = std::min(least, samples[static_cast<size_t>((y * width_ + 28) * 3)]);
+            least = std::min(least, samples[static_cast<size_t>((y * width_ + 30) * 3)]);
         return least;
     };
     float before = darkest(255);
@@ -246,6 +247,57 @@ TEST_F(NetworkInpainting, TilesGrowWhereAHoleCoversOne) {
     EXPECT_NE(filled(16), filled(256));
     drawHole(0, 0, 150, 150);
     for (const float value : filled(0)) ASSERT_EQ(value, 0.5F);
+}
+
+// What lies farther inside than the network reaches is filled as without one, from what the network gives.
+TEST_F(NetworkInpainting, WhatTheNetworkDoesNotReachIsFilledAsWithoutOne) {
+    for (const int channels : {1, 3}) {
+        drawPicture(160, 120, channels);
+        drawHole(30, 20, 90, 80);
+        std::vector<float> samples = pixels_;
+        for (size_t i = 0; i < samples.size(); ++i)
+            if (holes_[i / static_cast<size_t>(channels)] != 0) samples[i] = NAN;
+        check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0));
+        const auto [least, most] = std::minmax_element(pixels_.begin(), pixels_.end());
+        for (size_t i = 0; i < samples.size(); ++i) {
+            if (holes_[i / static_cast<size_t>(channels)] == 0) {
+                ASSERT_EQ(samples[i], pixels_[i]);
+                continue;
+            }
+            ASSERT_GE(samples[i], *least - 0.1F) << i;  // 0, where nothing had been filled
+            ASSERT_LE(samples[i], *most + 0.1F) << i;
+        }
+        // No step where the one begins and the other ends.
+        const int64_t row = width_ * channels;
+        for (int64_t y = 20; y < 99; ++y)
+            for (int64_t x = 30; x < 119; ++x) {
+                const auto i = static_cast<size_t>(y * row + x * channels);
+                ASSERT_NEAR(samples[i], samples[i + static_cast<size_t>(channels)], 0.15) << x << " " << y;
+                ASSERT_NEAR(samples[i], samples[i + static_cast<size_t>(row)], 0.15) << x << " " << y;
+            }
+    }
+}
+
+// Nor does a picture change that is given up then.
+TEST_F(NetworkInpainting, NothingChangesWhereTheRestIsCancelled) {
+    drawPicture(160, 120, 3);
+    drawHole(30, 20, 90, 80);
+    std::vector<float> samples = pixels_;
+    PconvInpaintOptions options = pconvDefaultInpaintOptions();
+    std::vector<double> seen;
+    options.user = &seen;
+    options.progress = [](void* user, double done) {
+        static_cast<std::vector<double>*>(user)->push_back(done);
+        return 0;
+    };
+    check(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options));
+    EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+    EXPECT_EQ(seen.back(), 1.0);
+    samples = pixels_;
+    options.progress = [](void*, double done) { return done > 0.75 ? 1 : 0; };  // of one tile and the rest
+    EXPECT_FAULT(fill(imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0, &options), PCONV_ERROR_CANCELLED,
+                 "asked to stop");
+    EXPECT_EQ(samples, pixels_);
 }
 
 // A pixel that is partly hole becomes a mean of itself and of what is filled in.
