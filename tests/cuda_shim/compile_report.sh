@@ -25,7 +25,7 @@ folder=$2
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 table=$here/kernel_resources.txt
-main="igemmProduct|igemmWeightGradient|directProduct|directElement|directWeightGradient|directWeightElement"
+main="igemmProduct|finishSlices|igemmWeightGradient|directProduct|directElement|directWeightGradient|directWeightElement"
 main="$main|packMask|maskWindow|maskWindowBytes|maskedCopy|maskedCopyPlanes|maskedCopyPixels|gradPrepare|gradPreparePlanes|gradPreparePixels"
 main="$main|epiloguePass|epiloguePlanes|epiloguePixels|sumPositions|normalize|normalizePlanes|normalizePixels"
 mkdir -p "$folder"

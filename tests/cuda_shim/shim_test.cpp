@@ -2,7 +2,9 @@
 // are caught in at least one order of threads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "cuda/kernels/launch.cuh"
@@ -363,8 +365,38 @@ __global__ void transposes(float* out) {
     }
 }
 
-// Tensor cores drop what lies beyond a sum's last place, where the nearest number would be the next one. The
-// bounds of f16 and bf16 are held with this model.
+// What the papers found by the same sums: an addend loses what lies below the sum's last place and the extra
+// ones.
+TEST(Shim, TensorCoresTruncateWhatTheyAlign) {
+    using on_cpu::addProducts;
+    using on_cpu::kAmpere;
+    using on_cpu::kHopper;
+    const auto sum = [](const on_cpu::TensorCore& core, float first, float product, int count, auto type) {
+        float a[32] = {};
+        float b[32] = {};
+        std::fill_n(a, count, product);
+        std::fill_n(b, count, 1.0F);
+        return addProducts<decltype(type)>(core, first, a, b, 32);
+    };
+    constexpr float kLast = 0x1p-23F;  // 1's last place
+    // Two halves of a last place are one where there is an extra place; rounded to nearest, one would be
+    // enough.
+    EXPECT_EQ(sum(kAmpere, 1, kLast / 2, 1, F16{}), 1.0F);
+    EXPECT_EQ(sum(kAmpere, 1, kLast / 2, 2, F16{}), 1 + kLast);
+    EXPECT_EQ(sum(kAmpere, -1, -kLast / 2, 1, F16{}), -1.0F) << "toward 0 as well";
+    // Quarters are lost on the one and are not on the other.
+    EXPECT_EQ(sum(kAmpere, 1, kLast / 4, 8, F16{}), 1.0F);
+    EXPECT_EQ(sum(kHopper, 1, kLast / 4, 8, F16{}), 1 + 2 * kLast);
+    // Blocks: of one half each block of 8 (of TF32 4) keeps its own, of another sum it is truncated once
+    // more.
+    EXPECT_EQ(sum(kAmpere, 1, kLast / 2, 9, F16{}), 1 + 4 * kLast);
+    EXPECT_EQ(sum(kAmpere, 1, kLast / 2, 5, float{}), 1 + 2 * kLast);
+    EXPECT_EQ(sum(kHopper, 1, kLast / 4, 17, Bf16{}), 1 + 4 * kLast);
+    EXPECT_TRUE(std::isnan(sum(kAmpere, 1, std::nanf(""), 3, F16{})));
+    EXPECT_TRUE(std::isinf(sum(kAmpere, 1, std::numeric_limits<float>::infinity(), 3, F16{})));
+}
+
+// mma is by that model.
 __global__ void truncatedSums(float* out) {
     const bool first = threadIdx.x % 4 == 0;  // of the lanes that share a row or a column
     const uint32_t a[4] = {first ? 0x0C00U : 0, first ? 0x0C00U : 0, 0, 0};  // 2^-12
@@ -380,7 +412,7 @@ TEST(Shim, ProductsAreTruncated) {
     launch(truncatedSums, dim3(1), 32, 0, nullptr, out.data());
     for (int lane = 0; lane < 32; ++lane) {
         EXPECT_EQ(out[static_cast<size_t>(lane)], 1.0F);
-        EXPECT_EQ(out[static_cast<size_t>(32 + lane)], -1.0F + 0x1p-23F);  // toward 0 as well
+        EXPECT_EQ(out[static_cast<size_t>(32 + lane)], -1.0F + 0x1p-24F);  // 3 * 2^-25 loses its last place
     }
 }
 

@@ -59,11 +59,9 @@ __device__ __forceinline__ int swizzled(int row, int vector) {
 
 // The position of a thread's vector in the depth: a tap and a channel.
 struct IgemmDepth {
-    int tap;       // counted over the taps of this block
-    int index[3];  // of the tap, along the axes
+    int index[3];  // of the tap among this block's, along the axes
     int channel;
     int64_t source;  // offset of the tap and the channel
-    int weight;
 };
 
 // What a block makes: `kColumns` columns at most.
@@ -174,25 +172,30 @@ struct IgemmBlock {
         ++index[0];
     }
 
+    __device__ __forceinline__ bool within(const IgemmDepth& at) const { return at.index[0] < taps[0].count; }
+    // Counted over the taps of this block.
+    __device__ __forceinline__ int tapOf(const IgemmDepth& at) const {
+        return (at.index[0] * taps[1].count + at.index[1]) * taps[2].count + at.index[2];
+    }
+
     __device__ __forceinline__ void locate(IgemmDepth& at) const {
         at.source = at.channel;
+        for (int d = 0; d < 3; ++d) at.source += at.index[d] * taps[d].offset_step * p.source_strides[d + 1];
+    }
+    // Of a column's weights.
+    __device__ __forceinline__ int weightOffset(const IgemmDepth& at) const {
         int tap = 0;
-        for (int d = 0; d < 3; ++d) {
-            at.source += at.index[d] * taps[d].offset_step * p.source_strides[d + 1];
-            tap = tap * p.gather.axes[d].kernel + at.index[d] * taps[d].tap_step;
-        }
-        at.weight = (weight_tap + tap) * p.depth + at.channel;
+        for (int d = 0; d < 3; ++d) tap = tap * p.gather.axes[d].kernel + at.index[d] * taps[d].tap_step;
+        return (weight_tap + tap) * p.depth + at.channel;
     }
 
     // Moves on by `channels`.
     __device__ __forceinline__ void advance(IgemmDepth& at, int channels) const {
         at.channel += channels;
         at.source += channels;
-        at.weight += channels;
         if (at.channel < p.depth) return;
-        while (at.channel >= p.depth && at.tap < tap_count) {
+        while (at.channel >= p.depth && within(at)) {
             at.channel -= p.depth;
-            ++at.tap;
             next(at.index);
         }
         locate(at);
@@ -256,7 +259,7 @@ __device__ __forceinline__ void igemmStore(const Block& block, const WarpSums& s
 }
 
 template <typename T, int warp_columns, bool backward>
-__global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
+__global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 3)
     igemmProduct(IgemmParameters p) {
     using Storage = IgemmStorage<warp_columns>;
     constexpr int kThreads = 64 * warp_columns;
@@ -310,16 +313,18 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
     block.locate(at);
     block.advance(at, first_step * kStageDepth + vector * kVector<T>);
     const auto copyStage = [&](int stage) {
-        const bool within = at.tap < block.tap_count;
-        int word = at.tap / kTapsInWord;
+        const bool within = block.within(at);
+        const int tap = block.tapOf(at);
+        int word = tap / kTapsInWord;
         if (planes > 1 && within)
             word += p.source_mask.mask.plane_of_channel[group * p.depth + at.channel] * words;
+        const T* const weight = weights + block.weightOffset(at);
         auto& to = shared.stages[stage];
 #pragma unroll
         for (int i = 0; i < kSourceCopies; ++i) {
             const int row = copy_row + i * kRowsAtOnce;
             const bool valid =
-                within && (shared.taps[word * kBlockRows + row] >> (at.tap % kTapsInWord) & 1U) != 0;
+                within && (shared.taps[word * kBlockRows + row] >> (tap % kTapsInWord) & 1U) != 0;
             copyAsync16(to.a[row][swizzled(row, vector)], valid ? sources[i] + at.source : p.source, valid);
         }
 #pragma unroll
@@ -327,53 +332,44 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 4)
             const int row = copy_row + i * kRowsAtOnce;
             const int column = block.first_column + row;
             const bool valid = within && column < p.columns;
-            copyAsync16(
-                to.b[row][swizzled(row, vector)],
-                valid ? weights + static_cast<int64_t>(column) * p.weight_pitch + at.weight : p.weight,
-                valid);
+            copyAsync16(to.b[row][swizzled(row, vector)],
+                        valid ? weight + static_cast<int64_t>(column) * p.weight_pitch : p.weight, valid);
         }
         block.advance(at, kStageDepth);
     };
 
     WarpSums sums = {};
-#pragma unroll 1  // copying is long
+    int left = steps;  // to be multiplied
+#pragma unroll 1       // copying is long
     for (int stage = 0; stage < kStages - 1; ++stage) {
-        if (stage < steps) copyStage(stage);
+        if (stage < left) copyStage(stage);
         commitCopies();
     }
-    int reading = 0;
-    int writing = kStages - 1;
-    for (int step = 0; step < steps; ++step) {
+    for (int reading = 0; left > 0; --left) {
         waitCopies<kStages - 2>();
         syncThreads();
-        if (step + kStages - 1 < steps) copyStage(writing);
+        if (left >= kStages) copyStage(reading == 0 ? kStages - 1 : reading - 1);
         commitCopies();
         const auto& stage = shared.stages[reading];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            uint32_t a[kMultiplyRows][4];
-            uint32_t b[kMultiplyColumns][2];
-#pragma unroll
-            for (int i = 0; i < kMultiplyRows; ++i) {
+        multiplyStage<T>(
+            sums,
+            [&](int i, int deep, uint32_t(&a)[4]) {
                 const int row = warp % 2 * kWarpRows + i * 16 + lane % 16;
-                loadMatrices(a[i], stage.a[row][swizzled(row, half * 2 + lane / 16)]);
+                loadMatrices(a, stage.a[row][swizzled(row, deep * 2 + lane / 16)]);
                 if constexpr (sizeof(T) == 4)
-                    for (uint32_t& value : a[i]) value = roundToTf32(value);
-            }
-#pragma unroll
-            for (int j = 0; j < kMultiplyColumns; j += 2) {
+                    for (uint32_t& value : a) value = roundToTf32(value);
+            },
+            [&](int j, int deep, uint32_t(&one)[2], uint32_t(&two)[2]) {
                 const int row = warp / 2 * kWarpColumns + j * 8 + lane / 16 * 8 + lane % 8;
                 uint32_t both[4];
-                loadMatrices(both, stage.b[row][swizzled(row, half * 2 + lane / 8 % 2)]);
-                b[j][0] = both[0];
-                b[j][1] = both[1];
-                b[j + 1][0] = both[2];
-                b[j + 1][1] = both[3];
-            }
-            multiplyWarp<T>(sums, a, b);
-        }
+                loadMatrices(both, stage.b[row][swizzled(row, deep * 2 + lane / 8 % 2)]);
+                one[0] = both[0];
+                one[1] = both[1];
+                two[0] = both[2];
+                two[1] = both[3];
+            },
+            rows - first_row - warp % 2 * kWarpRows);
         reading = reading + 1 == kStages ? 0 : reading + 1;
-        writing = writing + 1 == kStages ? 0 : writing + 1;
     }
     waitCopies<0>();
     igemmStore<T, backward>(Block(p, blockIndex()), sums, shared.output);

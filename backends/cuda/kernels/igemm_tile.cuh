@@ -37,13 +37,34 @@ __device__ __forceinline__ void forEachPair(const WarpSums& sums, const F& f) {
         }
 }
 
-template <typename T>
-__device__ __forceinline__ void multiplyWarp(WarpSums& sums, uint32_t (&a)[kMultiplyRows][4],
-                                             const uint32_t (&b)[kMultiplyColumns][2]) {
+// Adds the product of a stage, two multiplies deep. Tensor cores truncate what they add, always toward zero,
+// so that their own sum of many products of one sign drifts away by a bit a step; the chain of two begins at
+// zero, and is added as f32 is, to nearest. loadA(i, deep, a) and loadB(j, deep, b, b) load the operands of
+// 16 rows and of 2 x 8 columns.
+template <typename T, typename LoadA, typename LoadB>
+__device__ __forceinline__ void multiplyStage(WarpSums& sums, const LoadA& loadA, const LoadB& loadB,
+                                              int rows) {
+    uint32_t b[2][kMultiplyColumns][2];
 #pragma unroll
-    for (int i = 0; i < kMultiplyRows; ++i)
+    for (int deep = 0; deep < 2; ++deep)
 #pragma unroll
-        for (int j = 0; j < kMultiplyColumns; ++j) multiplyAccumulate<T>(sums[i][j], a[i], b[j]);
+        for (int j = 0; j < kMultiplyColumns; j += 2) loadB(j, deep, b[deep][j], b[deep][j + 1]);
+#pragma unroll
+    for (int i = 0; i < kMultiplyRows; ++i) {
+        if (i * 16 >= rows) break;
+        float chains[kMultiplyColumns][4] = {};
+#pragma unroll
+        for (int deep = 0; deep < 2; ++deep) {
+            uint32_t a[4];
+            loadA(i, deep, a);
+#pragma unroll
+            for (int j = 0; j < kMultiplyColumns; ++j) multiplyAccumulate<T>(chains[j], a, b[deep][j]);
+        }
+#pragma unroll
+        for (int j = 0; j < kMultiplyColumns; ++j)
+#pragma unroll
+            for (int r = 0; r < 4; ++r) sums[i][j][r] += chains[j][r];
+    }
 }
 
 }  // namespace pconv::cuda

@@ -11,10 +11,9 @@ namespace {
 constexpr unsigned kThreads = 128;
 constexpr int kColumns = 2 * kWarpColumns;  // of a block: (tap, input channel)
 constexpr int kStages = 3;
-constexpr int kStageMultiplies = 2;  // deep
 
 template <typename T>
-constexpr int kStageOutputs = kStageMultiplies*(sizeof(T) == 4 ? 8 : 16);
+constexpr int kStageOutputs = 2 * (sizeof(T) == 4 ? 8 : 16);  // two multiplies
 
 // Eight elements of padding: eight rows, or four rows of eight columns, meet no bank twice.
 constexpr int kPadding = 8;
@@ -70,45 +69,43 @@ struct Cursor {
     }
 };
 
-// The operands of one multiply, `deep` of them into the stage. f32 has no transposing load: number by number.
+// Operands of 16 rows and of 2 x 8 columns, `deep` multiplies into the stage. f32 has no transposing load:
+// number by number.
 template <typename T>
-__device__ __forceinline__ void loadOperands(const typename Storage<T>::Stage& stage, int deep,
-                                             uint32_t (&a)[kMultiplyRows][4],
-                                             uint32_t (&b)[kMultiplyColumns][2]) {
+__device__ __forceinline__ void loadA(const typename Storage<T>::Stage& stage, int i, int deep,
+                                      uint32_t (&a)[4]) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int warp = static_cast<int>(threadIdx.x) / 32;
-    const int first_row = warp % 2 * kWarpRows;
-    const int first_column = warp / 2 * kWarpColumns;
+    const int row = static_cast<int>(threadIdx.x) / 32 % 2 * kWarpRows + i * 16;
     if constexpr (sizeof(T) == 4) {
 #pragma unroll
-        for (int i = 0; i < kMultiplyRows; ++i)
-#pragma unroll
-            for (int r = 0; r < 4; ++r)
-                a[i][r] = roundToTf32(floatBits(
-                    stage.a[deep * 8 + lane % 4 + r / 2 * 4][first_row + i * 16 + lane / 4 + r % 2 * 8]));
-#pragma unroll
-        for (int j = 0; j < kMultiplyColumns; ++j)
-#pragma unroll
-            for (int r = 0; r < 2; ++r)
-                b[j][r] = roundToTf32(
-                    floatBits(stage.b[deep * 8 + lane % 4 + r * 4][first_column + j * 8 + lane / 4]));
+        for (int r = 0; r < 4; ++r)
+            a[r] =
+                roundToTf32(floatBits(stage.a[deep * 8 + lane % 4 + r / 2 * 4][row + lane / 4 + r % 2 * 8]));
     } else {
         // Matrices: rows low, rows high; each with outputs low, outputs high.
+        loadMatricesTransposed(a, &stage.a[deep * 16 + lane / 16 * 8 + lane % 8][row + lane / 8 % 2 * 8]);
+    }
+}
+template <typename T>
+__device__ __forceinline__ void loadB(const typename Storage<T>::Stage& stage, int j, int deep,
+                                      uint32_t (&one)[2], uint32_t (&two)[2]) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int column = static_cast<int>(threadIdx.x) / 64 * kWarpColumns + j * 8;
+    if constexpr (sizeof(T) == 4) {
 #pragma unroll
-        for (int i = 0; i < kMultiplyRows; ++i)
-            loadMatricesTransposed(
-                a[i], &stage.a[deep * 16 + lane / 16 * 8 + lane % 8][first_row + i * 16 + lane / 8 % 2 * 8]);
-#pragma unroll
-        for (int j = 0; j < kMultiplyColumns; j += 2) {
-            uint32_t both[4];
-            loadMatricesTransposed(
-                both,
-                &stage.b[deep * 16 + lane / 8 % 2 * 8 + lane % 8][first_column + j * 8 + lane / 16 * 8]);
-            b[j][0] = both[0];
-            b[j][1] = both[1];
-            b[j + 1][0] = both[2];
-            b[j + 1][1] = both[3];
+        for (int r = 0; r < 2; ++r) {
+            const auto& output = stage.b[deep * 8 + lane % 4 + r * 4];
+            one[r] = roundToTf32(floatBits(output[column + lane / 4]));
+            two[r] = roundToTf32(floatBits(output[column + 8 + lane / 4]));
         }
+    } else {
+        uint32_t both[4];
+        loadMatricesTransposed(both,
+                               &stage.b[deep * 16 + lane / 8 % 2 * 8 + lane % 8][column + lane / 16 * 8]);
+        one[0] = both[0];
+        one[1] = both[1];
+        two[0] = both[2];
+        two[1] = both[3];
     }
 }
 
@@ -127,6 +124,7 @@ __global__ void __launch_bounds__(kThreads, 2) igemmWeightGradient(Parameters p)
     const int group = static_cast<int>(blockIdx.y) / p.row_tiles;
     const int first_row = static_cast<int>(blockIdx.y) % p.row_tiles * kBlockRows;
     const int first_column = static_cast<int>(blockIdx.x) * kColumns;
+    const int group_out = s.out_channels / s.groups;
     const int taps = volumeOf(s.kernel);
     const int outputs = s.batch * volumeOf(s.output);
     const int begin = static_cast<int>(blockIdx.z) * p.slice;
@@ -213,18 +211,17 @@ __global__ void __launch_bounds__(kThreads, 2) igemmWeightGradient(Parameters p)
         syncThreads();
         if (copyStage(writing)) ++copied;
         commitCopies();
-#pragma unroll
-        for (int deep = 0; deep < kStageMultiplies; ++deep) {
-            uint32_t a[kMultiplyRows][4];
-            uint32_t b[kMultiplyColumns][2];
-            loadOperands<T>(shared.stages[reading], deep, a, b);
-            multiplyWarp<T>(sums, a, b);
-        }
+        const auto& stage = shared.stages[reading];
+        multiplyStage<T>(
+            sums, [&](int i, int deep, uint32_t(&a)[4]) { loadA<T>(stage, i, deep, a); },
+            [&](int j, int deep, uint32_t(&one)[2], uint32_t(&two)[2]) {
+                loadB<T>(stage, j, deep, one, two);
+            },
+            group_out - first_row - thread / 32 % 2 * kWarpRows);
         reading = reading + 1 == kStages ? 0 : reading + 1;
         writing = writing + 1 == kStages ? 0 : writing + 1;
     }
     waitCopies<0>();
-    const int group_out = s.out_channels / s.groups;
     forEachPair(sums, [&](int row, int column, float one, float two) {
         row += first_row;
         column += first_column;

@@ -7,6 +7,7 @@
 
 #include "../../../src/core/half.h"
 #include "../cuda_shim.h"
+#include "tensor_core_on_cpu.h"
 
 namespace pconv::cuda {
 
@@ -148,13 +149,6 @@ inline float tf32(uint32_t bits) {
     return floatOf(bits & 0xFFFFE000U);
 }
 
-// Sums of exact products, rounded toward zero: the most that tensor cores are known to lose.
-inline float towardZero(double value) {
-    const auto nearest = static_cast<float>(value);
-    return std::fabs(static_cast<double>(nearest)) > std::fabs(value) ? std::nextafter(nearest, 0.0F)
-                                                                      : nearest;
-}
-
 // a16(lane's registers, row half, k) and so on, by type.
 template <typename T>
 void multiply(void* const* lanes) {
@@ -162,7 +156,7 @@ void multiply(void* const* lanes) {
     constexpr bool wide = sizeof(T) == 4;
     constexpr int depth = wide ? 8 : 16;
     float a[16][depth];
-    float b[depth][8];
+    float b[8][depth];
     for (int lane = 0; lane < 32; ++lane) {
         const auto* of = static_cast<const MultiplyLane*>(lanes[lane]);
         const int group = lane / 4;
@@ -184,9 +178,9 @@ void multiply(void* const* lanes) {
         }
         for (int r = 0; r < 2; ++r) {
             if constexpr (wide) {
-                b[in_group + r * 4][group] = tf32(of->b[r]);
+                b[group][in_group + r * 4] = tf32(of->b[r]);
             } else {
-                for (int i = 0; i < 2; ++i) b[in_group * 2 + i + r * 8][group] = half(of->b[r], i);
+                for (int i = 0; i < 2; ++i) b[group][in_group * 2 + i + r * 8] = half(of->b[r], i);
             }
         }
     }
@@ -195,10 +189,7 @@ void multiply(void* const* lanes) {
         for (int r = 0; r < 4; ++r) {
             const int row = lane / 4 + r / 2 * 8;
             const int column = lane % 4 * 2 + r % 2;
-            double sum = static_cast<double>(c[r]);
-            for (int k = 0; k < depth; ++k)
-                sum += static_cast<double>(a[row][k]) * static_cast<double>(b[k][column]);
-            c[r] = towardZero(sum);
+            c[r] = addProducts<T>(tensorCore(), c[r], a[row], b[column], depth);
         }
     }
 }
