@@ -38,6 +38,21 @@ PCONV_INLINE void storeHalf(float* to, Vec v) {
     __builtin_memcpy(to, &half, sizeof half);
 }
 
+// Half a vector or a whole one.
+template <bool half>
+PCONV_INLINE Vec loadSome(const float* from) {
+    if constexpr (half) return loadHalf(from);
+    return load(from);
+}
+
+template <bool half>
+PCONV_INLINE void storeSome(float* to, Vec v) {
+    if constexpr (half)
+        storeHalf(to, v);
+    else
+        store(to, v);
+}
+
 template <int step>
 PCONV_INLINE void transposeHalfFrom(Vec* rows) {
     if constexpr (step < kHalf) {

@@ -204,10 +204,36 @@ PCONV_INLINE void storePixels(const StoreRun& run) {
     }
 }
 
+// Pixels of half a vector or a few whole ones, one after another.
+template <bool fractional, Activation activation, int halves>
+void storeWholePixels(const StoreRun& run) {
+    constexpr bool kOneHalf = halves == 1;
+    constexpr int kVectors = kOneHalf ? 1 : halves / 2;
+    Vec bias[kVectors]{};
+    if (run.bias != nullptr)
+        for (int v = 0; v < kVectors; ++v) bias[v] = loadSome<kOneHalf>(run.bias + v * kLanes);
+    for (int64_t p = 0; p < run.pixels; ++p) {
+        const Scale scale = scaleOfPixel<fractional>(run, 0, p);
+        const float* from = run.scratch + p * halves * kHalf;
+        float* to = run.output + p * run.pixel_stride;
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v)
+            storeSome<kOneHalf>(
+                to + v * kLanes,
+                finished<fractional, activation>(loadSome<kOneHalf>(from + v * kLanes), run, scale, bias[v]));
+    }
+}
+
 template <bool fractional, Activation activation>
 void storeInterleaved(const StoreRun& shared) {
     const StoreRun run = shared;  // which no store of a pixel can change
     const bool same_scale = run.group_channels >= run.channels;
+    if (same_scale && run.block == run.channels) {
+        if (run.channels == kHalf) return storeWholePixels<fractional, activation, 1>(run);
+        if (run.channels == 2 * kHalf) return storeWholePixels<fractional, activation, 2>(run);
+        if (run.channels == 4 * kHalf) return storeWholePixels<fractional, activation, 4>(run);
+        if (run.channels == 8 * kHalf) return storeWholePixels<fractional, activation, 8>(run);
+    }
     if (same_scale)
         storePixels<fractional, activation, true>(run);
     else

@@ -192,10 +192,45 @@ PCONV_INLINE void loadPixel(const LoadRun& run, int64_t first, float* block, int
     for (; c < run.block; ++c) to[c] = 0;
 }
 
+// Of a pixel's channels.
+template <MaskType type>
+PCONV_INLINE Keep keepOfPixel(const LoadRun& run, int64_t pixel) {
+    Keep keep{};
+    if constexpr (type == MaskType::binary) {
+        const bool set = static_cast<const uint8_t*>(run.planes[0])[pixel] != 0;
+        keep.bits = Bits{} + (set != run.hole_is_one ? -1 : 0);
+    } else if constexpr (type == MaskType::fractional) {
+        const float value = static_cast<const float*>(run.planes[0])[pixel];
+        keep.factor = Vec{} + (run.hole_is_one ? 1.0F - value : value);
+        keep.bits = keep.factor != 0.0F;
+    }
+    return keep;
+}
+
+// Pixels of half a vector or a few whole ones, one after another.
+template <MaskType type, int halves>
+void loadWholePixels(const LoadRun& run) {
+    constexpr bool kOneHalf = halves == 1;
+    for (int64_t p = 0; p < run.pixels; ++p) {
+        const Keep keep = keepOfPixel<type>(run, p);
+        const float* from = run.source + p * run.pixel_stride;
+        float* to = run.scratch + p * halves * kHalf;
+#pragma GCC unroll 4
+        for (int c = 0; c < halves * kHalf; c += kLanes)
+            storeSome<kOneHalf>(to + c, masked<type>(loadSome<kOneHalf>(from + c), keep));
+    }
+}
+
 // Channels-last to channels-last or blocked, one mask plane.
 template <MaskType type>
 void loadInterleaved(const LoadRun& shared) {
     const LoadRun run = shared;  // which no store of a pixel can change
+    if (run.block == run.channels) {
+        if (run.channels == kHalf) return loadWholePixels<type, 1>(run);
+        if (run.channels == 2 * kHalf) return loadWholePixels<type, 2>(run);
+        if (run.channels == 4 * kHalf) return loadWholePixels<type, 4>(run);
+        if (run.channels == 8 * kHalf) return loadWholePixels<type, 8>(run);
+    }
     for (int64_t first = 0; first < run.pixels; first += kLanes) {
         const int64_t count = least(kLanes, run.pixels - first);
         const Keep keep = keepOf<type>(run, 0, first, count);
