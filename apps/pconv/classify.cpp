@@ -9,6 +9,7 @@
 #include "argument_file.h"
 #include "command.h"
 #include "image/convert.h"
+#include "image/io.h"
 #include "image/resize.h"
 #include "picture_job.h"
 #include "text_table.h"
@@ -124,7 +125,7 @@ void addClassifyCommand(CLI::App& app, Action& action) {
     CLI::App* command = app.add_subcommand("classify", kAbout);
     command->footer(kMore);
     auto options = std::make_shared<Options>();
-    command->add_option("IMAGE", options->image, "The picture: PNG, JPEG, TIFF or WebP")
+    command->add_option("IMAGE", options->image, "The picture: " + formatList("PNG", "JPEG", "TIFF", "WebP"))
         ->required()
         ->option_text("");
     command->add_option("--model", options->model, "A model file; 'pconv model import' makes them")

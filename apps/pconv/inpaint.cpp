@@ -10,6 +10,7 @@
 
 #include "argument_file.h"
 #include "command.h"
+#include "image/io.h"
 #include "picture_list.h"
 #include "progress_bar.h"
 
@@ -19,7 +20,8 @@ namespace {
 constexpr const char* kAbout =
     "Fill the holes of pictures from what is around them, or by a trained network.";
 
-constexpr const char* kMore = R"(
+constexpr const char* kMore =
+    R"(
 The fill is smooth: right for scratches, dust, wires, dates stamped into a corner and previews; it continues
 edges and gradients, but does not invent texture.
 
@@ -40,11 +42,18 @@ with bit depth, colour type, ICC profile, resolution, gamma, Exif, XMP and text.
 RGBA colours it stands for, since a fill needs colours that it lacks; an interlaced picture is written plain.
 JPEG: gray, RGB or CMYK. From JPEG to JPEG the 8x8 or 16x16 blocks that do not touch the hole are copied without
 loss, with profile, resolution, Exif, XMP, captions and comments; the others are compressed anew as the file was. Any
-other picture is written to JPEG at quality 95, without alpha: bit for bit needs PNG, TIFF or WebP.
-TIFF: gray, RGB or CMYK, with or without alpha, up to 16 bits or floating point; of several pages the first. Pixels
-outside the hole come back bit for bit; it is written in strips, by deflate. WebP: written lossless, also where it was
-lossy, with 8 bits a sample.
-
+other picture is written to JPEG at quality 95, without alpha.
+)"
+#ifdef PCONV_WITH_TIFF
+    R"(TIFF: gray, RGB or CMYK, with or without alpha, up to 16 bits or floating point; of several pages the first. Pixels
+outside the hole come back bit for bit; it is written in strips, by deflate.
+)"
+#endif
+#ifdef PCONV_WITH_WEBP
+    R"(WebP: written lossless, also where it was lossy, with 8 bits a sample.
+)"
+#endif
+    R"(
 A MASK drawn as IMAGE is displayed (turned as its Exif orientation says) is applied so; where it fits only as IMAGE
 is stored, so. Light that a format cannot tell (PNG's gAMA, cHRM, cICP) becomes sRGB there; PQ and HLG are refused.
 Thumbnails, maker's notes, gain maps, films and whatever else may show the picture as it was are left out of OUT, with
@@ -215,11 +224,14 @@ void addInpaintCommand(CLI::App& app, Action& action) {
     const CLI::Validator name(checkName, "", "name");
     command
         ->add_option("IMAGE", places.images,
-                     "The picture: PNG, JPEG, TIFF or WebP; several, or a folder, with --output-dir")
+                     "The picture: " + formatList("PNG", "JPEG", "TIFF", "WebP") +
+                         "; several, or a folder, with --output-dir")
         ->required()
         ->check(name)
         ->option_text("");
-    command->add_option("-o,--output", places.output, "The picture to write: .png, .jpg, .tif or .webp")
+    command
+        ->add_option("-o,--output", places.output,
+                     "The picture to write: " + formatList(".png", ".jpg", ".tif", ".webp"))
         ->check(name)
         ->option_text("OUT");
     command->add_option("--output-dir", places.output_folder, "The folder for several pictures")
@@ -236,7 +248,7 @@ void addInpaintCommand(CLI::App& app, Action& action) {
         ->check(CLI::IsMember({"white", "black", "transparent"}));
     command
         ->add_option("--format", options->format,
-                     "png, jpeg, tiff or webp, where the name of OUT does not say it")
+                     formatList("png", "jpeg", "tiff", "webp") + ", where the name of OUT does not say it")
         ->option_text("FORMAT");
     command->add_option("--model", options->model, "Fill by the network in this model file")
         ->check(name)

@@ -105,6 +105,15 @@ class Formats : public CommandTest {
     Outcome fill(const std::string& arguments) const { return runShell(kInpaint + arguments); }
 };
 
+TEST_F(Formats, HelpNamesThoseThatAreBuilt) {
+    for (const char* command : {"inpaint", "classify"}) {
+        const Outcome help = runCommand({command, "--help"});
+        EXPECT_EQ(help.out.find("TIFF") != std::string::npos, isBuilt("tiff")) << help.out;
+        EXPECT_EQ(help.out.find("WebP") != std::string::npos, isBuilt("webp")) << help.out;
+        EXPECT_NE(help.out.find("PNG, JPEG"), std::string::npos) << help.out;
+    }
+}
+
 TEST_F(Formats, ATiffKeepsEverySampleOutsideTheHole) {
     if (!isBuilt("tiff")) GTEST_SKIP() << "this pconv was built without TIFF (libtiff)";
     const Image forms[] = {bright(1, 8),  bright(3, 8),  bright(4, 8),  bright(4, 8, true), bright(2, 16),

@@ -90,6 +90,9 @@ TEST_F(CpuDirect, PlaneForEveryChannelOfFractions) {
 
 // A descriptor for training has oneDNN's forward pass, which is what this one is chosen in place of.
 TEST_F(CpuDirect, TakesNoLongerThanOneDnnWhereChosen) {
+#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+    GTEST_SKIP() << "our kernel is not built as fast as oneDNN's";
+#endif
     struct Shape {
         int64_t in, out;
         std::vector<int64_t> size;

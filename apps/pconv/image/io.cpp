@@ -34,11 +34,6 @@ constexpr bool kWithWebp = true;
 constexpr bool kWithWebp = false;
 #endif
 
-const char* const kKinds = kWithTiff && kWithWebp ? "PNG, JPEG, TIFF or WebP"
-                           : kWithTiff            ? "PNG, JPEG or TIFF"
-                           : kWithWebp            ? "PNG, JPEG or WebP"
-                                                  : "PNG or JPEG";
-
 void checkBuilt(ImageFormat format) {
     if (format == ImageFormat::tiff && !kWithTiff)
         throw FileError("this pconv was built without TIFF (libtiff)");
@@ -96,10 +91,20 @@ ImageFormat formatNamed(const std::string& name) {
     } else if (lower == "webp") {
         format = ImageFormat::webp;
     } else if (lower != "png") {
-        throw FileError("unknown format " + inQuotes(name) + "; png, jpeg, tiff or webp is expected");
+        throw FileError("unknown format " + inQuotes(name) + "; " +
+                        formatList("png", "jpeg", "tiff", "webp") + " is expected");
     }
     checkBuilt(format);
     return format;
+}
+
+std::string formatList(const char* png, const char* jpeg, const char* tiff, const char* webp) {
+    std::vector<std::string> names{png, jpeg};
+    if (kWithTiff) names.emplace_back(tiff);
+    if (kWithWebp) names.emplace_back(webp);
+    std::string list = names[0];
+    for (std::size_t i = 1; i < names.size(); ++i) list += (i + 1 < names.size() ? ", " : " or ") + names[i];
+    return list;
 }
 
 ImageFormat formatOfName(const fs::path& path) {
@@ -146,9 +151,11 @@ std::optional<ImageFormat> formatOfContent(const Bytes& bytes) {
 Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels) {
     const std::optional<ImageFormat> format = formatOfContent(bytes);
     if (!format || (*format == ImageFormat::webp && bytes.size() < kSignatureBytes)) {
-        throw FileError(bytes.empty()
-                            ? "the file is empty; a " + std::string(kKinds) + " picture is expected"
-                            : "not a picture of a known kind; " + std::string(kKinds) + " is expected");
+        throw FileError(
+            bytes.empty() ? "the file is empty; a " + std::string(formatList("PNG", "JPEG", "TIFF", "WebP")) +
+                                " picture is expected"
+                          : "not a picture of a known kind; " +
+                                std::string(formatList("PNG", "JPEG", "TIFF", "WebP")) + " is expected");
     }
     checkBuilt(*format);
     switch (*format) {

@@ -10,6 +10,8 @@
 
 namespace pconv::app {
 
+/// Those of the four names whose formats are built in, as "A, B or C".
+std::string formatList(const char* png, const char* jpeg, const char* tiff, const char* webp);
 /// The format that a file name asks for by its end: what formatNamed knows, after a dot. Throws FileError for
 /// any other.
 ImageFormat formatOfName(const std::filesystem::path& path);
