@@ -237,6 +237,23 @@ TEST(NetworkUpsampled, LargerThanABox) {
     expectAnswer(shape);
 }
 
+// What it runs with is made once, and points into scratch memory that is another when a larger operator has
+// come.
+TEST(NetworkUpsampled, FollowsTheScratchMemory) {
+    const OwnedDevice device = openDevice("cpu");
+    const NetworkProblem small_problem = makeUNet({{24, 20}, {2, 2}});
+    NetworkCase small(device.get(), small_problem);
+    check(small.forward());
+    const std::vector<float> before = small.output();
+    Shape shape{{120, 100}, {2, 2}};
+    shape.channels = 64;
+    const NetworkProblem large_problem = makeUNet(shape);
+    NetworkCase large(device.get(), large_problem);
+    check(large.forward());
+    check(small.forward());
+    EXPECT_EQ(small.output(), before);
+}
+
 TEST(NetworkUpsampled, LeftAloneWhereItDoesNotPayOrMayNot) {
     Shape one_tap{{9, 11}, {2, 2}};
     one_tap.kernel = 1;

@@ -127,7 +127,7 @@ double overheadOf(const Work& work, double part) {
     const double bytes = static_cast<double>(work.weight_bytes) * part;
     const double far = work.winograd ? kWinogradWeightByteCost : kWeightByteCost;
     const bool near = bytes <= static_cast<double>(kCacheBytes) / 2;
-    return kBoxCost + bytes * (near ? kNearWeightByteCost : far);
+    return kBoxCost * static_cast<double>(work.convolutions) + bytes * (near ? kNearWeightByteCost : far);
 }
 
 double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, const Work& work) {

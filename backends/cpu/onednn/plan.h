@@ -71,7 +71,8 @@ struct Work {
     bool winograd;
     // Boxes may have some of the output's channels, in multiples of this; 0: they have all.
     int64_t channel_grain = 0;
-    bool own_inputs = false;  // of each such part, as groups have
+    bool own_inputs = false;   // of each such part, as groups have
+    int64_t convolutions = 1;  // that are done one after another for a box
 };
 
 Plan makePlan(const PartialConvDesc& desc, const Work& work);

@@ -101,6 +101,7 @@ OneDnnUpsampledConv::OneDnnUpsampledConv(CpuDevice& device, const PartialConvDes
     for (Part& part : parts_) choosePrimitives(part);
     if (desc.has_bias || desc.maskedConvolution()) bias_.resize(static_cast<size_t>(desc.out_channels));
     reserveScratch();
+    makeArguments();
 }
 
 void OneDnnUpsampledConv::makeParts() {
@@ -154,6 +155,7 @@ void OneDnnUpsampledConv::cutIntoBoxes() {
     like.out_channels *= phases * (has_rest ? 2 : 1);
     Work work{};
     work.threads = device_.threads();
+    work.convolutions = static_cast<int64_t>(parts_.size());
     for (const Part& part : parts_) work.weight_bytes += static_cast<int64_t>(weightBytes(part));
     for (const Box& like_box : makePlan(like, work).boxes) {
         const auto boxIn = [&](const Window& window, bool in_output) {
@@ -217,7 +219,7 @@ void OneDnnUpsampledConv::addForm(Part& part, const Box& box) {
         part.packings.push_back(
             {packed, Reorder(engine_, part.user, packed), device_.allocate(packed.get_size())});
     part.forms.push_back(
-        {box.spans, box.batch_size, *primitive, dnnl::convolution_forward(primitive->desc), packing});
+        {box.spans, box.batch_size, *primitive, dnnl::convolution_forward(primitive->desc), packing, {}});
 }
 
 size_t OneDnnUpsampledConv::weightBytes(const Part& part) const {
@@ -249,13 +251,38 @@ void OneDnnUpsampledConv::reserveScratch() {
     planes_.assign(threads, std::vector<const void*>(static_cast<size_t>(desc_.in_channels)));
 }
 
+void OneDnnUpsampledConv::makeArguments() {
+    for (size_t thread = 0; thread < planes_.size(); ++thread) {
+        streams_.emplace_back(engine_);
+        for (Part& part : parts_)
+            for (Form& form : part.forms) {
+                const auto& desc = form.primitive.desc;
+                Arguments arguments{dnnl::memory(desc.src_desc(), engine_, nullptr),
+                                    dnnl::memory(desc.dst_desc(), engine_, nullptr),
+                                    dnnl::memory(desc.scratchpad_desc(), engine_, nullptr),
+                                    {}};
+                const Packing& packing = part.packings[form.packing];
+                arguments.all = {
+                    {DNNL_ARG_SRC, arguments.input},
+                    {DNNL_ARG_DST, arguments.output},
+                    {DNNL_ARG_WEIGHTS, dnnl::memory(packing.desc, engine_, packing.buffer->hostPointer())},
+                    {DNNL_ARG_SCRATCHPAD, arguments.scratchpad}};
+                form.arguments.push_back(std::move(arguments));
+            }
+    }
+}
+
 OneDnnUpsampledConv::Worker OneDnnUpsampledConv::workerOf(int thread) {
     const auto number = static_cast<size_t>(thread);
     char* input = scratch_.begin() + number * sizes_.all();
     char* partial = input + sizes_.input;
     char* sum = partial + sizes_.partial;
-    return {reinterpret_cast<float*>(input), reinterpret_cast<float*>(partial), reinterpret_cast<float*>(sum),
-            sum + sizes_.sum, planes_[number].data()};
+    return {number,
+            reinterpret_cast<float*>(input),
+            reinterpret_cast<float*>(partial),
+            reinterpret_cast<float*>(sum),
+            sum + sizes_.sum,
+            planes_[number].data()};
 }
 
 // The weights as the part has them, before they are packed. Sums are rounded once.
@@ -299,21 +326,18 @@ void OneDnnUpsampledConv::forward(const MaskUpdate& /*update*/, const TensorRef&
     fail(PCONV_ERROR_INTERNAL, "a convolution of upsampled channels was given them written out");
 }
 
-void OneDnnUpsampledConv::run(const Part& part, size_t box, const Worker& worker, float* output) const {
-    const Form& form = part.forms[part.form_of_box[box]];
-    const auto& desc = form.primitive.desc;
-    const auto at = [&](const dnnl::memory::desc& what, void* memory) {
-        return dnnl::memory(what, engine_, memory);
+void OneDnnUpsampledConv::run(Part& part, size_t box, const Worker& worker, float* output) {
+    Form& form = part.forms[part.form_of_box[box]];
+    Arguments& arguments = form.arguments[worker.number];
+    const auto point = [](dnnl::memory& at, void* to) {
+        if (at.get_data_handle() != to) at.set_data_handle(to);
     };
     try {
-        dnnl::stream stream(engine_);
-        form.convolution.execute(stream,
-                                 {{DNNL_ARG_SRC, at(desc.src_desc(), worker.input)},
-                                  {DNNL_ARG_WEIGHTS, at(part.packings[form.packing].desc,
-                                                        part.packings[form.packing].buffer->hostPointer())},
-                                  {DNNL_ARG_DST, at(desc.dst_desc(), output)},
-                                  {DNNL_ARG_SCRATCHPAD, at(desc.scratchpad_desc(), worker.scratchpad)}});
-        stream.wait();
+        point(arguments.input, worker.input);
+        point(arguments.output, output);
+        point(arguments.scratchpad, worker.scratchpad);
+        form.convolution.execute(streams_[worker.number], arguments.all);
+        streams_[worker.number].wait();
     } catch (const dnnl::error& error) {
         failFrom(error);
     }
@@ -367,7 +391,7 @@ void OneDnnUpsampledConv::forwardUpsampled(const MaskUpdate& any_update, const T
         if (allHoles(desc_, update, boxes_[b])) return zeroBox(output, boxes_[b]);
         const Worker worker = workerOf(thread);
         const OneThread one;
-        for (const Part& part : parts_) {
+        for (Part& part : parts_) {
             const bool of_rest = part.ofRest();
             loadBox({of_rest ? rest : small, 0, part.channels, part.first, update,
                      of_rest ? mask : MaskType::none, one_plane, part.input},
