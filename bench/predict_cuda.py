@@ -43,7 +43,7 @@ LANES = 128  # instructions of threads that a multiprocessor begins in a cycle
 LAUNCH = 2.5e-6  # seconds, of work that is one kernel after another
 
 # Instructions an element: docs/performance.md, "CUDA", and tests/cuda_shim/kernel_resources.txt has what they are held to.
-MASK_SIDE, MASK_PACK = 84, 25
+MASK_SIDE, MASK_SIDE_OF_PLANES, MASK_PACK = 42, 84, 25
 COPY, EPILOGUE = {"f32": 9, "tf32": 9, "f16": 11}, 105
 
 # Assumed: shares of bandwidth and of multiply-adds. f16 and TF32 products by mma run at 0.88 behind a long depth.
@@ -101,7 +101,8 @@ def mask_side(gpu, layer):
     planes = layer.in_channels if layer.multi_channel else 1
     positions = layer.batch * math.prod(layer.input_size) * (0 if layer.mask == "none" else planes)
     packing = streamed(gpu, positions * 1.125, positions, MASK_PACK) if positions else 0
-    return packing + streamed(gpu, positions / 8 + 9 * layer.positions, layer.positions * max(1, planes / 4), MASK_SIDE)
+    counting = MASK_SIDE if planes == 1 else MASK_SIDE_OF_PLANES * max(1, planes / 4)
+    return packing + streamed(gpu, positions / 8 + 9 * layer.positions, layer.positions, counting)
 
 
 def product(gpu, layer, kind, rate, traffic):

@@ -182,6 +182,22 @@ TEST(MaskWindow, CountsByBytesWhereRowsAreWords) {
                   true);  // most taps
     expectCounted({2, {1, 9, 16}, {1, 3, 3}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, 2},
                   true);  // rows of 14 outputs
+    expectCounted({1, {1, 3, 40}, {1, 1, 2}, {1, 1, 1}, {0, 0, 9000}, {1, 1, 9000}, 1}, true);  // far apart
+    // Several rows a thread, where there are many: rows left over, strides, and windows that lie beyond the
+    // end.
+    for (const int kernel : {1, 2, 3, 5, 6})
+        for (const int stride : {1, 2})
+            for (const int lines : {17, 2200})
+                expectCounted({1,
+                               {1, lines * stride, 16},
+                               {1, kernel, kernel},
+                               {1, stride, stride},
+                               {0, kernel / 2, kernel - 1}},
+                              true);
+    expectCounted({1, {1, 2200, 8}, {1, 3, 3}, {1, 1, 1}, {0, 9, 0}},
+                  true);  // a padding wider than the window
+    expectCounted({1, {3, 800, 8}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}}, true);
+    expectCounted({1, {1, 2200, 8}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}, 0}, true);
     Form form{2, {1, 9, 16}};
     form.gap = 3;
     expectCounted(form, true);
@@ -196,7 +212,6 @@ TEST(MaskWindow, CountsByBytesWhereRowsAreWords) {
 TEST(MaskWindow, CountsOtherwiseWhereTheyAreNot) {
     expectCounted({2, {1, 9, 15}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}, {1, 1, 1}, 2}, false);
     expectCounted({1, {1, 20, 20}, {1, 16, 16}, {1, 1, 1}, {0, 8, 8}, {1, 1, 1}, 1}, false);  // 256 taps
-    expectCounted({1, {1, 3, 40}, {1, 1, 2}, {1, 1, 1}, {0, 0, 9000}, {1, 1, 9000}, 1}, false);
     Form none{2, {1, 9, 15}};
     none.mask_batch = 0;
     none.channels = 3;
