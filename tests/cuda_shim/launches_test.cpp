@@ -178,7 +178,7 @@ TEST(Launches, IgemmJoinsPicturesInBlocks) {
 
 // Four planes' bits of 841 taps are more shared memory than a block may have.
 TEST(Launches, IgemmCopiesWhereTheBitsOfTheTapsDoNotFit) {
-    Form form{1, {1, 1, 3}, {1, 1, 841}, {0, 0, 420}, 4, 32};
+    Form form{1, {1, 1, 3}, {1, 1, 841}, {0, 0, 420}, 4, 16, DataType::f32};
     EXPECT_GE(copiesOf(form), 1);
     form.planes = 2;
     EXPECT_EQ(copiesOf(form), 0);
