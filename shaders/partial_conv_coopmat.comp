@@ -34,7 +34,7 @@ const int kLoadsB = kBlockN * kEights / kLanes;
 
 shared uvec4 slice_a[kBlockM * kStride];
 shared uvec4 slice_b[kBlockN * kStride];
-shared float made_sums[kSubgroups * kMatrixM * kMatrixN];
+shared vec4 made_sums[kSubgroups * kMatrixM * kMatrixN / 4];
 // Of the tile's columns: ratio and updated mask, where channel 0 of the output lies and where that of its mask.
 shared vec2 column_gain[kBlockN];
 shared int column_output[kBlockN];
@@ -59,6 +59,10 @@ uvec4 loadEight(int slot, int left, Column column, ivec3 window, int origin, ino
     }
     return uvec4(elements[0] | elements[1] << 16u, elements[2] | elements[3] << 16u, elements[4] | elements[5] << 16u,
                  elements[6] | elements[7] << 16u);
+}
+
+float madeSum(int at) {
+    return made_sums[at >> 2][at & 3];
 }
 
 void main() {
@@ -157,19 +161,19 @@ void main() {
         vec2 r_u = column_gain[tile_column];
         int to = column_output[tile_column];
         [[unroll]] for (int i = 0; i < kMatricesM; ++i) {
-            coopMatStore(acc[i * kMatricesN + j], made_sums, staged, kMatrixN, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(acc[i * kMatricesN + j], made_sums, staged / 4, kMatrixN / 4, gl_CooperativeMatrixLayoutRowMajor);
             subgroupBarrier();
             int row = row_m + i * kMatrixM + mine / kMatrixN;
             for (int e = mine; e < kMatrixM * kMatrixN; e += kSubgroup, row += kSubgroup / kMatrixN) {
                 if (kCut != 0) {
-                    sums[(parts_row + row) * parts_columns + first + tile_column] = made_sums[staged + e];
+                    sums[(parts_row + row) * parts_columns + first + tile_column] = madeSum(staged + e);
                 } else if (wanted && first_channel + row < group_out) {
                     int channel = group * group_out + first_channel + row;
                     if (gain == GAIN_CHANNELS)
                         r_u = vec2(1.0, updated_mask[push.updated_base + column_mask[tile_column] +
                                                      channel * p.output_d * p.output_h * p.output_w]);
                     y[to + channel * push.y_stride_c] =
-                        TO_ELEMENT(finish(made_sums[staged + e], r_u, weights[weight_block + row]));
+                        TO_ELEMENT(finish(madeSum(staged + e), r_u, weights[weight_block + row]));
                 }
             }
             subgroupBarrier();

@@ -31,7 +31,6 @@ uint32_t Coopmat::blockChannels(const VulkanDevice& device, const PartialConvDes
 }
 
 KernelChoice Coopmat::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
-    const Window& w = desc.window;
     const CooperativeMatrix& matrix = device.capabilities().matrices;
     const uint32_t channels = blockChannels(device, desc);
     // 128 invocations, of which each subgroup makes a part of the tile that is as square as matrices allow.
@@ -43,38 +42,25 @@ KernelChoice Coopmat::choose(const VulkanDevice& device, const PartialConvDesc& 
     choice.shader = "partial_conv_coopmat";
     choice.half_slices = kBlockK;
     choice.constants = {{SPEC_LANES, subgroups * matrix.subgroup},
-                        {SPEC_BLOCK_M, channels},
-                        {SPEC_BLOCK_N, kBlockN},
-                        {SPEC_BLOCK_K, kBlockK},
                         {SPEC_SUBGROUP, matrix.subgroup},
                         {SPEC_MATRIX_M, matrix.m},
                         {SPEC_MATRIX_N, matrix.n},
                         {SPEC_MATRIX_K, matrix.k},
                         {SPEC_SUBGROUPS_M, subgroups_m},
                         {SPEC_SUBGROUPS_N, subgroups / subgroups_m}};
-    PlanKernel& plan = choice.plan;
-    plan.block_channels = channels;
-    plan.blocks_a_group = ceilDiv<int64_t>(desc.out_channels / desc.groups, channels);
-    const int64_t depth =
-        ceilDiv<int64_t>(desc.in_channels / desc.groups * volume(w.kernel), kBlockK) * kBlockK;
-    plan.block_bytes = ceilDiv<int64_t>(channels * 4 + depth * channels * 2, 256) * 256;
-    plan.unit_h = 1;
-    plan.units_a_row = w.output[2];
-    plan.units_a_workgroup = kBlockN;
-    cutDepth(device, desc, kBlockK, choice);
-    choice.backward_by_products = true;
+    planProduct(device, desc, {channels, kBlockN, kBlockK, 2}, choice);
     return choice;
 }
 
 std::string Coopmat::objection(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const CooperativeMatrix& matrix = device.capabilities().matrices;
     if (!matrix) return matrix.missing;
-    // The backward pass is vulkan:gemm's; the largest tile, sums of the largest matrices included, takes 26.4
-    // KB.
+    const std::string objection = productObjection(device);
+    if (!objection.empty()) return objection;
+    // The largest tile, sums of the largest matrices included.
     constexpr uint32_t kSharedBytes = 27 * 1024;
-    const VkPhysicalDeviceLimits& limits = device.capabilities().properties.limits;
-    if (limits.maxComputeWorkGroupInvocations < 256 || limits.maxComputeSharedMemorySize < kSharedBytes)
-        return "the device's workgroups have fewer than 256 invocations or 27 KiB of shared memory";
+    if (device.capabilities().properties.limits.maxComputeSharedMemorySize < kSharedBytes)
+        return "the device's workgroups have fewer than 27 KiB of shared memory";
     if (desc.data_type != DataType::f16) return "cooperative matrices are used for f16 only";
     if (desc.mask_type == MaskType::fractional)
         return "a fractional mask's product with the input would be rounded to f16";

@@ -41,34 +41,19 @@ uint32_t Gemm::blockChannels(const VulkanDevice& device, const PartialConvDesc& 
 }
 
 KernelChoice Gemm::choose(const VulkanDevice& device, const PartialConvDesc& desc) const {
-    const Window& w = desc.window;
-    const int64_t group_out = desc.out_channels / desc.groups;
     const uint32_t channels = blockChannels(device, desc);
     const Part part = partOf(device, channels);
-    const uint32_t lanes = channels / part.m * (kBlockN / part.n);
-
     KernelChoice choice;
     choice.shader = "partial_conv_gemm";
-    choice.constants = {{SPEC_LANES, lanes},     {SPEC_BLOCK_M, channels}, {SPEC_BLOCK_N, kBlockN},
-                        {SPEC_BLOCK_K, kBlockK}, {SPEC_THREAD_M, part.m},  {SPEC_THREAD_N, part.n}};
-    PlanKernel& plan = choice.plan;
-    plan.block_channels = channels;
-    plan.blocks_a_group = ceilDiv<int64_t>(group_out, channels);
-    const int64_t depth =
-        ceilDiv<int64_t>(desc.in_channels / desc.groups * volume(w.kernel), kBlockK) * kBlockK;
-    plan.block_bytes = ceilDiv<int64_t>((depth + 1) * channels * 4, 256) * 256;
-    plan.unit_h = 1;
-    plan.units_a_row = w.output[2];
-    plan.units_a_workgroup = kBlockN;
-    cutDepth(device, desc, kBlockK, choice);
-    choice.backward_by_products = true;
+    choice.constants = {{SPEC_LANES, channels / part.m * (kBlockN / part.n)},
+                        {SPEC_THREAD_M, part.m},
+                        {SPEC_THREAD_N, part.n}};
+    planProduct(device, desc, {channels, kBlockN, kBlockK, 4}, choice);
     return choice;
 }
 
 std::string Gemm::objection(const VulkanDevice& device, const PartialConvDesc& /*desc*/) const {
-    if (device.capabilities().properties.limits.maxComputeWorkGroupInvocations < 256)
-        return "the device's workgroups have fewer than 256 invocations";
-    return "";
+    return productObjection(device);
 }
 
 }  // namespace

@@ -18,9 +18,18 @@ struct KernelChoice {
     bool backward_by_products = false;  // the gradients by matrix products, where those suit
 };
 
-// Has a matrix product, in steps of `step` along depth, cut its depth into parts where it has fewer
-// workgroups than keep the device busy, and says so in `choice`, whose plan is made but for that.
-void cutDepth(const VulkanDevice& device, const PartialConvDesc& desc, int64_t step, KernelChoice& choice);
+// A workgroup's tile of a matrix product, in steps of depth; and the bytes of a packed weight.
+struct ProductTile {
+    uint32_t channels, columns, depth;
+    int64_t weight_bytes;
+};
+
+// Fills in what matrix products have in common: the tile's constants, the plan, whose depth is cut into parts
+// where the tiles are fewer workgroups than keep the device busy, and the backward pass.
+void planProduct(const VulkanDevice& device, const PartialConvDesc& desc, const ProductTile& tile,
+                 KernelChoice& choice);
+// Why a device has no matrix products, their backward pass included; "" where nothing stands in the way.
+std::string productObjection(const VulkanDevice& device);
 // The most output channels of a block, `most` or a fraction of it down to `least`, with which a product's
 // workgroups are enough, its depth cut where that helps.
 uint32_t productBlock(const VulkanDevice& device, const PartialConvDesc& desc, int64_t columns, uint32_t most,

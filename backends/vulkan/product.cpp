@@ -1,4 +1,5 @@
-// How many workgroups a convolution's matrix product has: the blocks of channels, and the parts of its depth.
+// What vulkan:gemm and vulkan:coopmat share: how a convolution's matrix product is cut into workgroups, the
+// blocks of channels and the parts of its depth.
 #include <algorithm>
 
 #include "vulkan/partial_conv.h"
@@ -31,18 +32,7 @@ int64_t mostParts(const VulkanDevice& device, const PartialConvDesc& desc) {
     return std::max<int64_t>(1, depthOf(desc) / leastDepth(device));
 }
 
-}  // namespace
-
-uint32_t productBlock(const VulkanDevice& device, const PartialConvDesc& desc, int64_t columns, uint32_t most,
-                      uint32_t least) {
-    if (device.info().type == DeviceType::software) return most;
-    uint32_t channels = most;
-    while (channels > least &&
-           tilesOf(desc, channels, columns) < ceilDiv(wantedWorkgroups(device), mostParts(device, desc)))
-        channels /= 2;
-    return channels;
-}
-
+// Has the depth cut where the tiles are fewer workgroups than keep the device busy.
 void cutDepth(const VulkanDevice& device, const PartialConvDesc& desc, int64_t step, KernelChoice& choice) {
     PlanKernel& plan = choice.plan;
     plan.merges_images = true;
@@ -59,12 +49,47 @@ void cutDepth(const VulkanDevice& device, const PartialConvDesc& desc, int64_t s
         plan.parts > limits.max_groups[2])
         plan.parts = 1;
     choice.constants[SPEC_CUT] = plan.parts > 1 ? 1 : 0;
+}
+
+}  // namespace
+
+uint32_t productBlock(const VulkanDevice& device, const PartialConvDesc& desc, int64_t columns, uint32_t most,
+                      uint32_t least) {
+    if (device.info().type == DeviceType::software) return most;
+    uint32_t channels = most;
+    while (channels > least &&
+           tilesOf(desc, channels, columns) < ceilDiv(wantedWorkgroups(device), mostParts(device, desc)))
+        channels /= 2;
+    return channels;
+}
+
+void planProduct(const VulkanDevice& device, const PartialConvDesc& desc, const ProductTile& tile,
+                 KernelChoice& choice) {
+    choice.constants[SPEC_BLOCK_M] = tile.channels;
+    choice.constants[SPEC_BLOCK_N] = tile.columns;
+    choice.constants[SPEC_BLOCK_K] = tile.depth;
+    PlanKernel& plan = choice.plan;
+    plan.block_channels = tile.channels;
+    plan.blocks_a_group = ceilDiv<int64_t>(desc.out_channels / desc.groups, tile.channels);
+    const int64_t depth = ceilDiv<int64_t>(depthOf(desc), tile.depth) * tile.depth;
+    plan.block_bytes = ceilDiv<int64_t>(tile.channels * (4 + depth * tile.weight_bytes), 256) * 256;
+    plan.unit_h = 1;
+    plan.units_a_row = desc.window.output[2];
+    plan.units_a_workgroup = tile.columns;
+    cutDepth(device, desc, tile.depth, choice);
     // A row of the mask has the bits of 32 columns of the window, for all channels that share the mask.
     const Window& w = desc.window;
     const bool two_rows = !(desc.multi_channel && desc.maskInput()) &&
                           w.kernel[2] * desc.in_channels / desc.groups >= 8 &&
                           (w.kernel[2] - 1) * w.dilation[2] < 32;
     choice.constants[SPEC_TWO_ROWS] = two_rows ? 1 : 0;
+    choice.backward_by_products = true;
+}
+
+std::string productObjection(const VulkanDevice& device) {
+    if (device.capabilities().properties.limits.maxComputeWorkGroupInvocations < 256)
+        return "the device's workgroups have fewer than 256 invocations";
+    return "";
 }
 
 }  // namespace pconv::vulkan

@@ -22,13 +22,10 @@ class VulkanProduct : public VulkanTest {
     }
 };
 
-KernelChoice choiceOf(const VulkanDevice& device, const PartialConvDesc& desc, int64_t channels,
-                      int64_t columns) {
+KernelChoice choiceOf(const VulkanDevice& device, const PartialConvDesc& desc, uint32_t channels,
+                      uint32_t columns) {
     KernelChoice choice;
-    choice.plan.block_channels = channels;
-    choice.plan.blocks_a_group = ceilDiv(desc.out_channels / desc.groups, channels);
-    choice.plan.units_a_workgroup = columns;
-    cutDepth(device, desc, 16, choice);
+    planProduct(device, desc, {channels, columns, 16, 4}, choice);
     return choice;
 }
 

@@ -50,6 +50,15 @@ VKAPI_ATTR void VKAPI_CALL getMemory(VkPhysicalDevice device, VkPhysicalDeviceMe
     memory->memoryTypes[2] = {VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, 1};
 }
 
+VKAPI_ATTR void VKAPI_CALL getExternalBuffers(VkPhysicalDevice device,
+                                              const VkPhysicalDeviceExternalBufferInfo* info,
+                                              VkExternalBufferProperties* properties) {
+    PCONV_SHIM_INSTANCE(vkGetPhysicalDeviceExternalBufferProperties)(device, info, properties);
+    VkExternalMemoryFeatureFlags& features = properties->externalMemoryProperties.externalMemoryFeatures;
+    if (settings().no_import == 1) features = 0;
+    if (settings().no_import == 2) features |= VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
+}
+
 }  // namespace
 
 PFN_vkVoidFunction pretendedFunction(const char* name) {
@@ -59,6 +68,8 @@ PFN_vkVoidFunction pretendedFunction(const char* name) {
         return reinterpret_cast<PFN_vkVoidFunction>(getProperties2);
     if (std::strcmp(name, "vkGetPhysicalDeviceMemoryProperties") == 0)
         return reinterpret_cast<PFN_vkVoidFunction>(getMemory);
+    if (std::strcmp(name, "vkGetPhysicalDeviceExternalBufferProperties") == 0)
+        return reinterpret_cast<PFN_vkVoidFunction>(getExternalBuffers);
     return nullptr;
 }
 

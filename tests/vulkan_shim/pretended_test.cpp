@@ -2,6 +2,7 @@
 // bindings, a slow clock.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "unit/vulkan_fixture.h"
 #include "vulkan/window.h"
@@ -28,14 +29,18 @@ TEST_F(Pretended, AGpuPrefersProductsWhereTheirTilesFill) {
     const auto gpu = openWith({{"PCONV_SHIM_GPU", "1"}});
     ASSERT_EQ(gpu->info().type, DeviceType::discrete_gpu);
     EXPECT_EQ(software->preferredFor(squareDesc(1, 16, 64, 8)).front(), &vulkanDirect());
-    EXPECT_EQ(gpu->preferredFor(squareDesc(1, 16, 64, 8)).front(), &vulkanGemm());
+    const auto rows = gpu->preferredFor(squareDesc(1, 16, 64, 8));
+    EXPECT_EQ(rows.front(), &vulkanCoopmat()) << "which declines f32";
+    EXPECT_EQ(rows.at(1), &vulkanGemm());
     EXPECT_EQ(gpu->preferredFor(squareDesc(1, 16, 7, 8)).front(), &vulkanDirect());
     PartialConvDesc depthwise = squareDesc(1, 64, 64, 8);
     depthwise.groups = 64;
     EXPECT_EQ(gpu->preferredFor(depthwise).front(), &vulkanDirect());
     std::string reason;
-    for (const Implementation* row : gpu->implementations())
+    for (const Implementation* row : {&vulkanDirect(), &vulkanGemm()})
         EXPECT_TRUE(row->supports(*gpu, depthwise, reason)) << row->name() << ": " << reason;
+    EXPECT_FALSE(vulkanCoopmat().supports(*gpu, depthwise, reason));
+    EXPECT_NE(reason, "");
 }
 
 TEST_F(Pretended, ComputesTheSame) {
@@ -118,6 +123,35 @@ TEST_F(Pretended, FewStorageBuffersAreDeclinedWithTheReason) {
     norm.batch = norm.channels = 1;
     norm.size = {1, 4, 4};
     EXPECT_THROW(device->makeMaskedBatchNorm(norm), Error);
+}
+
+std::string faultOf(const std::function<void()>& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "none";
+}
+
+// Asked of the driver before anything is made: whoever does not import must not be handed the memory.
+TEST_F(Pretended, MemoryThatADriverDoesNotImportIsRefusedInALine) {
+    const std::pair<const char*, std::string> kinds[] = {
+        {"1", "this device's driver imports no such memory for storage buffers"},
+        {"2", "this device's driver imports only memory of one VkBuffer alone (memory->dedicated)"}};
+    for (const auto& [kind, line] : kinds) {
+        const std::unique_ptr<VulkanDevice> device = openWith({{"PCONV_SHIM_NO_IMPORT", kind}});
+        ExternalMemory memory;
+        memory.size = 4096;
+        if (device->capabilities().import_external) {
+            EXPECT_EQ(faultOf([&] { device->importExternal(memory, 4096); }), line);
+        }
+        // Host memory is always one buffer's alone.
+        alignas(4096) static char host[4096];
+        if (device->capabilities().import_alignment != 0) {
+            EXPECT_EQ(faultOf([&] { device->importHost(host, sizeof host); }), *kind == '1' ? line : "none");
+        }
+    }
 }
 
 // The same submissions, of which the clock says that they take no time or hours.

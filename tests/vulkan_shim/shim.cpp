@@ -41,7 +41,8 @@ VKAPI_ATTR VkResult VKAPI_CALL createInstance(const VkInstanceCreateInfo* info,
     const VkResult result = create(info, callbacks, instance);
     if (result == VK_SUCCESS)
         for (const char* name : {"vkCreateDevice", "vkGetDeviceProcAddr", "vkGetPhysicalDeviceProperties",
-                                 "vkGetPhysicalDeviceProperties2", "vkGetPhysicalDeviceMemoryProperties"})
+                                 "vkGetPhysicalDeviceProperties2", "vkGetPhysicalDeviceMemoryProperties",
+                                 "vkGetPhysicalDeviceExternalBufferProperties"})
             functions[name] = loader()(*instance, name);
     return result;
 }
@@ -88,6 +89,7 @@ void readSettings() {
     current.storage_buffers = number("PCONV_SHIM_STORAGE_BUFFERS");
     current.timestamp_period = number("PCONV_SHIM_TIMESTAMP_PERIOD");
     current.device_heap = number("PCONV_SHIM_DEVICE_HEAP");
+    current.no_import = number("PCONV_SHIM_NO_IMPORT");
     const char* file = std::getenv("PCONV_SHIM_STATISTICS");
     current.statistics = file != nullptr ? file : "";
 }

@@ -10,7 +10,8 @@
 //   PCONV_SHIM_STORAGE_BUFFERS=N  maxPerStageDescriptorStorageBuffers
 //   PCONV_SHIM_TIMESTAMP_PERIOD=N nanoseconds of a tick of the device's clock
 //   PCONV_SHIM_DEVICE_HEAP=N      bytes of the GPU's own memory; more cannot be allocated
-//   PCONV_SHIM_CHECK_ACCESSES=1   every access of a storage buffer is held to what is bound; the process
+//   PCONV_SHIM_NO_IMPORT=N        1: no memory of others can be imported; 2: that of one VkBuffer alone can
+//   be PCONV_SHIM_CHECK_ACCESSES=1   every access of a storage buffer is held to what is bound; the process
 //   fails at its end PCONV_SHIM_STATISTICS=FILE    what the driver's compiler says of every pipeline is added
 //   to the file, and nothing runs:
 //                                 for drivers without their hardware
@@ -26,8 +27,8 @@ namespace pconv::shim {
 struct Settings {
     bool gpu = false;
     bool check_accesses = false;
-    uint64_t vendor = 0, range = 0, storage_buffers = 0, timestamp_period = 0,
-             device_heap = 0;  // 0: as it is
+    uint64_t vendor = 0, range = 0, storage_buffers = 0, timestamp_period = 0, device_heap = 0,
+             no_import = 0;  // 0: as it is
     std::string statistics;
 };
 

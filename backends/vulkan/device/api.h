@@ -16,16 +16,17 @@
     X(EnumerateInstanceExtensionProperties) \
     X(CreateInstance)
 
-#define PCONV_VULKAN_INSTANCE_FUNCTIONS(X)    \
-    X(DestroyInstance)                        \
-    X(EnumeratePhysicalDevices)               \
-    X(EnumerateDeviceExtensionProperties)     \
-    X(GetPhysicalDeviceFeatures2)             \
-    X(GetPhysicalDeviceProperties)            \
-    X(GetPhysicalDeviceProperties2)           \
-    X(GetPhysicalDeviceMemoryProperties)      \
-    X(GetPhysicalDeviceQueueFamilyProperties) \
-    X(GetDeviceProcAddr)                      \
+#define PCONV_VULKAN_INSTANCE_FUNCTIONS(X)       \
+    X(DestroyInstance)                           \
+    X(EnumeratePhysicalDevices)                  \
+    X(EnumerateDeviceExtensionProperties)        \
+    X(GetPhysicalDeviceFeatures2)                \
+    X(GetPhysicalDeviceProperties)               \
+    X(GetPhysicalDeviceProperties2)              \
+    X(GetPhysicalDeviceMemoryProperties)         \
+    X(GetPhysicalDeviceQueueFamilyProperties)    \
+    X(GetPhysicalDeviceExternalBufferProperties) \
+    X(GetDeviceProcAddr)                         \
     X(CreateDevice)
 
 #define PCONV_VULKAN_DEVICE_FUNCTIONS(X) \

@@ -12,6 +12,8 @@ namespace {
 
 // Kernels read and write whole words, also where the last one is not full.
 constexpr size_t kPadding = 256;
+constexpr VkBufferUsageFlags kUsage =
+    VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
 
 size_t roundUp(size_t value, size_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
@@ -83,12 +85,28 @@ VulkanBuffer::~VulkanBuffer() {
     destroy();
 }
 
+// Importing is a promise of the driver's for a kind of memory and a use of it, not of an extension's being
+// there.
+void VulkanBuffer::refuseImport(VkExternalMemoryHandleTypeFlagBits handle, bool alone) const {
+    auto asked =
+        structure<VkPhysicalDeviceExternalBufferInfo>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO);
+    asked.usage = kUsage;
+    asked.handleType = handle;
+    auto answer = structure<VkExternalBufferProperties>(VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES);
+    context_.instance().api().GetPhysicalDeviceExternalBufferProperties(context_.physical(), &asked, &answer);
+    const VkExternalMemoryFeatureFlags features = answer.externalMemoryProperties.externalMemoryFeatures;
+    if ((features & VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT) == 0)
+        fail(PCONV_ERROR_UNSUPPORTED, "this device's driver imports no such memory for storage buffers");
+    if ((features & VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT) != 0 && !alone)
+        fail(PCONV_ERROR_UNSUPPORTED,
+             "this device's driver imports only memory of one VkBuffer alone (memory->dedicated)");
+}
+
 void VulkanBuffer::createHandle(size_t bytes, const void* next, VkBufferUsageFlags more) {
     auto info = structure<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
     info.pNext = next;
     info.size = bytes;
-    info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_DST_BIT | more;
+    info.usage = kUsage | more;
     check(context_.api().CreateBuffer(context_.device(), &info, nullptr, &buffer_), "vkCreateBuffer");
 }
 
@@ -102,6 +120,7 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
     const size_t page = context_.capabilities().import_alignment;
     if (page == 0)
         fail(PCONV_ERROR_UNSUPPORTED, "this device cannot import host memory: create a buffer and write it");
+    refuseImport(VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, true);
     const auto address = reinterpret_cast<uintptr_t>(memory);
     base_ = address % page;
     if (base_ % 4 != 0)
@@ -147,6 +166,7 @@ void VulkanBuffer::importMemory(void* memory, size_t bytes) {
 }
 
 void VulkanBuffer::importExternal(const ExternalMemory& memory) {
+    refuseImport(kExternalMemoryHandle, memory.dedicated);
     auto external =
         structure<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     external.handleTypes = kExternalMemoryHandle;

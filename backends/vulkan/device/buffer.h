@@ -41,6 +41,7 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
 
   private:
     // For storage and transfers, and what else is asked for: drivers align by it.
+    void refuseImport(VkExternalMemoryHandleTypeFlagBits handle, bool alone) const;
     void createHandle(size_t bytes, const void* next, VkBufferUsageFlags more);
     VkMemoryRequirements requirements() const;
     void importMemory(void* memory, size_t bytes);

@@ -219,6 +219,7 @@ Context::Context(std::shared_ptr<Instance> instance, VkPhysicalDevice physical,
                  const BorrowedDevice* borrowed, Host& host)
     : instance_(std::move(instance)),
       host_(host),
+      physical_(physical),
       capabilities_(queryCapabilities(instance_->api(), physical)) {
     const InstanceApi& api = instance_->api();
     api.GetPhysicalDeviceMemoryProperties(physical, &memory_);

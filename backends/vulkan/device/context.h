@@ -60,6 +60,7 @@ class Context {
     const Capabilities& capabilities() const { return capabilities_; }
     const VkPhysicalDeviceMemoryProperties& memory() const { return memory_; }
     Host& host() const { return host_; }
+    VkPhysicalDevice physical() const { return physical_; }
     VkDevice device() const { return device_; }
     // Whether device and queue are the host's, which enqueues there too.
     bool borrowed() const { return borrowed_; }
@@ -77,6 +78,7 @@ class Context {
 
     std::shared_ptr<Instance> instance_;
     Host& host_;
+    VkPhysicalDevice physical_;
     Capabilities capabilities_;
     VkPhysicalDeviceMemoryProperties memory_{};
     DeviceApi api_;

@@ -1,6 +1,7 @@
 #include "vulkan/device/cooperative_matrix.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace pconv::vulkan {
 
@@ -48,20 +49,27 @@ bool suits(const VkCooperativeMatrixPropertiesKHR& offered) {
            divides(offered.NSize, 8) && divides(offered.KSize, 8);
 }
 
-bool hasFeatures(const InstanceApi& api, VkPhysicalDevice device) {
+// The first feature that is not there; "" where all are.
+std::string missingFeature(const InstanceApi& api, VkPhysicalDevice device) {
     Features has(nullptr);
     auto all = structure<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2);
     all.pNext = &has.f16;
     api.GetPhysicalDeviceFeatures2(device, &all);
-    return has.f16.shaderFloat16 == VK_TRUE && has.memory_model.vulkanMemoryModel == VK_TRUE &&
-           has.memory_model.vulkanMemoryModelDeviceScope == VK_TRUE &&
-           has.subgroups.subgroupSizeControl == VK_TRUE && has.subgroups.computeFullSubgroups == VK_TRUE &&
-           has.matrices.cooperativeMatrix == VK_TRUE;
+    const std::pair<const char*, VkBool32> features[] = {
+        {"shaderFloat16", has.f16.shaderFloat16},
+        {"vulkanMemoryModel", has.memory_model.vulkanMemoryModel},
+        {"vulkanMemoryModelDeviceScope", has.memory_model.vulkanMemoryModelDeviceScope},
+        {"subgroupSizeControl", has.subgroups.subgroupSizeControl},
+        {"computeFullSubgroups", has.subgroups.computeFullSubgroups},
+        {"cooperativeMatrix", has.matrices.cooperativeMatrix}};
+    for (const auto& [name, there] : features)
+        if (there == VK_FALSE) return std::string("the device lacks the feature ") + name;
+    return "";
 }
 
-// Of subgroups that a pipeline of compute can be held to, and that matrices are made for: 32 where the device
-// has a choice, as that is what most matrix units are built for. 0 where there is none.
-uint32_t subgroupSize(const InstanceApi& api, VkPhysicalDevice device) {
+// Size of the subgroups that matrices are made for, 32 where a pipeline of compute can be held to one, as
+// that is what most matrix units are built for; says what is missing where there is none.
+void querySubgroup(const InstanceApi& api, VkPhysicalDevice device, CooperativeMatrix& found) {
     auto sizes = structure<VkPhysicalDeviceSubgroupSizeControlPropertiesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT);
     auto matrices = structure<VkPhysicalDeviceCooperativeMatrixPropertiesKHR>(
@@ -71,12 +79,15 @@ uint32_t subgroupSize(const InstanceApi& api, VkPhysicalDevice device) {
     sizes.pNext = &matrices;
     api.GetPhysicalDeviceProperties2(device, &all);
     constexpr uint32_t kSubgroups = 8;  // of a workgroup, at most
-    if ((sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0 ||
-        sizes.maxComputeWorkgroupSubgroups < kSubgroups ||
-        (matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0)
-        return 0;
-    const uint32_t size = std::clamp<uint32_t>(32, sizes.minSubgroupSize, sizes.maxSubgroupSize);
-    return size >= 8 && size <= 64 ? size : 0;
+    // Where all have one size, none can or need be asked for: NVK's have 32.
+    found.chosen = sizes.minSubgroupSize != sizes.maxSubgroupSize;
+    found.subgroup = std::clamp<uint32_t>(32, sizes.minSubgroupSize, sizes.maxSubgroupSize);
+    if ((matrices.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0)
+        found.missing = "the device has no cooperative matrices in compute shaders";
+    else if (found.chosen && (sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) == 0)
+        found.missing = "the device's subgroups have several sizes, and compute shaders cannot ask for one";
+    else if (sizes.maxComputeWorkgroupSubgroups < kSubgroups || found.subgroup < 8 || found.subgroup > 64)
+        found.missing = "the device's subgroups are not 8 to 64 invocations and 8 a workgroup";
 }
 
 }  // namespace
@@ -103,12 +114,11 @@ CooperativeMatrix queryCooperativeMatrix(const InstanceApi& api, VkPhysicalDevic
         }
     const auto properties = reinterpret_cast<PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR>(
         api.GetPhysicalDeviceCooperativeMatrixPropertiesKHR);
-    found.subgroup = subgroupSize(api, device);
-    if (!hasFeatures(api, device) || found.subgroup == 0 || properties == nullptr) {
-        found.missing =
-            "the device's cooperative matrices lack a feature or a size of subgroups that is needed";
-        return found;
-    }
+    found.missing = missingFeature(api, device);
+    if (found.missing.empty()) querySubgroup(api, device, found);
+    if (found.missing.empty() && properties == nullptr)
+        found.missing = "the driver does not say which cooperative matrices it has";
+    if (!found.missing.empty()) return found;
     uint32_t count = 0;
     properties(device, &count, nullptr);
     std::vector<VkCooperativeMatrixPropertiesKHR> all(

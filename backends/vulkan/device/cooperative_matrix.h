@@ -12,13 +12,14 @@ namespace pconv::vulkan {
 // Products of f16 matrices of m x k and k x n with sums in f32, made by a subgroup.
 struct CooperativeMatrix {
     uint32_t m = 0, n = 0, k = 0;  // 0: the device has none that suit
-    uint32_t subgroup = 0;         // invocations, which a pipeline can be held to
+    uint32_t subgroup = 0;         // invocations
+    bool chosen = false;           // pipelines must be held to that size: the device has others
     std::string missing;           // why there are none
     explicit operator bool() const { return m != 0; }
 };
 
 // Of `extensions`, those that the device has. Needs a build that knows the extension, f16 arithmetic, the
-// Vulkan memory model and subgroups whose size can be required.
+// Vulkan memory model and subgroups of one size, or whose size can be required.
 CooperativeMatrix queryCooperativeMatrix(const InstanceApi& api, VkPhysicalDevice device,
                                          const std::vector<std::string>& extensions);
 

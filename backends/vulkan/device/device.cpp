@@ -14,16 +14,12 @@ VulkanBuffer& own(Buffer& buffer) {
     return static_cast<VulkanBuffer&>(buffer);
 }
 
-// By preference, for most problems. Shared memory costs a software device much and gives it nothing.
+// By preference, for most problems. Shared memory costs a software device much and gives it nothing. What a
+// device has no matrices for declines, and says why.
 std::vector<const Implementation*> rows(const Capabilities& capabilities) {
-    if (capabilities.info.type == DeviceType::software) {
-        std::vector<const Implementation*> all{&vulkanDirect(), &vulkanGemm()};
-        if (capabilities.matrices) all.push_back(&vulkanCoopmat());
-        return all;
-    }
-    std::vector<const Implementation*> all{&vulkanGemm(), &vulkanDirect()};
-    if (capabilities.matrices) all.insert(all.begin(), &vulkanCoopmat());
-    return all;
+    if (capabilities.info.type == DeviceType::software)
+        return {&vulkanDirect(), &vulkanGemm(), &vulkanCoopmat()};
+    return {&vulkanCoopmat(), &vulkanGemm(), &vulkanDirect()};
 }
 
 }  // namespace

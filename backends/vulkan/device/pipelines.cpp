@@ -100,7 +100,7 @@ void Pipelines::makePipeline(const Shader& shader, const Specialization& constan
     const auto size = constants.find(SPEC_SUBGROUP);
     if (size != constants.end()) {
         subgroup.requiredSubgroupSize = size->second;
-        info.stage.pNext = &subgroup;
+        if (context_.capabilities().matrices.chosen) info.stage.pNext = &subgroup;
         info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
     }
     const VkResult result = api.CreateComputePipelines(context_.device(), cache_->handle(), 1, &info, nullptr,
