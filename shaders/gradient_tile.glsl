@@ -2,6 +2,8 @@
 #ifndef GRADIENT_TILE_GLSL
 #define GRADIENT_TILE_GLSL
 
+// Lanes store many rows of a few columns, and so meet a bank no oftener than they must.
+#define B_PADDING 4
 #include "register_tile.glsl"
 #include "sum.glsl"
 

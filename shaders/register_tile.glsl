@@ -10,8 +10,11 @@ layout(constant_id = SPEC_THREAD_M) const int kThreadM = 4;
 layout(constant_id = SPEC_THREAD_N) const int kThreadN = 4;
 const int kThreadsN = kBlockN / kThreadN;
 const int kLanes = kBlockM / kThreadM * kThreadsN;
-// Of a row of B, longer by a vector: lanes that store sixteen rows of a few columns meet a bank no oftener than they must.
-const int kStrideB = kBlockN + 4;
+// Of a row of B, which who includes this may want longer than the tile.
+#ifndef B_PADDING
+#define B_PADDING 0
+#endif
+const int kStrideB = kBlockN + B_PADDING;
 
 shared vec4 slice_a[kBlockK * kBlockM / 4];
 shared vec4 slice_b[kBlockK * kStrideB / 4];
