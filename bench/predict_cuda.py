@@ -7,7 +7,8 @@ the instructions that the compiler gives to an element. Predictions, to be read 
     bench/predict_cuda.py --check [LIBRARY]           # that a CUDA device chooses by these times
 
 The sum of: the mask side; passes over memory that a row needs; the product itself, which takes as long as its bytes or its
-multiply-adds, whichever is longer; and the launches. What is not known before a GPU has run it is in the table EFFICIENCY.
+multiply-adds (for cuda:igemm also its instructions), whichever is longest; and the launches. What is not known before a GPU has
+run it is in the table EFFICIENCY.
 """
 import argparse
 import dataclasses
@@ -49,6 +50,8 @@ COPY, EPILOGUE = {"f32": 9, "tf32": 9, "f16": 11}, 105
 # Assumed: shares of bandwidth and of multiply-adds. f16 and TF32 products by mma run at 0.88 behind a long depth.
 EFFICIENCY = {"bandwidth": 0.85, "igemm": 0.88, "cudnn": 0.85, "cudnn_f32": 0.75, "direct": 0.5}
 IGEMM_STEP = {"tf32": 16, "f16": 32}  # of the depth
+# What a warp begins in a step, of sm_90's code: 32 multiplies, 64 additions of their sums, loads and copies. A warp's step is 64 x 32.
+IGEMM_INSTRUCTIONS = {"tf32": {64: 342, 128: 428}, "f16": {64: 275, 128: 348}}
 # What a block takes besides its steps: filling the pipeline, the epilogue through shared memory; in steps.
 IGEMM_OUTSIDE = 4
 
@@ -148,8 +151,11 @@ def igemm(gpu, layer, kind):
     slices = max(1, min(gpu.multiprocessors // narrow, steps // 8, 16))
     # Multiprocessors take blocks as they come: the last round is not full.
     rounds = math.ceil(blocks * slices / gpu.multiprocessors)
-    block = 128 * width * (math.ceil(steps / slices) + IGEMM_OUTSIDE) * IGEMM_STEP[kind]
-    work = rounds * block / (gpu.gigahertz * 1e9 * gpu.tensor[kind] * EFFICIENCY["igemm"])
+    multiplied = 128 * width * IGEMM_STEP[kind] / (gpu.tensor[kind] * EFFICIENCY["igemm"])
+    begun = 128 * width / (64 * 32) * IGEMM_INSTRUCTIONS[kind][width] * 32 / LANES
+    # Cycles of a step: one warp's instructions begin while another's multiply.
+    step = max(multiplied, begun)
+    work = rounds * step * (math.ceil(steps / slices) + IGEMM_OUTSIDE) / (gpu.gigahertz * 1e9)
     traffic = (layer.inputs + layer.weights + layer.outputs) * ELEMENT[kind] + layer.inputs * layer.multi_channel
     time = max(work, moved(gpu, traffic)) + LAUNCH
     return time + (streamed(gpu, (slices + 1) * layer.outputs * 4) if slices > 1 else 0)

@@ -15,9 +15,15 @@ cudaExternalMemory_t import(const ExternalMemory& memory) {
     int descriptor = -1;
     if (memory.handle_type == PCONV_MEMORY_HANDLE_TYPE_OPAQUE_FD) {
         descriptor = platform::duplicateDescriptor(static_cast<int>(memory.handle));
-        if (descriptor < 0)
+        if (descriptor < 0) {
+#ifdef _WIN32
+            fail(PCONV_ERROR_UNSUPPORTED,
+                 "memory is shared by HANDLEs on this system, not by file descriptors");
+#else
             fail(PCONV_ERROR_INVALID_ARGUMENT,
                  "memory->handle is " + std::to_string(memory.handle) + ", which is no open file descriptor");
+#endif
+        }
         desc.type = cudaExternalMemoryHandleTypeOpaqueFd;
         desc.handle.fd = descriptor;
     } else {
