@@ -15,7 +15,7 @@ const int kLoadsB = kBlockN * kBlockK / (kRun * kLanes);
 const int kLanesAColumn = kBlockK / kRun;
 const int kColumnsALoad = kLanes / kLanesAColumn;
 const int kHalf = kBlockK / 2;       // what is multiplied at once, where a group has no more channels left
-const int kNowhere = -0x7FFFFFFF;  // below 0 wherever a tap reaches from there
+const int kNowhere = -0x7FFFFFFF;  // of columns that are not wanted; what a tap adds could wrap it, so nothing is added
 
 // Of the tile's columns: along W, H and D in strides from the phase's first input, and where the sums of that output lie.
 shared ivec4 column_at[kBlockN];
@@ -143,7 +143,7 @@ void main() {
             ivec4 column = column_at[column_b + i * kColumnsALoad];
             ivec3 at = column.xyz + origin;
             bool inside = uint(at.x) < uint(p.w.output_w) && uint(at.y) < uint(p.w.output_h) && uint(at.z) < uint(p.w.output_d);
-            from[i] = inside ? column.w + sumsOf(origin) + row_b : kNowhere;
+            from[i] = inside && column.w != kNowhere ? column.w + sumsOf(origin) + row_b : kNowhere;
         }
         goBack(origin.x, rest.x, by.x, by_rest.x, stride.x);
         if (++tap.x == p.w.kernel_w) {
