@@ -87,7 +87,9 @@ void planProduct(const VulkanDevice& device, const PartialConvDesc& desc, const 
 }
 
 std::string productObjection(const VulkanDevice& device) {
-    if (device.capabilities().properties.limits.maxComputeWorkGroupInvocations < 256)
+    // What the gradients' tiles take where registers are few; other tiles take 128 at most, which all have.
+    const Capabilities& capabilities = device.capabilities();
+    if (capabilities.few_registers && capabilities.properties.limits.maxComputeWorkGroupInvocations < 256)
         return "the device's workgroups have fewer than 256 invocations";
     return "";
 }

@@ -2,19 +2,20 @@
 // the tests want to meet: one with other limits, with memory of its own, one that fails, one that checks
 // every access of a buffer. What it does is told by the environment, read whenever an instance is created:
 //
-//   PCONV_SHIM_GPU=1              a discrete GPU: 256-byte alignment, 65,535 workgroups a dimension, device
-//   memory that the
-//                                 host does not see, host memory that is not coherent
+//   PCONV_SHIM_GPU=1              a discrete GPU: 256-byte alignment, 65,535 workgroups a dimension,
+//                                 device memory that the host does not see, host memory that is
+//                                 not coherent
 //   PCONV_SHIM_VENDOR=N           vendorID, such as 0x8086
 //   PCONV_SHIM_RANGE=N            maxStorageBufferRange
 //   PCONV_SHIM_STORAGE_BUFFERS=N  maxPerStageDescriptorStorageBuffers
 //   PCONV_SHIM_TIMESTAMP_PERIOD=N nanoseconds of a tick of the device's clock
 //   PCONV_SHIM_DEVICE_HEAP=N      bytes of the GPU's own memory; more cannot be allocated
-//   PCONV_SHIM_NO_IMPORT=N        1: no memory of others can be imported; 2: that of one VkBuffer alone can
-//   be PCONV_SHIM_CHECK_ACCESSES=1   every access of a storage buffer is held to what is bound; the process
-//   fails at its end PCONV_SHIM_STATISTICS=FILE    what the driver's compiler says of every pipeline is added
-//   to the file, and nothing runs:
-//                                 for drivers without their hardware
+//   PCONV_SHIM_NO_IMPORT=N        1: no memory of others can be imported;
+//                                 2: that of one VkBuffer alone can be
+//   PCONV_SHIM_CHECK_ACCESSES=1   every access of a storage buffer is held to what is bound; the
+//                                 process fails at its end
+//   PCONV_SHIM_STATISTICS=FILE    what the driver's compiler says of every pipeline is added to the
+//                                 file, and nothing runs: for drivers without their hardware
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -40,8 +40,8 @@ class VulkanBuffer final : public Buffer, public std::enable_shared_from_this<Vu
     void setLastUse(uint64_t serial) { last_use_ = serial; }
 
   private:
-    // For storage and transfers, and what else is asked for: drivers align by it.
     void refuseImport(VkExternalMemoryHandleTypeFlagBits handle, bool alone) const;
+    // For storage and transfers, and what else is asked for: drivers align by it.
     void createHandle(size_t bytes, const void* next, VkBufferUsageFlags more);
     VkMemoryRequirements requirements() const;
     void importMemory(void* memory, size_t bytes);
