@@ -23,6 +23,9 @@ const int kPartM = kBlockM / kSubgroupsM;
 const int kPartN = kBlockN / kSubgroupsN;
 const int kMatricesM = kPartM / kMatrixM;
 const int kMatricesN = kPartN / kMatrixN;
+const int kSteps = kBlockK / kMatrixK;
+
+#define SUMS coopmat<float, gl_ScopeSubgroup, kMatrixM, kMatrixN, gl_MatrixUseAccumulator>
 
 // Shared memory is moved in vectors of eight f16. A row is a channel's or a column's depth; one more vector keeps rows that are
 // read together out of each other's banks.
@@ -98,9 +101,9 @@ void main() {
     barrier();
     if (any_valid[0] == 0u) depth = 0;
 
-    coopmat<float, gl_ScopeSubgroup, kMatrixM, kMatrixN, gl_MatrixUseAccumulator> acc[kMatricesM * kMatricesN];
+    SUMS acc[kMatricesM * kMatricesN];
     [[unroll]] for (int i = 0; i < kMatricesM * kMatricesN; ++i)
-        acc[i] = coopmat<float, gl_ScopeSubgroup, kMatrixM, kMatrixN, gl_MatrixUseAccumulator>(0.0);
+        acc[i] = SUMS(0.0);
     int subgroup = int(gl_SubgroupID);
     int row_m = subgroup / kSubgroupsN * kPartM;
     int column_n = subgroup % kSubgroupsN * kPartN;
@@ -119,17 +122,21 @@ void main() {
             }
         }
         if (k0 >= begin) {
-            [[unroll]] for (int k = 0; k < kBlockK; k += kMatrixK) {
-                coopmat<float16_t, gl_ScopeSubgroup, kMatrixM, kMatrixK, gl_MatrixUseA> a[kMatricesM];
-                [[unroll]] for (int i = 0; i < kMatricesM; ++i)
-                    coopMatLoad(a[i], slice_a, (row_m + i * kMatrixM) * kStride + k / 8, kStride,
-                                gl_CooperativeMatrixLayoutRowMajor);
-                [[unroll]] for (int j = 0; j < kMatricesN; ++j) {
-                    coopmat<float16_t, gl_ScopeSubgroup, kMatrixK, kMatrixN, gl_MatrixUseB> b;
-                    coopMatLoad(b, slice_b, (column_n + j * kMatrixN) * kStride + k / 8, kStride,
+            // A slice's products begin at zero: a matrix unit may truncate what it adds to a large sum.
+            coopmat<float16_t, gl_ScopeSubgroup, kMatrixM, kMatrixK, gl_MatrixUseA> a[kMatricesM * kSteps];
+            [[unroll]] for (int i = 0; i < kMatricesM * kSteps; ++i)
+                coopMatLoad(a[i], slice_a, (row_m + i / kSteps * kMatrixM) * kStride + i % kSteps * kMatrixK / 8, kStride,
+                            gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (int j = 0; j < kMatricesN; ++j) {
+                coopmat<float16_t, gl_ScopeSubgroup, kMatrixK, kMatrixN, gl_MatrixUseB> b[kSteps];
+                [[unroll]] for (int k = 0; k < kSteps; ++k)
+                    coopMatLoad(b[k], slice_b, (column_n + j * kMatrixN) * kStride + k * kMatrixK / 8, kStride,
                                 gl_CooperativeMatrixLayoutColumnMajor);
-                    [[unroll]] for (int i = 0; i < kMatricesM; ++i)
-                        acc[i * kMatricesN + j] = coopMatMulAdd(a[i], b, acc[i * kMatricesN + j]);
+                [[unroll]] for (int i = 0; i < kMatricesM; ++i) {
+                    SUMS sum = SUMS(0.0);
+                    [[unroll]] for (int k = 0; k < kSteps; ++k)
+                        sum = coopMatMulAdd(a[i * kSteps + k], b[k], sum);
+                    acc[i * kMatricesN + j] += sum;
                 }
             }
         }
