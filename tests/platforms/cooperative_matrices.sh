@@ -54,7 +54,7 @@ on() {
         mount -t tmpfs tmpfs "$folder/tmp"
         mount --bind "$build" "$folder/mnt"
         mount --bind . "$folder/srv"
-        exec chroot "$folder" /usr/bin/env -i HOME=/tmp PCONV_CACHE_DIR=/tmp LANG=C.UTF-8 \
+        exec chroot "$folder" /usr/bin/env -i HOME=/tmp PCONV_CACHE_DIR=/tmp LANG=C.UTF-8 LD_LIBRARY_PATH=/mnt/lib \
             VK_DRIVER_FILES=/usr/share/vulkan/icd.d/lvp_icd.json "$@"' sh "$folder" "$build" "$@"
 }
 
