@@ -413,7 +413,8 @@ cudaError_t launchOnePlaneWindow(const MaskProblem& p, const void* source, cudaS
     using Four = std::integral_constant<int, 4>;
     using Any = std::integral_constant<int, 0>;
     using Three = std::integral_constant<int, 3>;
-    if (s.dilation[1] > 1 && s.kernel[1] > 1) return launchRows(One{}, Any{});
+    // Rows of windows that share none of the input gain nothing by being done together.
+    if ((s.dilation[1] > 1 && s.kernel[1] > 1) || s.stride[1] > s.kernel[1]) return launchRows(One{}, Any{});
     // More rows a thread where that leaves a multiprocessor enough warps.
     const int64_t lines = int64_t{k.tiles_w.value} * s.output[1] * k.depth.value * p.batch;
     const bool many = lines >= int64_t{4} * kWarpsWanted * s.multiprocessors;

@@ -15,6 +15,10 @@
 
 #include "../../../src/core/half.h"
 
+namespace pconv::cuda {
+struct F16;
+}
+
 namespace pconv::cuda::on_cpu {
 
 struct TensorCore {
