@@ -88,51 +88,106 @@ TEST_F(CpuDirect, PlaneForEveryChannelOfFractions) {
     EXPECT_TRUE(conforms(*row_, problem));
 }
 
-// A descriptor for training has oneDNN's forward pass, which is what this one is chosen in place of.
-TEST_F(CpuDirect, TakesNoLongerThanOneDnnWhereChosen) {
+struct Shape {
+    int64_t batch, in, out;
+    std::vector<int64_t> size, kernel;
+    int64_t dilation = 1;
+    bool padded = true;
+
+    friend std::ostream& operator<<(std::ostream& stream, const Shape& shape) {
+        stream << shape.batch << " x " << shape.in << " channels to " << shape.out << ", of";
+        for (const int64_t size : shape.size) stream << ' ' << size;
+        stream << ", window";
+        for (const int64_t kernel : shape.kernel) stream << ' ' << kernel;
+        return stream << ", dilation " << shape.dilation;
+    }
+};
+
+// Processor time of a forward pass in parts of oneDNN's, which a descriptor for training has: the middle one
+// of passes that alternate, since the clock's rate changes and other programs take cache.
+double shareOfOneDnn(const Shape& shape) {
+    const Device cpu("cpu");
+    std::vector<int64_t> input{shape.batch, shape.in}, output{shape.batch, shape.out};
+    std::vector<int64_t> weight{shape.out, shape.in}, plane{1, 1};
+    int64_t pixels = 1;
+    auto desc = PartialConvDesc::same(shape.batch, shape.in, shape.out, shape.size, 1);
+    for (size_t d = 0; d < shape.size.size(); ++d) {
+        const int64_t reach = (shape.kernel[d] - 1) * shape.dilation;
+        desc.kernel[d] = shape.kernel[d];
+        desc.dilation[d] = shape.dilation;
+        desc.padding[d] = shape.padded ? reach / 2 : 0;
+        input.push_back(shape.size[d]);
+        output.push_back(shape.size[d] + 2 * desc.padding[d] - reach);
+        plane.push_back(shape.size[d]);
+        weight.push_back(shape.kernel[d]);
+        pixels *= shape.size[d];
+    }
+    const Tensor x(cpu, input), y(cpu, output), w(cpu, weight), b(cpu, {shape.out});
+    const Tensor planes(cpu, plane, std::vector<uint8_t>(static_cast<size_t>(pixels), 1));
+    const Mask mask(planes.view());
+    const auto made = [&](bool training) {
+        desc.training = training ? 1 : 0;
+        PartialConv conv(cpu, desc);
+        conv.setWeights(w.view(), b.view());
+        return std::make_pair(std::move(conv), MaskUpdate(cpu, desc, mask));
+    };
+    const auto chosen = made(false), onednn = made(true);
+    const auto timed = [&](const auto& layer) {
+        const std::clock_t begin = std::clock();
+        layer.first.forward(layer.second, x.view(), y.view());
+        return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    };
+    std::vector<double> shares;
+    for (int round = 0; round < 9; ++round) {
+        const double time = timed(chosen);
+        shares.push_back(time / timed(onednn));
+    }
+    std::sort(shares.begin(), shares.end());
+    return shares[shares.size() / 2];
+}
+
+// A machine that does much else gets a second and a third chance.
+double shareOfOneDnn(const Shape& shape, double most) {
+    double share = shareOfOneDnn(shape);
+    for (int again = 0; again < 2 && share > most; ++again) share = std::min(share, shareOfOneDnn(shape));
+    return share;
+}
+
+TEST_F(CpuDirect, TakesNoLongerThanOneDnn) {
 #if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
     GTEST_SKIP() << "our kernel is not built as fast as oneDNN's";
 #endif
-    struct Shape {
-        int64_t in, out;
-        std::vector<int64_t> size;
-        int64_t kernel;
+    const Shape shapes[] = {
+        {1, 64, 1, {128, 128}, {3, 3}},
+        {1, 64, 4, {128, 128}, {3, 3}},
+        {1, 3, 3, {256, 256}, {7, 7}},
+        {1, 256, 4, {16, 16}, {3, 3}},
+        {1, 64, 2, {64, 64}, {5, 5}},
+        {1, 64, 3, {128, 128}, {1, 1}},
+        {1, 16, 3, {8, 32, 32}, {3, 3, 3}},
+        {1, 64, 3, {512, 24}, {3, 3}},
+        {1, 64, 3, {128, 128}, {3, 3}, 8},
+        // Left to oneDNN: short rows, and taps far apart.
+        {1, 64, 3, {512, 2}, {3, 3}},
+        {1, 64, 3, {512, 8}, {3, 3}},
+        {32, 512, 1, {7, 7}, {7, 7}, 1, false},
+        {1, 64, 3, {128, 128}, {3, 3}, 32},
+        {1, 16, 3, {32, 64, 64}, {3, 1, 1}, 8},
+        {1, 64, 1, {8192}, {3}, 1024},
     };
-    const Device cpu("cpu");
-    for (const Shape& shape :
-         {Shape{64, 3, {128, 128}, 3}, Shape{64, 1, {128, 128}, 3}, Shape{64, 4, {128, 128}, 3},
-          Shape{3, 3, {256, 256}, 7}, Shape{256, 4, {16, 16}, 3}, Shape{64, 2, {64, 64}, 5},
-          Shape{64, 3, {128, 128}, 1}, Shape{16, 3, {8, 32, 32}, 3}}) {
-        std::vector<int64_t> input{1, shape.in}, output{1, shape.out}, weight{shape.out, shape.in};
-        std::vector<int64_t> plane{1, 1};
-        int64_t pixels = 1;
-        for (const int64_t size : shape.size) {
-            input.push_back(size);
-            output.push_back(size);
-            plane.push_back(size);
-            weight.push_back(shape.kernel);
-            pixels *= size;
-        }
-        const Tensor x(cpu, input), y(cpu, output), w(cpu, weight), b(cpu, {shape.out});
-        const Tensor planes(cpu, plane, std::vector<uint8_t>(static_cast<size_t>(pixels), 1));
-        const Mask mask(planes.view());
-        double least[2] = {1e30, 1e30};
-        for (int training = 0; training < 2; ++training) {
-            auto desc = PartialConvDesc::same(1, shape.in, shape.out, shape.size, shape.kernel);
-            desc.training = training;
-            const PartialConv conv(cpu, desc);
-            const MaskUpdate update(cpu, desc, mask);
-            conv.setWeights(w.view(), b.view());
-            for (int call = 0; call < 7; ++call) {
-                const std::clock_t begin = std::clock();
-                conv.forward(update, x.view(), y.view());
-                least[training] = std::min(least[training], static_cast<double>(std::clock() - begin));
-            }
-        }
-        constexpr double kClock = 100e-6 * CLOCKS_PER_SEC;
-        EXPECT_LE(least[0], least[1] + kClock)
-            << shape.in << " to " << shape.out << " channels, window " << shape.kernel;
+    for (const Shape& shape : shapes) {
+        // Where both are oneDNN's they differ by chance.
+        constexpr double kMost = 1.25;
+        const double share = shareOfOneDnn(shape, kMost);
+        EXPECT_LE(share, kMost) << shape;
     }
+}
+
+TEST_F(CpuDirect, TakesLessWhereItPaysMost) {
+#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+    GTEST_SKIP() << "our kernel is not built as fast as oneDNN's";
+#endif
+    EXPECT_LT(shareOfOneDnn({1, 64, 3, {128, 128}, {3, 3}}, 0.7), 0.7);
 }
 
 }  // namespace

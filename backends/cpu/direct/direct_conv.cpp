@@ -6,6 +6,7 @@
 #include "cpu/parallel.h"
 #include "cpu/passes/mask_planes.h"
 #include "cpu/passes/passes.h"
+#include "cpu/window.h"
 
 namespace pconv::cpu {
 
@@ -21,14 +22,11 @@ constexpr int64_t kBoxesOfAThread = 4;
 constexpr int64_t kLeastProducts = 1 << 18;  // that are worth a box of their own
 // Outputs of a row that are left out together where all are holes.
 constexpr int64_t kHoleColumns = 64;
-
-int64_t ceilDivide(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-int64_t extent(const Window& w, size_t d) {
-    return (w.kernel[d] - 1) * w.dilation[d] + 1;
-}
+// Of a row: shorter ones are loaded and added up in too small parts.
+constexpr int64_t kLeastColumns = 16;
+// A box whose taps lie far apart loads rows, and columns, that no tap reads: times those used, and its width.
+constexpr int64_t kMostRowsLoaded = 3;
+constexpr int64_t kMostReach = 4;
 
 bool reachesInputEverywhere(const Window& w) {
     for (size_t d = 0; d < 3; ++d)
@@ -37,69 +35,87 @@ bool reachesInputEverywhere(const Window& w) {
     return true;
 }
 
+// Rows of the input under those of a box, with what a stride skips behind the last window.
+int64_t rowsUnder(const Window& w, int64_t rows) {
+    return std::min(w.input[0], w.stride[0] - 1 + extent(w, 0)) *
+           std::min(w.input[1], rows * w.stride[1] - 1 + extent(w, 1));
+}
+
+// Boxes as high as the cache has room for, but enough of them for all threads.
+DirectBox boxOf(const PartialConvDesc& desc, int threads) {
+    const Window& w = desc.window;
+    const Dims3& output = w.output;
+    DirectBox box{};
+    box.channels = std::clamp<int64_t>(kLongestSum / volume(w.kernel), 1, desc.in_channels);
+    const int64_t parts = ceilDivide(output[2], kMostColumns);
+    box.columns =
+        parts == 1 ? output[2] : ceilDivide(ceilDivide(output[2], parts), kColumnGrain) * kColumnGrain;
+    const int64_t beside = desc.batch * output[0] * ceilDivide(output[2], box.columns);
+    const int64_t products =
+        desc.batch * volume(output) * desc.out_channels * desc.in_channels * volume(w.kernel);
+    const int64_t most = std::max<int64_t>(1, products / kLeastProducts);
+    const int64_t wanted = std::min<int64_t>(int64_t{kBoxesOfAThread} * threads, most);
+    box.rows = ceilDivide(output[1], std::min(ceilDivide(wanted, beside), output[1]));
+    const auto input = [&] {
+        return box.channels * rowsUnder(w, box.rows) * (box.columns - 1 + extent(w, 2));
+    };
+    while (box.rows > 1 && input() * int64_t{sizeof(float)} > kBoxBytes) box.rows = ceilDivide(box.rows, 2);
+    box.input = input();
+    return box;
+}
+
+bool usesWhatItLoads(const Window& w, const DirectBox& box) {
+    return rowsUnder(w, box.rows) <= kMostRowsLoaded * w.kernel[0] * w.kernel[1] * box.rows &&
+           extent(w, 2) <= kMostReach * box.columns;
+}
+
 }  // namespace
 
-bool directPays(const PartialConvDesc& desc) {
+bool directPays(const PartialConvDesc& desc, int threads) {
     return desc.out_channels <= kMostDirectOutputs && desc.groups == 1 && !desc.training &&
            desc.window.stride[2] == 1 && desc.upsampled.channels == 0 &&
            desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous &&
-           reachesInputEverywhere(desc.window);
+           desc.window.output[2] >= kLeastColumns && reachesInputEverywhere(desc.window) &&
+           usesWhatItLoads(desc.window, boxOf(desc, threads));
 }
 
 DirectConv::DirectConv(CpuDevice& device, const PartialConvDesc& desc)
     : device_(device),
       desc_(desc),
+      box_(boxOf(desc, device.threads())),
       weights_(device.allocate(
           static_cast<size_t>(desc.in_channels * volume(desc.window.kernel) * desc.out_channels) *
           sizeof(float))),
       staging_(device, desc.data_type, std::max(desc.in_channels, desc.out_channels)) {
-    chooseBox();
     if (desc.has_bias || desc.maskedConvolution()) bias_.resize(static_cast<size_t>(desc.out_channels));
     const auto floats = [](int64_t count) {
         return alignedSize(static_cast<size_t>(count) * sizeof(float) + kReadSlack);
     };
-    input_bytes_ = floats(channels_ * mostPixelsUnderBox());
-    sums_bytes_ = floats(desc.out_channels * rows_ * columns_);
-    for (int i = 0; i < device.threads(); ++i)
-        workers_.push_back({i, nullptr, nullptr, std::vector<const void*>(static_cast<size_t>(channels_)),
+    input_bytes_ = floats(box_.input);
+    sums_bytes_ = floats(desc.out_channels * box_.rows * box_.columns);
+    const Threads threads = device.threads().atMost(boxes());
+    for (int i = 0; i < threads; ++i)
+        workers_.push_back({i, nullptr, nullptr, std::vector<const void*>(static_cast<size_t>(box_.channels)),
                             std::vector<DirectTap>(static_cast<size_t>(kernelVolume()))});
     scratch_ = Scratch(device, workers_.size() * (input_bytes_ + sums_bytes_));
 }
 
-// With what a stride skips behind the last window.
-int64_t DirectConv::mostPixelsUnderBox() const {
-    const Window& w = desc_.window;
-    return std::min(w.input[0], w.stride[0] - 1 + extent(w, 0)) *
-           std::min(w.input[1], rows_ * w.stride[1] - 1 + extent(w, 1)) * (columns_ - 1 + extent(w, 2));
-}
-
-// Boxes as high as the cache has room for, but enough of them for all threads.
-void DirectConv::chooseBox() {
-    const Dims3& output = desc_.window.output;
-    channels_ = std::clamp<int64_t>(kLongestSum / kernelVolume(), 1, desc_.in_channels);
-    const int64_t parts = ceilDivide(output[2], kMostColumns);
-    columns_ = parts == 1 ? output[2] : ceilDivide(ceilDivide(output[2], parts), kColumnGrain) * kColumnGrain;
-    const int64_t beside = desc_.batch * output[0] * ceilDivide(output[2], columns_);
-    const int64_t products =
-        desc_.batch * volume(output) * desc_.out_channels * desc_.in_channels * kernelVolume();
-    const int64_t most = std::max<int64_t>(1, products / kLeastProducts);
-    const int64_t wanted = std::min<int64_t>(kBoxesOfAThread * device_.threads(), most);
-    rows_ = ceilDivide(output[1], std::min(ceilDivide(wanted, beside), output[1]));
-    const auto bytes = [&] { return channels_ * mostPixelsUnderBox() * int64_t{sizeof(float)}; };
-    while (rows_ > 1 && bytes() > kBoxBytes) rows_ = ceilDivide(rows_, 2);
+int64_t DirectConv::boxes() const {
+    const Dims3& size = desc_.window.output;
+    return desc_.batch * size[0] * ceilDivide(size[1], box_.rows) * ceilDivide(size[2], box_.columns);
 }
 
 Box DirectConv::boxAt(int64_t index) const {
     const Window& w = desc_.window;
-    const int64_t across = ceilDivide(w.output[2], columns_);
-    const int64_t down = ceilDivide(w.output[1], rows_);
-    const int64_t column = index % across * columns_;
-    const int64_t row = index / across % down * rows_;
+    const int64_t across = ceilDivide(w.output[2], box_.columns);
+    const int64_t down = ceilDivide(w.output[1], box_.rows);
+    const int64_t column = index % across * box_.columns;
+    const int64_t row = index / across % down * box_.rows;
     const int64_t slice = index / across / down;
     return {slice / w.output[0],
             1,
-            {spanOf(w, 0, slice % w.output[0], 1), spanOf(w, 1, row, std::min(rows_, w.output[1] - row)),
-             spanOf(w, 2, column, std::min(columns_, w.output[2] - column))},
+            {spanOf(w, 0, slice % w.output[0], 1), spanOf(w, 1, row, std::min(box_.rows, w.output[1] - row)),
+             spanOf(w, 2, column, std::min(box_.columns, w.output[2] - column))},
             0,
             desc_.out_channels};
 }
@@ -151,8 +167,8 @@ void DirectConv::addChannels(Worker& worker, const Box& box, int64_t first, int6
 }
 
 void DirectConv::runBox(Worker& worker, const Call& call, const Box& box) const {
-    for (int64_t first = 0; first < desc_.in_channels; first += channels_) {
-        const int64_t channels = std::min(channels_, desc_.in_channels - first);
+    for (int64_t first = 0; first < desc_.in_channels; first += box_.channels) {
+        const int64_t channels = std::min(box_.channels, desc_.in_channels - first);
         loadBox({call.input, first, channels, first, call.update, call.mask, call.one_plane,
                  ScratchLayout::planar, box.spans[2].padding_begin, box.spans[2].padding_end},
                 box, worker.input, worker.planes.data(), staging_, worker.number);
@@ -164,7 +180,7 @@ void DirectConv::runBox(Worker& worker, const Call& call, const Box& box) const 
 
 // What of it is no hole.
 void DirectConv::runBand(Worker& worker, const Call& call, const Box& band) const {
-    const Cut cut{1, {1, rows_, kHoleColumns}, desc_.out_channels};
+    const Cut cut{1, {1, box_.rows, kHoleColumns}, desc_.out_channels};
     const int64_t cells = cellsIn(band, cut);
     const auto isHole = [&](int64_t cell) {
         return allHoles(desc_, call.update, cellsOf(desc_.window, band, cut, cell, 1));
@@ -191,9 +207,7 @@ void DirectConv::forward(const MaskUpdate& any_update, const TensorRef& input, c
         worker.input = reinterpret_cast<float*>(at);
         worker.sums = reinterpret_cast<float*>(at + input_bytes_);
     }
-    const Dims3& size = desc_.window.output;
-    const int64_t boxes = desc_.batch * size[0] * ceilDivide(size[1], rows_) * ceilDivide(size[2], columns_);
-    parallelFor(device_.threads(), boxes, [&](int thread, int64_t i) {
+    parallelFor(device_.threads().atMost(boxes()), boxes(), [&](int thread, int64_t i) {
         runBand(workers_[static_cast<size_t>(thread)], call, boxAt(i));
     });
 }

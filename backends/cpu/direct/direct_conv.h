@@ -7,8 +7,16 @@
 
 namespace pconv::cpu {
 
-// Whether it is faster than oneDNN's, and can be done at all.
-bool directPays(const PartialConvDesc& desc);
+// Whether it can be done at all and is expected to be faster than oneDNN's: short rows are not, nor windows
+// whose taps lie so far apart that several times what is read would be copied in.
+bool directPays(const PartialConvDesc& desc, int threads);
+
+// What a thread does at a time.
+struct DirectBox {
+    int64_t channels;       // of the input
+    int64_t rows, columns;  // of the outputs
+    int64_t input;          // values under it, at most
+};
 
 class DirectConv final : public PartialConv {
   public:
@@ -32,8 +40,7 @@ class DirectConv final : public PartialConv {
         bool one_plane;
     };
 
-    void chooseBox();
-    int64_t mostPixelsUnderBox() const;
+    int64_t boxes() const;
     Box boxAt(int64_t index) const;
     void runBand(Worker& worker, const Call& call, const Box& band) const;
     void runBox(Worker& worker, const Call& call, const Box& box) const;
@@ -42,8 +49,7 @@ class DirectConv final : public PartialConv {
 
     CpuDevice& device_;
     PartialConvDesc desc_;
-    int64_t channels_ = 1;             // of the input at a time
-    int64_t rows_ = 1, columns_ = 1;   // of a box's outputs
+    DirectBox box_;
     std::shared_ptr<Buffer> weights_;  // [input channel][tap][output channel]
     std::vector<float> bias_;
     Staging staging_;

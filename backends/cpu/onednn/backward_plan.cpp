@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "cpu/passes/passes.h"
+#include "cpu/window.h"
 
 namespace pconv::cpu {
 
@@ -29,10 +30,6 @@ struct Cut {
     int64_t images;
     int64_t outputs;  // of the cut dimension
 };
-
-int64_t ceilDivide(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
 
 int64_t weightCount(const PartialConvDesc& desc) {
     return desc.out_channels * (desc.in_channels / desc.groups) * volume(desc.window.kernel);

@@ -304,7 +304,7 @@ class OneDnn final : public Implementation {
         try {
             auto& cpu = static_cast<CpuDevice&>(device);
             if (desc.upsampled.channels > 0) return std::make_unique<OneDnnUpsampledConv>(cpu, desc);
-            if (directPays(desc)) return std::make_unique<DirectConv>(cpu, desc);
+            if (directPays(desc, cpu.threads())) return std::make_unique<DirectConv>(cpu, desc);
             return std::make_unique<OneDnnPartialConv>(cpu, desc);
         } catch (const dnnl::error& error) {
             failFrom(error);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/window.h"
+
 namespace pconv::cpu {
 
 namespace {
@@ -39,14 +41,6 @@ constexpr int64_t kMostParts = 4096;
 // Rows of which a box would fill this much are split however many they are.
 constexpr int64_t kLongRowBytes = 4 * kFarBytes;
 constexpr int64_t kHeightInLongRows = 16;
-
-int64_t ceilDivide(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-int64_t extent(const Window& w, size_t d) {
-    return (w.kernel[d] - 1) * w.dilation[d] + 1;
-}
 
 }  // namespace
 

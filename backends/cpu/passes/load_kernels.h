@@ -165,8 +165,13 @@ void loadPlanar(const LoadRun& run) {
             __builtin_prefetch(from + kPlanesAhead * run.channel_stride + p);
             store(to + p, masked<type>(load(from + p), keepOf<type>(run, c, p, kLanes)));
         }
-        if (p < run.pixels) {
-            const int64_t count = run.pixels - p;
+        if (p == run.pixels) continue;
+        // As there, the last pixels are done together with some already done.
+        if (p > 0) {
+            p = run.pixels - kLanes;
+            store(to + p, masked<type>(load(from + p), keepOf<type>(run, c, p, kLanes)));
+        } else {
+            const int64_t count = run.pixels;
             storePart(to + p, masked<type>(loadPart(from + p, count), keepOf<type>(run, c, p, count)), count);
         }
     }

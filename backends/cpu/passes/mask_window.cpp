@@ -5,6 +5,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/passes/passes.h"
+#include "cpu/window.h"
 
 namespace pconv::cpu {
 
@@ -17,12 +18,8 @@ constexpr int64_t kCountsInByte = 255;
 constexpr int64_t kMostColumns = 1 << 16;   // of a row, summed over channels at once
 constexpr int64_t kMostSumBytes = 1 << 24;  // sums over channels of more are held in parts
 
-int64_t ceilDivide(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 int64_t reach(const Window& w, size_t d) {
-    return (w.output[d] - 1) * w.stride[d] + (w.kernel[d] - 1) * w.dilation[d] + 1;
+    return (w.output[d] - 1) * w.stride[d] + extent(w, d);
 }
 
 }  // namespace
