@@ -20,7 +20,8 @@ namespace {
 constexpr const char* kAbout =
     "Fill the holes of pictures from what is around them, or by a trained network.";
 
-constexpr const char* kMore =
+// Before and behind the formats that keep pixels.
+constexpr const char* kMore[] = {
     R"(
 The fill is smooth: right for scratches, dust, wires, dates stamped into a corner and previews; it continues
 edges and gradients, but does not invent texture.
@@ -30,7 +31,7 @@ size are mirrored up to what the network takes; those larger than --tile pixels 
 around the holes, larger ones where a hole covers a tile. Within 4 pixels of a hole's rim what the network gets wrong
 of the pixels beside it is taken off. What the network does not reach is filled as without one. Gray and RGB only;
 alpha is filled as without a model. Where a tile does not fit into --device-memory, the exit code is 1; smaller tiles
-need less.
+need less. Filling without a model what the network does not reach takes up to 16 MiB beside the network.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
 MASK is no hole. With --hole transparent, as picture-editing services have it, that alone is the hole. MASK is a
@@ -42,7 +43,8 @@ with bit depth, colour type, ICC profile, resolution, gamma, Exif, XMP and text.
 RGBA colours it stands for, since a fill needs colours that it lacks; an interlaced picture is written plain.
 JPEG: gray, RGB or CMYK. From JPEG to JPEG the 8x8 or 16x16 blocks that do not touch the hole are copied without
 loss, with profile, resolution, Exif, XMP, captions and comments; the others are compressed anew as the file was. Any
-other picture is written to JPEG at quality 95, without alpha.
+other picture is written to JPEG at quality 95, without alpha: bit for bit needs )",
+    R"(.
 )"
 #ifdef PCONV_WITH_TIFF
     R"(TIFF: gray, RGB or CMYK, with or without alpha, up to 16 bits or floating point; of several pages the first. Pixels
@@ -80,7 +82,7 @@ Examples:
   pconv inpaint a.jpg b.png --mask-dir masks --output-dir filled
   pconv inpaint scans --mask dust.png --output-dir filled
   cat photo.jpg | pconv inpaint - --mask wires.png --format png -o - > clean.png
-  PCONV_DEVICE=vulkan pconv inpaint cutout.png -o whole.png)";
+  PCONV_DEVICE=vulkan pconv inpaint cutout.png -o whole.png)"};
 
 const std::map<std::string, HoleMark> kHoleMarks = {
     {"white", HoleMark::white}, {"black", HoleMark::black}, {"transparent", HoleMark::transparent}};
@@ -218,7 +220,7 @@ std::string checkName(const std::string& name) {
 
 void addInpaintCommand(CLI::App& app, Action& action) {
     CLI::App* command = app.add_subcommand("inpaint", kAbout);
-    command->footer(kMore);
+    command->footer(kMore[0] + formatList("PNG", nullptr, "TIFF", "WebP") + kMore[1]);
     auto options = std::make_shared<Options>();
     PicturePlaces& places = options->places;
     const CLI::Validator name(checkName, "", "name");

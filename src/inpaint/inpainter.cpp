@@ -48,12 +48,13 @@ int64_t findHole(const View& view, const uint8_t* mask, int64_t x) {
 
 // A device whose limit is too small says what would do: all that inpaint.h promises to take.
 template <typename Work>
-void sayingWhatWouldDo(const Work& work) {
+void sayingWhatWouldDo(const char* beside, const Work& work) {
     try {
         work();
     } catch (const Error& error) {
         if (error.status() != PCONV_ERROR_OUT_OF_MEMORY) throw;
-        fail(error.status(), std::string(error.what()) + "; 16 MiB (16777216 bytes) are enough to inpaint");
+        fail(error.status(),
+             std::string(error.what()) + "; 16 MiB (16777216 bytes)" + beside + " are enough to inpaint");
     }
 }
 
@@ -267,7 +268,7 @@ Pyramid& Inpainter::pyramid() {
 
 template <typename T>
 void Inpainter::fillAs(View& view, const ProgressFunction* progress) {
-    sayingWhatWouldDo([&] { Job<T>(*this, view, progress).run(); });
+    sayingWhatWouldDo(beside_, [&] { Job<T>(*this, view, progress).run(); });
 }
 
 void Inpainter::fill(View& view, const ProgressFunction* progress) {

@@ -12,8 +12,8 @@ namespace pconv::inpaint {
 
 class Inpainter {
   public:
-    // `device` must outlive it.
-    explicit Inpainter(PconvDevice device) : device_(device) {}
+    // `device` must outlive it. `beside`: what else takes of the device's memory, as a fault is to name it.
+    explicit Inpainter(PconvDevice device, const char* beside = "") : device_(device), beside_(beside) {}
 
     // The picture is written when nothing can fail any more.
     void fill(View& view, const ProgressFunction* progress);
@@ -30,6 +30,7 @@ class Inpainter {
     Pyramid& pyramid();
 
     PconvDevice device_;
+    const char* beside_;
     std::unique_ptr<Pyramid> pyramid_;  // when there is something to fill
     std::vector<Holes> parts_;          // holes of the rows that a thread looks at
     std::vector<unsigned char> filled_;

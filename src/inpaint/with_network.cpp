@@ -7,6 +7,7 @@
 
 #include "core/checked.h"
 #include "core/handles.h"
+#include "core/network_passes.h"
 #include "core/owned.h"
 #include "inpaint/inpainter.h"
 #include "inpaint/tiles.h"
@@ -340,6 +341,13 @@ class NetworkFill {
         return OwnedBuffer(buffer);
     }
 
+    // When no more tiles follow: what is filled without the network needs memory too.
+    void releaseTiles() {
+        releasePasses(network_);
+        for (OwnedBuffer* buffer : {&device_input_, &device_mask_, &device_output_}) buffer->reset();
+        bytes_ = 0;
+    }
+
     // Adds what the tile says of its holes, by its share of each.
     void gather(const Tile& tile) {
         const Range& rows = rowsOf(tile);
@@ -422,7 +430,8 @@ class NetworkFill {
         };
         try {
             store();
-            Inpainter(device_).fill(rest, &of_rest);
+            releaseTiles();
+            Inpainter(device_, " beside the network").fill(rest, &of_rest);
         } catch (...) {
             forEachPixel([&](unsigned char* pixel, size_t h) {
                 const auto from = before.begin() + static_cast<int64_t>(h * bytes);

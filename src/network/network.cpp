@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/checked.h"
+#include "core/network_passes.h"
 #include "network/layer_kind.h"
 
 using namespace pconv;
@@ -99,6 +100,11 @@ std::unique_ptr<Prepared> prepareAgain(PconvNetwork_T& network) {
 }
 
 }  // namespace
+
+void pconv::releasePasses(PconvNetwork network) {
+    const DeviceLock lock(*network->device);
+    for (const auto& prepared : network->prepared) prepared->passes.clear();
+}
 
 PconvStatus pconvCreateNetwork(PconvDevice device, const PconvNetworkDesc* desc, PconvNetwork* network) {
     return guarded([&] {

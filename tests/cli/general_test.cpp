@@ -15,7 +15,8 @@ TEST(Help, TeachesEveryCommandWithExamples) {
     }
     const std::map<std::string, std::vector<std::string>> expected = {
         {"inpaint",
-         {"--mask", "--hole", "--model", "--tile", "--output", "--device", "Examples:", "bit for bit"}},
+         {"--mask", "--hole", "--model", "--tile", "--output", "--device",
+          "Examples:", "bit for bit needs PNG"}},
         {"run",
          {"--impl", "--output", "--device", "--backward", "--dtype", "--math", "Examples:", "mask_window",
           "group_channels", "mask_sum"}},

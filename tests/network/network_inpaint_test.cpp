@@ -56,9 +56,14 @@ class NetworkInpainting : public ::testing::Test {
     }
 
     PconvStatus fill(const PconvImage& image, int64_t tile, const PconvInpaintOptions* options = nullptr) {
+        return fillOn(device_, image, tile, options);
+    }
+
+    PconvStatus fillOn(const Device& device, const PconvImage& image, int64_t tile,
+                       const PconvInpaintOptions* options = nullptr) {
         const Model model = Model::load(path_.string());
-        const Network network = Network::load(device_, path_.string(), {4, 4});
-        return pconvInpaintWithNetwork(device_.get(), model.get(), network.get(), &image, holes_.data(),
+        const Network network = Network::load(device, path_.string(), {4, 4});
+        return pconvInpaintWithNetwork(device.get(), model.get(), network.get(), &image, holes_.data(),
                                        options, tile);
     }
 
@@ -276,6 +281,43 @@ TEST_F(NetworkInpainting, WhatTheNetworkDoesNotReachIsFilledAsWithoutOne) {
                 ASSERT_NEAR(samples[i], samples[i + static_cast<size_t>(row)], 0.15) << x << " " << y;
             }
     }
+}
+
+// That fill takes the place of a large tile's tensors in the device's memory: what the tile fits into is
+// enough.
+TEST_F(NetworkInpainting, TheRestNeedsNoMoreMemoryThanALargeTile) {
+    drawPicture(900, 900, 3);
+    drawHole(400, 400, 50, 50);
+    std::vector<float> samples = pixels_;
+    PconvDeviceOptions options = pconvDefaultDeviceOptions();
+    options.memory_limit = 50'000'000;
+    check(fillOn(Device("cpu", &options), imageOf(samples, PCONV_SAMPLE_TYPE_F32), 900));
+}
+
+TEST_F(NetworkInpainting, MemoryThatTheRestLacksIsSaidToBeBesideTheNetwork) {
+    drawPicture(160, 120, 3);
+    drawHole(30, 20, 90, 80);
+    std::vector<float> samples = pixels_;
+    int of_rest = 0;
+    PconvStatus status = PCONV_ERROR_OUT_OF_MEMORY;
+    for (uint64_t limit = 400'000; status != PCONV_SUCCESS; limit += limit / 8) {
+        ASSERT_LT(limit, uint64_t{64} << 20);
+        PconvDeviceOptions options = pconvDefaultDeviceOptions();
+        options.memory_limit = limit;
+        try {
+            status = fillOn(Device("cpu", &options), imageOf(samples, PCONV_SAMPLE_TYPE_F32), 0);
+        } catch (const Error& error) {  // the network itself has no room
+            status = error.status();
+        }
+        if (status == PCONV_SUCCESS) break;
+        ASSERT_EQ(status, PCONV_ERROR_OUT_OF_MEMORY);
+        ASSERT_EQ(samples, pixels_);
+        const std::string fault = pconvGetLastError();
+        if (fault.find("16 MiB") == std::string::npos) continue;
+        EXPECT_NE(fault.find("beside the network"), std::string::npos) << fault;
+        ++of_rest;
+    }
+    EXPECT_GT(of_rest, 0);
 }
 
 // Nor does a picture change that is given up then.

@@ -99,9 +99,14 @@ ImageFormat formatNamed(const std::string& name) {
 }
 
 std::string formatList(const char* png, const char* jpeg, const char* tiff, const char* webp) {
-    std::vector<std::string> names{png, jpeg};
-    if (kWithTiff) names.emplace_back(tiff);
-    if (kWithWebp) names.emplace_back(webp);
+    std::vector<std::string> names;
+    const auto add = [&](const char* name, bool is_built) {
+        if (name != nullptr && is_built) names.emplace_back(name);
+    };
+    add(png, true);
+    add(jpeg, true);
+    add(tiff, kWithTiff);
+    add(webp, kWithWebp);
     std::string list = names[0];
     for (std::size_t i = 1; i < names.size(); ++i) list += (i + 1 < names.size() ? ", " : " or ") + names[i];
     return list;
@@ -116,8 +121,8 @@ ImageFormat formatOfName(const fs::path& path) {
                           [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
     });
     if (is_known) return formatNamed(extension.substr(1));
-    throw FileError("cannot tell the format of " + inQuotes(path.string()) +
-                    ": a name ending in .png, .jpg, .jpeg, .tif, .tiff or .webp is expected");
+    throw FileError("cannot tell the format of " + inQuotes(path.string()) + ": a name ending in " +
+                    formatList(".png", ".jpg", ".tif", ".webp") + " is expected");
 }
 
 const char* endingOf(ImageFormat format) {
@@ -151,11 +156,9 @@ std::optional<ImageFormat> formatOfContent(const Bytes& bytes) {
 Image decodeImage(const Bytes& bytes, std::uint64_t most_pixels) {
     const std::optional<ImageFormat> format = formatOfContent(bytes);
     if (!format || (*format == ImageFormat::webp && bytes.size() < kSignatureBytes)) {
-        throw FileError(
-            bytes.empty() ? "the file is empty; a " + std::string(formatList("PNG", "JPEG", "TIFF", "WebP")) +
-                                " picture is expected"
-                          : "not a picture of a known kind; " +
-                                std::string(formatList("PNG", "JPEG", "TIFF", "WebP")) + " is expected");
+        const std::string expected = formatList("PNG", "JPEG", "TIFF", "WebP");
+        throw FileError(bytes.empty() ? "the file is empty; a " + expected + " picture is expected"
+                                      : "not a picture of a known kind; " + expected + " is expected");
     }
     checkBuilt(*format);
     switch (*format) {

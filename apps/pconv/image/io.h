@@ -10,7 +10,7 @@
 
 namespace pconv::app {
 
-/// Those of the four names whose formats are built in, as "A, B or C".
+/// Those of the four names whose formats are built in, as "A, B or C"; a null one is left out.
 std::string formatList(const char* png, const char* jpeg, const char* tiff, const char* webp);
 /// The format that a file name asks for by its end: what formatNamed knows, after a dot. Throws FileError for
 /// any other.
