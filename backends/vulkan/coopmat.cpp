@@ -55,8 +55,7 @@ KernelChoice Coopmat::choose(const VulkanDevice& device, const PartialConvDesc& 
 std::string Coopmat::objection(const VulkanDevice& device, const PartialConvDesc& desc) const {
     const CooperativeMatrix& matrix = device.capabilities().matrices;
     if (!matrix) return matrix.missing;
-    const std::string objection = productObjection(device);
-    if (!objection.empty()) return objection;
+    if (std::string objection = productObjection(device); !objection.empty()) return objection;
     // The largest tile, sums of the largest matrices included.
     constexpr uint32_t kSharedBytes = 27 * 1024;
     if (device.capabilities().properties.limits.maxComputeSharedMemorySize < kSharedBytes)

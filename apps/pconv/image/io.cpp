@@ -122,7 +122,7 @@ ImageFormat formatOfName(const fs::path& path) {
     });
     if (is_known) return formatNamed(extension.substr(1));
     throw FileError("cannot tell the format of " + inQuotes(path.string()) + ": a name ending in " +
-                    formatList(".png", ".jpg", ".tif", ".webp") + " is expected");
+                    formatList(".png", ".jpg, .jpeg", ".tif, .tiff", ".webp") + " is expected");
 }
 
 const char* endingOf(ImageFormat format) {
