@@ -132,6 +132,7 @@ struct Tally {
     uint32_t ran = 0;
     uint32_t declined = 0;
     uint32_t failed = 0;
+    std::string why_declined;  // the last of them
 };
 
 Tally fuzz(const Row& row, const Options& options, double seconds) {
@@ -149,6 +150,7 @@ Tally fuzz(const Row& row, const Options& options, double seconds) {
         std::string reason;
         if (mayDecline(random.problem) && !supports(row, random.problem, reason)) {
             ++tally.declined;
+            tally.why_declined = reason;
             continue;
         }
         const std::string text = faultOf(row, random);
@@ -179,9 +181,11 @@ int main(int argc, char** argv) {
         for (const Row& row : rows) {
             const Tally tally = fuzz(row, options, options.seconds / static_cast<double>(rows.size()));
             std::cout << row << ": " << tally.ran << " configurations, " << tally.failed << " out of bounds, "
-                      << tally.declined << " not supported" << std::endl;
-            // A row that was given no time to run anything has proven nothing.
-            failed += tally.failed + (tally.ran == tally.declined && options.count != 1 ? 1 : 0);
+                      << tally.declined << " not supported";
+            const bool none = tally.ran == tally.declined;
+            std::cout << (none ? ": " + tally.why_declined : "") << std::endl;
+            // A row that ran nothing has proven nothing.
+            failed += tally.failed + (none && options.count != 1 ? 1 : 0);
         }
         return failed == 0 ? 0 : 1;
     } catch (const std::exception& error) {
