@@ -593,7 +593,8 @@ TEST(ImageFile, IsKnownByItsContentAndItsFaultsNameIt) {
         ADD_FAILURE() << "a GIF";
     } catch (const FileError& error) {
         // Only what this build writes.
-        EXPECT_NE(std::string(error.what()).find("ending in " + formatList(".png", ".jpg", ".tif", ".webp")),
+        EXPECT_NE(std::string(error.what())
+                      .find("ending in " + formatList(".png", ".jpg, .jpeg", ".tif, .tiff", ".webp")),
                   std::string::npos)
             << error.what();
     }
