@@ -125,8 +125,7 @@ OwnedDevice openTelling(std::string& told) {
 }
 
 bool hasOneDnn() {
-    const auto& rows = allRows();
-    return std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.name == "cpu:onednn"; });
+    return rowNamed("cpu:onednn") != nullptr;
 }
 
 double bound(const Shape& shape) {

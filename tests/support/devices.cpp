@@ -1,5 +1,6 @@
 #include "devices.h"
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <ostream>
@@ -42,6 +43,13 @@ const std::vector<Row>& allRows() {
 const std::vector<Row>& everyRow() {
     static const std::vector<Row> rows = listRows(false);
     return rows;
+}
+
+const Row* rowNamed(const std::string& name) {
+    const std::vector<Row>& rows = allRows();
+    const auto found =
+        std::find_if(rows.begin(), rows.end(), [&](const Row& row) { return row.name == name; });
+    return found == rows.end() ? nullptr : &*found;
 }
 
 PconvDevice sharedDevice(int device_index) {

@@ -17,6 +17,9 @@ struct Row {
 
 // Every row of every device present that computes in exact f32, as most suites do.
 const std::vector<Row>& allRows();
+
+// The first of them of that name; null where there is none.
+const Row* rowNamed(const std::string& name);
 // With those that do not: cuda:igemm is for TF32 and 16-bit types, vulkan:coopmat for f16.
 const std::vector<Row>& everyRow();
 

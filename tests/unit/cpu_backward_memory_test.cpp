@@ -2,7 +2,6 @@
 // themselves and one tensor of the output's size, all of it counted, the weights it keeps packed and oneDNN's
 // scratchpads too. And its results where it is done in parts to keep to that. Of tensors of gigabytes, which
 // are gone through in parts forward too, only what is prepared.
-#include <algorithm>
 #include <ostream>
 #include <random>
 
@@ -108,10 +107,7 @@ int64_t heldForBackward(const Problem& p) {
 
 // A build without oneDNN has no such row.
 const Row* onednn() {
-    static const std::vector<Row> rows = allRows();
-    const auto found =
-        std::find_if(rows.begin(), rows.end(), [](const Row& row) { return row.name == "cpu:onednn"; });
-    return found == rows.end() ? nullptr : &*found;
+    return rowNamed("cpu:onednn");
 }
 
 class CpuBackwardMemory : public testing::TestWithParam<Shape> {

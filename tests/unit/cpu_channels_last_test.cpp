@@ -1,6 +1,5 @@
 // The passes around a convolution of channels-last tensors, which have loops of their own for pixels of half
 // a vector or a few whole ones.
-#include <algorithm>
 
 #include "conformance/builder.h"
 #include "conformance/verify.h"
@@ -9,10 +8,8 @@ namespace pconv::test {
 namespace {
 
 TEST(CpuChannelsLast, ChannelsOfEveryNumberOfVectors) {
-    const auto& rows = allRows();
-    const auto row =
-        std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.name == "cpu:onednn"; });
-    if (row == rows.end()) GTEST_SKIP() << "no cpu:onednn in this build";
+    const Row* row = rowNamed("cpu:onednn");
+    if (row == nullptr) GTEST_SKIP() << "no cpu:onednn in this build";
     const PconvActivation activations[] = {PCONV_ACTIVATION_NONE, PCONV_ACTIVATION_RELU,
                                            PCONV_ACTIVATION_LEAKY_RELU, PCONV_ACTIVATION_GELU};
     size_t next = 0;

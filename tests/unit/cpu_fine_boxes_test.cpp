@@ -1,5 +1,4 @@
 // cpu:onednn under masks with large holes, where it leaves small boxes of the output out.
-#include <algorithm>
 #include <cmath>
 
 #include "conformance/builder.h"
@@ -11,10 +10,7 @@ namespace pconv::test {
 namespace {
 
 const Row* onednn() {
-    const auto& rows = allRows();
-    const auto row =
-        std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.name == "cpu:onednn"; });
-    return row != rows.end() ? &*row : nullptr;
+    return rowNamed("cpu:onednn");
 }
 
 // Valid in a disc alone, whose edge meets cells in every way; or around one, of a negative radius.

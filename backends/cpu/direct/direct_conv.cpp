@@ -4,7 +4,6 @@
 
 #include "cpu/element.h"
 #include "cpu/parallel.h"
-#include "cpu/passes/mask_planes.h"
 #include "cpu/passes/passes.h"
 #include "cpu/window.h"
 
@@ -166,7 +165,7 @@ void DirectConv::addChannels(Worker& worker, const Box& box, int64_t first, int6
     }
 }
 
-void DirectConv::runBox(Worker& worker, const Call& call, const Box& box) const {
+void DirectConv::runBox(Worker& worker, const ForwardCall& call, const Box& box) const {
     for (int64_t first = 0; first < desc_.in_channels; first += box_.channels) {
         const int64_t channels = std::min(box_.channels, desc_.in_channels - first);
         loadBox({call.input, first, channels, first, call.update, call.mask, call.one_plane,
@@ -179,7 +178,7 @@ void DirectConv::runBox(Worker& worker, const Call& call, const Box& box) const 
 }
 
 // What of it is no hole.
-void DirectConv::runBand(Worker& worker, const Call& call, const Box& band) const {
+void DirectConv::runBand(Worker& worker, const ForwardCall& call, const Box& band) const {
     const Cut cut{1, {1, box_.rows, kHoleColumns}, desc_.out_channels};
     const int64_t cells = cellsIn(band, cut);
     const auto isHole = [&](int64_t cell) {
@@ -198,10 +197,8 @@ void DirectConv::runBand(Worker& worker, const Call& call, const Box& band) cons
     }
 }
 
-void DirectConv::forward(const MaskUpdate& any_update, const TensorRef& input, const TensorRef& output) {
-    const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
-    const Call call{update, input, output, desc_.maskInput() ? desc_.mask_type : MaskType::none,
-                    hasOnePlane(desc_, update.form())};
+void DirectConv::forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) {
+    const ForwardCall call = forwardCall(desc_, update, input, output);
     for (Worker& worker : workers_) {
         char* at = scratch_.begin() + static_cast<size_t>(worker.number) * (input_bytes_ + sums_bytes_);
         worker.input = reinterpret_cast<float*>(at);

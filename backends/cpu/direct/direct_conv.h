@@ -32,18 +32,11 @@ class DirectConv final : public PartialConv {
         std::vector<const void*> planes;
         std::vector<DirectTap> taps;
     };
-    struct Call {
-        const CpuMaskUpdate& update;
-        const TensorRef& input;
-        const TensorRef& output;
-        MaskType mask;
-        bool one_plane;
-    };
 
     int64_t boxes() const;
     Box boxAt(int64_t index) const;
-    void runBand(Worker& worker, const Call& call, const Box& band) const;
-    void runBox(Worker& worker, const Call& call, const Box& box) const;
+    void runBand(Worker& worker, const ForwardCall& call, const Box& band) const;
+    void runBox(Worker& worker, const ForwardCall& call, const Box& box) const;
     void addChannels(Worker& worker, const Box& box, int64_t first, int64_t channels) const;
     int64_t kernelVolume() const { return volume(desc_.window.kernel); }
 

@@ -21,6 +21,13 @@ void zeroAround(const BoxInput& input, const LoadRun& run) {
 
 }  // namespace
 
+ForwardCall forwardCall(const PartialConvDesc& desc, const MaskUpdate& any_update, const TensorRef& input,
+                        const TensorRef& output) {
+    const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
+    return {update, input, output, desc.maskInput() ? desc.mask_type : MaskType::none,
+            hasOnePlane(desc, update.form())};
+}
+
 void loadBox(const BoxInput& input, const Box& box, float* scratch, const void** planes,
              const Staging& staging, int thread) {
     const int64_t height = box.spans[1].input_size;

@@ -8,6 +8,18 @@
 
 namespace pconv::cpu {
 
+// The operands of one forward pass.
+struct ForwardCall {
+    const CpuMaskUpdate& update;
+    const TensorRef& input;
+    const TensorRef& output;
+    MaskType mask;
+    bool one_plane;
+};
+
+ForwardCall forwardCall(const PartialConvDesc& desc, const MaskUpdate& update, const TensorRef& input,
+                        const TensorRef& output);
+
 // Channels of an input as a convolution reads them.
 struct BoxInput {
     const TensorRef& tensor;

@@ -6,7 +6,6 @@
 #include "cpu/onednn/boxes.h"
 #include "cpu/onednn/partial_conv.h"
 #include "cpu/parallel.h"
-#include "cpu/passes/mask_planes.h"
 
 namespace pconv::cpu {
 
@@ -219,11 +218,8 @@ void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, const Bo
     }
 }
 
-void OneDnnPartialConv::forward(const MaskUpdate& any_update, const TensorRef& input,
-                                const TensorRef& output) {
-    const auto& update = static_cast<const CpuMaskUpdate&>(any_update);
-    const ForwardCall call{update, input, output, desc_.maskInput() ? desc_.mask_type : MaskType::none,
-                           hasOnePlane(desc_, update.form())};
+void OneDnnPartialConv::forward(const MaskUpdate& update, const TensorRef& input, const TensorRef& output) {
+    const ForwardCall call = forwardCall(desc_, update, input, output);
     const bool margins = !plan_.any_live || plan_.live[0].output_size != desc_.window.output[0] ||
                          plan_.live[1].output_size != desc_.window.output[1] ||
                          plan_.live[2].output_size != desc_.window.output[2];

@@ -7,6 +7,7 @@
 
 #include "cpu/device.h"
 #include "cpu/onednn/backward.h"
+#include "cpu/onednn/boxes.h"
 #include "cpu/onednn/convolution.h"
 
 namespace pconv::cpu {
@@ -62,15 +63,6 @@ struct Task {
     bool whole;  // a box of the plan, not cells of one
 };
 inline constexpr size_t kNoForm = SIZE_MAX;
-
-// The operands of one forward pass.
-struct ForwardCall {
-    const CpuMaskUpdate& update;
-    const TensorRef& input;
-    const TensorRef& output;
-    MaskType mask;
-    bool one_plane;
-};
 
 class OneDnnPartialConv final : public PartialConv {
   public:
