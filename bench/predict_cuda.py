@@ -44,7 +44,8 @@ LANES = 128  # instructions of threads that a multiprocessor begins in a cycle
 LAUNCH = 2.5e-6  # seconds, of work that is one kernel after another
 
 # Instructions an element: docs/performance.md, "CUDA", and tests/cuda_shim/kernel_resources.txt has what they are held to.
-MASK_SIDE, MASK_SIDE_OF_PLANES, MASK_PACK = 42, 84, 25
+MASK_SIDE, MASK_SIDE_OF_PLANES = 43, 73
+MASK_PACK, MASK_PACK_OF_PLANES = 25, 15
 COPY, EPILOGUE = {"f32": 9, "tf32": 9, "f16": 11}, 105
 
 # Assumed: shares of bandwidth and of multiply-adds. f16 and TF32 products by mma run at 0.88 behind a long depth.
@@ -102,10 +103,13 @@ def streamed(gpu, count_bytes, count_elements=0, instructions=0):
 
 def mask_side(gpu, layer):
     planes = layer.in_channels if layer.multi_channel else 1
-    positions = layer.batch * math.prod(layer.input_size) * (0 if layer.mask == "none" else planes)
-    packing = streamed(gpu, positions * 1.125, positions, MASK_PACK) if positions else 0
-    counting = MASK_SIDE if planes == 1 else MASK_SIDE_OF_PLANES * max(1, planes / 4)
-    return packing + streamed(gpu, positions / 8 + 9 * layer.positions, layer.positions, counting)
+    pixels = 0 if layer.mask == "none" else layer.batch * math.prod(layer.input_size)
+    if planes == 1:
+        packing = streamed(gpu, 2 * pixels, pixels, MASK_PACK) if pixels else 0
+        return packing + streamed(gpu, pixels + 9 * layer.positions, layer.positions, MASK_SIDE)
+    # Each plane read and written, and halves of words, their sums, for the windows.
+    packing = streamed(gpu, (2 * planes + 2) * pixels, planes * pixels, MASK_PACK_OF_PLANES)
+    return packing + streamed(gpu, 2 * pixels + 9 * layer.positions, layer.positions, MASK_SIDE_OF_PLANES)
 
 
 def product(gpu, layer, kind, rate, traffic):

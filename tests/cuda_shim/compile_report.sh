@@ -26,7 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 table=$here/kernel_resources.txt
 main="igemmProduct|finishSlices|igemmWeightGradient|directProduct|directElement|directWeightGradient|directWeightElement"
-main="$main|packMask|maskWindow|maskWindowBytes|maskedCopy|maskedCopyPlanes|maskedCopyPixels|gradPrepare|gradPreparePlanes|gradPreparePixels"
+main="$main|packMask|maskWindow|maskCount|maskedCopy|maskedCopyPlanes|maskedCopyPixels|gradPrepare|gradPreparePlanes|gradPreparePixels"
 main="$main|epiloguePass|epiloguePlanes|epiloguePixels|sumPositions|normalize|normalizePlanes|normalizePixels"
 mkdir -p "$folder"
 rm -rf "$folder"/*.log "$folder"/kept

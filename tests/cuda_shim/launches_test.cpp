@@ -80,7 +80,7 @@ int64_t copiesOf(const Form& form) {
 TEST(Launches, AreKnownByTheKernelsNames) {
     const std::vector<std::string> launches = launchesOf(caseOf({}), Algorithm::igemm);
     EXPECT_EQ(std::count(launches.begin(), launches.end(), "packMask"), 1);
-    EXPECT_EQ(std::count(launches.begin(), launches.end(), "maskWindow"), 1);
+    EXPECT_EQ(std::count(launches.begin(), launches.end(), "maskCount"), 1);
 }
 
 // Whatever has one element along a dimension has stride 1 there, which is no multiple of a vector.

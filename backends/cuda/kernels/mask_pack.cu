@@ -10,6 +10,7 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kSegmentsAtOnce = 8;
 constexpr int kPacked = 4;  // positions of a thread, where rows are whole vectors
+constexpr uint32_t kOnes = 0x01010101U;
 
 struct PackSegment {
     const void* data;
@@ -22,7 +23,7 @@ struct PackParameters {
     int segment_count;
     int first_plane, first_channel, channels;  // of these segments
     int plane_count, counted, groups;
-    int batch;
+    int threads;  // that pack
     Divisor positions, height, width;
     bool hole_is_one;
     void* packed;
@@ -54,17 +55,64 @@ __device__ __forceinline__ void packTable(const PackParameters& p, int index) {
     }
 }
 
+// The elements of `count` neighbouring positions.
+template <typename Plane, int count>
+struct PackedPlanes {
+    Several<Plane, count> values;
+
+    __device__ __forceinline__ void setValid(bool hole_is_one) {
+#pragma unroll
+        for (Plane& value : values.values) value = static_cast<Plane>(maskValue(value, hole_is_one));
+    }
+    __device__ __forceinline__ Plane at(int k) const {
+        return values.values[k];
+    }
+};
+template <>
+struct PackedPlanes<uint8_t, kPacked> {
+    uint32_t word;
+
+    __device__ __forceinline__ void setValid(bool hole_is_one) {
+        word = ((((word & 0x7F7F7F7FU) + 0x7F7F7F7FU) | word) >> 7 & kOnes) ^ (hole_is_one ? kOnes : 0);
+    }
+    __device__ __forceinline__ uint32_t at(int k) const { return word >> (8 * k) & 1U; }
+};
+
+// Their sums over channels.
+template <typename Sum, int count>
+struct PackedSums {
+    Several<Sum, count> values;
+
+    template <typename Plane>
+    __device__ __forceinline__ void add(const PackedPlanes<Plane, count>& planes, int channels) {
+#pragma unroll
+        for (int k = 0; k < count; ++k)
+            values.values[k] = static_cast<Sum>(values.values[k] +
+                                                static_cast<Sum>(channels) * static_cast<Sum>(planes.at(k)));
+    }
+};
+template <>
+struct PackedSums<uint16_t, kPacked> {
+    Several<uint32_t, 2> values;  // two sums each
+
+    __device__ __forceinline__ void add(const PackedPlanes<uint8_t, kPacked>& planes, int channels) {
+        const auto halves = [](uint32_t two) { return (two & 1U) | (two << 8 & 0x10000U); };
+        values.values[0] += static_cast<uint32_t>(channels) * halves(planes.word);
+        values.values[1] += static_cast<uint32_t>(channels) * halves(planes.word >> 16);
+    }
+};
+
 // One thread for `count` neighbouring positions: packs their elements of all planes and, unless `sums` is
 // null, sums them over the channels of each group. A group that an earlier launch began is gone on with.
 template <typename Plane, typename Sum, int count>
 __global__ void packMask(PackParameters p, Sum* sums) {
-    using Planes = Several<Plane, count>;
-    using Sums = Several<Sum, count>;
+    using Planes = PackedPlanes<Plane, count>;
+    using Sums = PackedSums<Sum, count>;
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (i < p.tiles) p.tile_flags[i] = 0;
     if (i < p.channels) packTable(p, i);
     const int volume = p.positions.value;
-    if (i >= p.batch * (volume / count)) return;
+    if (i >= p.threads) return;
     int position = i * count;
     const int n = p.positions.divide(position);
     int w = position;
@@ -72,6 +120,13 @@ __global__ void packMask(PackParameters p, Sum* sums) {
     const int d = p.height.divide(h);
     Plane* packed = static_cast<Plane*>(p.packed) +
                     (static_cast<int64_t>(n) * p.plane_count + p.first_plane) * volume + position;
+    if (count > 1 && position + count > volume) {  // the end of what is one row of one plane
+        const auto* rest = static_cast<const Plane*>(p.segments[0].data);
+#pragma unroll 1
+        for (; position < volume; ++position)
+            *packed++ = static_cast<Plane>(maskValue(rest[position], p.hole_is_one));
+        return;
+    }
     int channel = p.first_channel;
     int group_end = p.counted;
     Sum* group_sum = nullptr;
@@ -90,8 +145,7 @@ __global__ void packMask(PackParameters p, Sum* sums) {
 #pragma unroll 1
         for (int plane = 0; plane < segment.planes; ++plane) {
             Planes values = *reinterpret_cast<const Planes*>(from);
-#pragma unroll
-            for (Plane& value : values.values) value = static_cast<Plane>(maskValue(value, p.hole_is_one));
+            values.setValid(p.hole_is_one);
             *reinterpret_cast<Planes*>(packed) = values;
             from += segment.strides[1];
             packed += volume;
@@ -99,9 +153,7 @@ __global__ void packMask(PackParameters p, Sum* sums) {
 #pragma unroll 1
             for (int left = segment.multiplicity; left > 0;) {
                 const int taken = left < group_end - channel ? left : group_end - channel;
-#pragma unroll
-                for (int k = 0; k < count; ++k)
-                    sum.values[k] += static_cast<Sum>(taken) * static_cast<Sum>(values.values[k]);
+                sum.add(values, taken);
                 channel += taken;
                 left -= taken;
                 if (channel == group_end) {
@@ -132,17 +184,42 @@ PackSegment segmentOf(const MaskProblem& p, int index) {
     return to;
 }
 
+// Makes one row of what lies in memory as one: an image, or all of them where there is one plane of them
+// all, which then may end within a vector. The number of those rows.
+int joinRows(const MaskProblem& p, PackParameters& k, bool sums) {
+    const auto& size = p.shape.input;
+    const int volume = volumeOf(size);
+    k.positions = Divisor(volume);
+    k.height = Divisor(size[1]);
+    k.width = Divisor(size[2]);
+    for (int i = 0; i < k.segment_count; ++i) {
+        const int64_t* strides = k.segments[i].strides;
+        if ((size[1] > 1 && strides[3] != size[2]) ||
+            (size[0] > 1 && strides[2] != int64_t{size[2]} * size[1]))
+            return p.batch;
+    }
+    k.height = Divisor(1);
+    k.width = k.positions;
+    if (sums || k.plane_count != 1 || (p.batch > 1 && k.segments[0].strides[0] != volume)) return p.batch;
+    k.positions = k.width = Divisor(volume * p.batch);
+    return 1;
+}
+
 // Whether rows begin and end with whole vectors everywhere.
-template <typename Plane>
-bool packsVectors(const MaskProblem& p, const PackParameters& k, const void* sums) {
+template <typename Plane, typename Sum>
+bool packsVectors(const PackParameters& k, const Sum* sums, int images) {
     const auto aligned = [](const void* data, size_t bytes) {
         return reinterpret_cast<uintptr_t>(data) % (bytes * kPacked) == 0;
     };
-    bool whole = p.shape.input[2] % kPacked == 0 && aligned(k.packed, sizeof(Plane)) && aligned(sums, 8);
+    const bool joined =
+        images == 1 && k.plane_count == 1 && k.width.value == k.positions.value && sums == nullptr;
+    bool whole = (joined || k.width.value % kPacked == 0) && aligned(k.packed, sizeof(Plane)) &&
+                 aligned(sums, sizeof(Sum));
     for (int i = 0; i < k.segment_count; ++i) {
         const PackSegment& segment = k.segments[i];
         whole = whole && aligned(segment.data, sizeof(Plane));
-        const int sizes[4] = {p.batch, segment.planes, p.shape.input[0], p.shape.input[1]};
+        const int sizes[4] = {images, segment.planes, k.positions.value / k.width.value / k.height.value,
+                              k.height.value};
         for (int d = 0; d < 4; ++d) whole = whole && (sizes[d] == 1 || segment.strides[d] % kPacked == 0);
     }
     return whole;
@@ -154,10 +231,6 @@ cudaError_t launchPack(const MaskProblem& p, Sum* sums, cudaStream_t stream) {
     k.plane_count = maskMemory(p).plane_count;
     k.counted = countedChannels(p);
     k.groups = maskGroups(p);
-    k.batch = p.batch;
-    k.positions = Divisor(volumeOf(p.shape.input));
-    k.height = Divisor(p.shape.input[1]);
-    k.width = Divisor(p.shape.input[2]);
     k.hole_is_one = p.hole_is_one;
     k.packed = p.packed;
     k.plane_of_channel = p.plane_of_channel;
@@ -173,10 +246,10 @@ cudaError_t launchPack(const MaskProblem& p, Sum* sums, cudaStream_t stream) {
             k.channels += k.segments[i].planes * k.segments[i].multiplicity;
             planes += k.segments[i].planes;
         }
-        const bool whole = packsVectors<Plane>(p, k, sums);
-        int threads = p.segment_count > 0 ? p.batch * (volumeOf(p.shape.input) / (whole ? kPacked : 1)) : 0;
-        if (p.segment_count == 0) k.batch = 0;
-        threads = threads > k.channels ? threads : k.channels;
+        const int images = joinRows(p, k, sums != nullptr);
+        const bool whole = packsVectors<Plane>(k, sums, images);
+        k.threads = p.segment_count > 0 ? images * ceilDivide(k.positions.value, whole ? kPacked : 1) : 0;
+        int threads = k.threads > k.channels ? k.threads : k.channels;
         threads = threads > k.tiles ? threads : k.tiles;
         if (threads > 0) {
             const dim3 blocks = blocksFor(threads);
@@ -213,25 +286,40 @@ MaskMemory maskMemory(const MaskProblem& p) {
     const bool fractional = p.type == MaskType::fractional;
     const auto planes = static_cast<size_t>(memory.plane_count) * static_cast<size_t>(p.batch);
     memory.packed = planes * in_volume * (fractional ? sizeof(float) : sizeof(uint8_t));
+    memory.packed = ceilDivide(memory.packed, sizeof(uint32_t)) * sizeof(uint32_t);  // is read in words
     if (p.segment_count > 0) memory.plane_of_channel = sizeof(int) * static_cast<size_t>(p.shape.in_channels);
     if (p.normalization == Normalization::weight_magnitude) return memory;
-    if (p.segment_count > 0 && p.multi_channel)
-        memory.sums = static_cast<size_t>(p.batch) * static_cast<size_t>(maskGroups(p)) * in_volume *
-                      (fractional ? sizeof(double) : sizeof(int));
+    const MaskSums sums = maskSums(p);
+    const size_t of_sum = sums == MaskSums::doubles  ? sizeof(double)
+                          : sums == MaskSums::ints   ? sizeof(int)
+                          : sums == MaskSums::halves ? sizeof(uint16_t)
+                                                     : 0;
+    memory.sums = static_cast<size_t>(p.batch) * static_cast<size_t>(maskGroups(p)) * in_volume * of_sum;
+    memory.sums = ceilDivide(memory.sums, sizeof(uint32_t)) * sizeof(uint32_t);
     memory.tile_flags = sizeof(uint32_t) * static_cast<size_t>(tileCount(p.shape));
     return memory;
 }
 
-cudaError_t launchMaskPlanes(const MaskProblem& p, bool sums, cudaStream_t stream) {
-    return p.type == MaskType::fractional
-               ? launchPack<float>(p, sums ? static_cast<double*>(p.sums) : nullptr, stream)
-               : launchPack<uint8_t>(p, sums ? static_cast<int*>(p.sums) : nullptr, stream);
+MaskSums maskSums(const MaskProblem& p) {
+    if (p.segment_count == 0 || !p.multi_channel) return MaskSums::none;
+    if (p.type == MaskType::fractional) return MaskSums::doubles;
+    const int64_t taps = volumeOf(p.shape.kernel);
+    if (p.segment_count == 1 && p.segments[0].planes == 1 && taps <= kByteTaps) return MaskSums::none;
+    return taps * countedChannels(p) <= kHalfCounts ? MaskSums::halves : MaskSums::ints;
+}
+
+cudaError_t launchMaskPlanes(const MaskProblem& p, MaskSums sums, cudaStream_t stream) {
+    if (p.type == MaskType::fractional)
+        return launchPack<float>(p, sums == MaskSums::none ? nullptr : static_cast<double*>(p.sums), stream);
+    return sums == MaskSums::halves
+               ? launchPack<uint8_t>(p, static_cast<uint16_t*>(p.sums), stream)
+               : launchPack<uint8_t>(p, sums == MaskSums::none ? nullptr : static_cast<int*>(p.sums), stream);
 }
 
 cudaError_t launchMaskPack(const MaskProblem& p, cudaStream_t stream) {
     MaskProblem packing = p;
     packing.tile_flags = nullptr;
-    return launchMaskPlanes(packing, false, stream);
+    return launchMaskPlanes(packing, MaskSums::none, stream);
 }
 
 }  // namespace pconv::cuda
