@@ -22,6 +22,10 @@ constexpr double kUnevenness = 0.25;
 constexpr double kPlentyOfScratch = 1 << 28;
 constexpr double kFarScratch = 1 << 24;
 constexpr double kExcessCost = 100;
+// What scratch memory as large as input and output would cost: half of it for a few percent of the estimate,
+// which is about what the estimate errs by. More than the second line's part of them is not worth halving.
+constexpr double kScratchCost = 0.6;
+constexpr double kMostScratchPart = 0.3;
 // Weights are read again by each box where they do not stay in the second cache.
 constexpr double kWeightByteCost = 0.015;
 constexpr double kWinogradWeightByteCost = 0.08;
@@ -128,6 +132,14 @@ double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, c
     return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) + elementCost(elements);
 }
 
+// The scratch memory of all threads, of f32, over the bytes of input and output.
+double scratchPart(const PartialConvDesc& desc, double elements, const Work& work) {
+    const int64_t tensors = desc.batch * (desc.in_channels * volume(desc.window.input) +
+                                          desc.out_channels * volume(desc.window.output));
+    return elements * sizeof(float) * work.threads /
+           (static_cast<double>(tensors) * static_cast<double>(sizeOf(desc.data_type)));
+}
+
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
     const int64_t count = boxCount(desc, cut, live);
@@ -136,7 +148,9 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     const double most = std::max(kPlentyOfScratch / work.threads, kFarScratch);
     const double elements = elementsOf(desc, cut, live, work);
     const double excess = elements * sizeof(float) > most ? kExcessCost : 1;
-    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * excess;
+    const double memory = kScratchCost * std::min(scratchPart(desc, elements, work), kMostScratchPart);
+    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * (1 + memory) *
+           excess;
 }
 
 // Every even division of `size`, finer ones first only as far as they differ.
