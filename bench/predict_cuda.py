@@ -52,7 +52,8 @@ COPY, EPILOGUE = {"f32": 9, "tf32": 9, "f16": 11}, 105
 EFFICIENCY = {"bandwidth": 0.85, "igemm": 0.88, "cudnn": 0.85, "cudnn_f32": 0.75, "direct": 0.5}
 IGEMM_STEP = {"tf32": 16, "f16": 32}  # of the depth
 # What a warp begins in a step, of sm_90's code: 32 multiplies, 64 additions of their sums, loads and copies. A warp's step is 64 x 32.
-IGEMM_INSTRUCTIONS = {"tf32": {64: 342, 128: 428}, "f16": {64: 275, 128: 348}}
+IGEMM_INSTRUCTIONS = {"tf32": {64: 261, 128: 266}, "f16": {64: 193, 128: 171}}
+IGEMM_NEXT_TAP = 80  # more where a tap ends
 # What a block takes besides its steps: filling the pipeline, the epilogue through shared memory; in steps.
 IGEMM_OUTSIDE = 4
 
@@ -156,7 +157,9 @@ def igemm(gpu, layer, kind):
     # Multiprocessors take blocks as they come: the last round is not full.
     rounds = math.ceil(blocks * slices / gpu.multiprocessors)
     multiplied = 128 * width * IGEMM_STEP[kind] / (gpu.tensor[kind] * EFFICIENCY["igemm"])
-    begun = 128 * width / (64 * 32) * IGEMM_INSTRUCTIONS[kind][width] * 32 / LANES
+    taps_ended = min(1, IGEMM_STEP[kind] / (math.ceil(inputs / vector) * vector))
+    instructions = IGEMM_INSTRUCTIONS[kind][width] + taps_ended * IGEMM_NEXT_TAP
+    begun = 128 * width / (64 * 32) * instructions * 32 / LANES
     # Cycles of a step: one warp's instructions begin while another's multiply.
     step = max(multiplied, begun)
     work = rounds * step * (math.ceil(steps / slices) + IGEMM_OUTSIDE) / (gpu.gigahertz * 1e9)

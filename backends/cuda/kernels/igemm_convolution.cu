@@ -154,6 +154,12 @@ cudaError_t launchWidth(IgemmParameters p, int slices, cudaStream_t stream) {
     p.column_tiles = ceilDivide(p.columns, columns);
     const int taps = p.gather.axes[0].kernel * p.gather.axes[1].kernel * p.gather.axes[2].kernel;
     p.weight_pitch = taps * p.depth;
+    // What is never stepped over may have any stride; taps outside must not be unaligned by it.
+    if (p.gather.batch == 1) p.source_strides[0] = 0;
+    for (int d = 0; d < 3; ++d) {
+        if (p.gather.axes[d].source == 1) p.source_strides[d + 1] = 0;
+        p.tap_steps[d] = p.gather.axes[d].offset_step * p.source_strides[d + 1];
+    }
     const int planes = p.source_mask.present() ? p.source_mask.mask.plane_count : 1;
     const size_t words = static_cast<size_t>(ceilDivide(taps, kTapsInWord)) * static_cast<size_t>(planes);
     using Storage = IgemmStorage<warp_columns>;

@@ -17,6 +17,7 @@ struct IgemmParameters {
     int weight_pitch;            // of a column: taps * depth
     const void* source;          // channels have stride 1
     int64_t source_strides[4];   // N, D, H, W
+    int64_t tap_steps[3];        // from a tap's source to the next one's, along each axis
     const void* weight;          // [groups][columns][taps][depth]
     MaskReader source_mask;      // forward: binary, and every vector of channels has one plane
     const uint32_t* tile_flags;  // of the destination; null: unknown
@@ -53,16 +54,12 @@ struct IgemmStorage {
     uint32_t taps[1];
 };
 
-__device__ __forceinline__ int swizzled(int row, int vector) {
-    return vector ^ (row / 2 % kStageVectors);
+// Where a vector of a row lies in its operand, in bytes. As eight rows lie alike, a row that is a multiple of
+// eight further on lies as many times 64 bytes behind, and `vector + 2` lies at the place with bit 5
+// inverted.
+__device__ __forceinline__ unsigned stagePlace(unsigned row, unsigned vector) {
+    return (row * kStageVectors + (vector ^ (row / 2 % kStageVectors))) * kVectorBytes;
 }
-
-// The position of a thread's vector in the depth: a tap and a channel.
-struct IgemmDepth {
-    int index[3];  // of the tap among this block's, along the axes
-    int channel;
-    int64_t source;  // offset of the tap and the channel
-};
 
 // What a block makes: `kColumns` columns at most.
 template <typename T, int kColumns, bool backward>
@@ -171,35 +168,6 @@ struct IgemmBlock {
         index[1] = 0;
         ++index[0];
     }
-
-    __device__ __forceinline__ bool within(const IgemmDepth& at) const { return at.index[0] < taps[0].count; }
-    // Counted over the taps of this block.
-    __device__ __forceinline__ int tapOf(const IgemmDepth& at) const {
-        return (at.index[0] * taps[1].count + at.index[1]) * taps[2].count + at.index[2];
-    }
-
-    __device__ __forceinline__ void locate(IgemmDepth& at) const {
-        at.source = at.channel;
-        for (int d = 0; d < 3; ++d) at.source += at.index[d] * taps[d].offset_step * p.source_strides[d + 1];
-    }
-    // Of a column's weights.
-    __device__ __forceinline__ int weightOffset(const IgemmDepth& at) const {
-        int tap = 0;
-        for (int d = 0; d < 3; ++d) tap = tap * p.gather.axes[d].kernel + at.index[d] * taps[d].tap_step;
-        return (weight_tap + tap) * p.depth + at.channel;
-    }
-
-    // Moves on by `channels`.
-    __device__ __forceinline__ void advance(IgemmDepth& at, int channels) const {
-        at.channel += channels;
-        at.source += channels;
-        if (at.channel < p.depth) return;
-        while (at.channel >= p.depth && within(at)) {
-            at.channel -= p.depth;
-            next(at.index);
-        }
-        locate(at);
-    }
 };
 
 // Whether any output of the block's rows has u != 0, and whether any window lacks something.
@@ -276,8 +244,6 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 3)
     if (first_row >= rows) return;
     const int group = block.group;
     const int thread = static_cast<int>(threadIdx.x);
-    const int lane = thread % 32;
-    const int warp = thread / 32;
     const uint32_t flags = igemmTileFlags(p.tile_flags, first_row, rows);
     const bool wanted = backward ? block.isWanted() : (flags & kTileSomeValid) != 0;
     if (backward && !wanted && p.output.accumulate) return;  // there is nothing to add
@@ -298,78 +264,136 @@ __global__ void __launch_bounds__(64 * warp_columns, warp_columns == 4 ? 2 : 3)
             shared.taps[i] = block.tapBits(first_row + i % kBlockRows, i / kBlockRows % words * kTapsInWord,
                                            i / kBlockRows / words, masked);
     syncThreads();
-    const int vector = thread % kStageVectors;
-    const int copy_row = thread / kStageVectors;
+    // What a thread copies: the same vector of some rows, of one stage after another. Its addresses move on
+    // by additions; what depends on the tap is asked where a tap ends.
+    const unsigned vector = threadIdx.x % kStageVectors;
+    const unsigned copy_row = threadIdx.x / kStageVectors;
+    unsigned copy_place = stagePlace(copy_row, vector);
+    keepInRegister(copy_place);
     const T* sources[kSourceCopies];
 #pragma unroll
     for (int i = 0; i < kSourceCopies; ++i)
         sources[i] =
             static_cast<const T*>(p.source) + shared.sources[copy_row + i * kRowsAtOnce] + group * p.depth;
-    const T* weights =
-        static_cast<const T*>(p.weight) + static_cast<int64_t>(group) * p.columns * p.weight_pitch;
+    const int column = block.first_column + static_cast<int>(copy_row);
+    const T* weight = static_cast<const T*>(p.weight) +
+                      (static_cast<int64_t>(group) * p.columns + column) * p.weight_pitch +
+                      block.weight_tap * p.depth;
+    const int64_t weight_step = static_cast<int64_t>(kRowsAtOnce) * p.weight_pitch;
+    uint32_t columns_valid = 0;  // a bit for each copy, those of the source first
+#pragma unroll
+    for (int i = 0; i < kWeightCopies; ++i)
+        columns_valid |= (column + i * kRowsAtOnce < p.columns ? 1U : 0U) << (kSourceCopies + i);
     syncThreads();
 
-    IgemmDepth at{};
-    block.locate(at);
-    block.advance(at, first_step * kStageDepth + vector * kVector<T>);
-    const auto copyStage = [&](int stage) {
-        const bool within = block.within(at);
-        const int tap = block.tapOf(at);
+    int channel = 0;
+    int tap = 0;
+    int tap_h = 0;
+    int tap_w = 0;
+    uint32_t valid = 0;
+    const auto setValid = [&] {
+        valid = 0;
+        if (tap >= block.tap_count) return;
         int word = tap / kTapsInWord;
-        if (planes > 1 && within)
-            word += p.source_mask.mask.plane_of_channel[group * p.depth + at.channel] * words;
-        const T* const weight = weights + block.weightOffset(at);
-        auto& to = shared.stages[stage];
+        if (planes > 1) word += p.source_mask.mask.plane_of_channel[group * p.depth + channel] * words;
+        valid = columns_valid;
 #pragma unroll
-        for (int i = 0; i < kSourceCopies; ++i) {
-            const int row = copy_row + i * kRowsAtOnce;
-            const bool valid =
-                within && (shared.taps[word * kBlockRows + row] >> (tap % kTapsInWord) & 1U) != 0;
-            copyAsync16(to.a[row][swizzled(row, vector)], valid ? sources[i] + at.source : p.source, valid);
+        for (int i = 0; i < kSourceCopies; ++i)
+            valid |= (shared.taps[word * kBlockRows + static_cast<int>(copy_row) + i * kRowsAtOnce] >>
+                          (tap % kTapsInWord) &
+                      1U)
+                     << i;
+    };
+    const auto nextTap = [&] {
+        ++tap;
+        channel -= p.depth;
+        int64_t step = p.tap_steps[2] - p.depth;
+        int taps = block.taps[2].tap_step - 1;
+        if (++tap_w == block.taps[2].count) {
+            tap_w = 0;
+            step += p.tap_steps[1] - block.taps[2].count * p.tap_steps[2];
+            const int kernel = p.gather.axes[2].kernel;
+            taps += block.taps[1].tap_step * kernel - block.taps[2].count * block.taps[2].tap_step;
+            if (++tap_h == block.taps[1].count) {
+                tap_h = 0;
+                step += p.tap_steps[0] - block.taps[1].count * p.tap_steps[1];
+                taps += (block.taps[0].tap_step * p.gather.axes[1].kernel -
+                         block.taps[1].count * block.taps[1].tap_step) *
+                        kernel;
+            }
         }
 #pragma unroll
-        for (int i = 0; i < kWeightCopies; ++i) {
-            const int row = copy_row + i * kRowsAtOnce;
-            const int column = block.first_column + row;
-            const bool valid = within && column < p.columns;
-            copyAsync16(to.b[row][swizzled(row, vector)],
-                        valid ? weight + static_cast<int64_t>(column) * p.weight_pitch : p.weight, valid);
-        }
-        block.advance(at, kStageDepth);
+        for (int i = 0; i < kSourceCopies; ++i) sources[i] += step;
+        if (backward) weight += taps * p.depth;  // forward all taps are taken, in their order
+    };
+    const auto moveOn = [&](int channels) {
+        channel += channels;
+        weight += channels;
+#pragma unroll
+        for (int i = 0; i < kSourceCopies; ++i) sources[i] += channels;
+        if (channel < p.depth && planes == 1) return;
+#pragma unroll 1
+        while (channel >= p.depth && tap < block.tap_count) nextTap();
+        setValid();
+    };
+    moveOn(first_step * kStageDepth + static_cast<int>(vector) * kVector<T>);
+    setValid();
+    auto* const stages = reinterpret_cast<unsigned char*>(shared.stages);
+    constexpr unsigned kStageBytes = sizeof(typename Storage::Stage);
+    constexpr unsigned kRowBytes = kStageVectors * kVectorBytes;
+    constexpr unsigned kWeightPlace = sizeof(Storage::Stage::a);
+    const auto copyStage = [&](unsigned stage) {
+        unsigned char* const to = stages + (stage + copy_place);
+#pragma unroll
+        for (int i = 0; i < kSourceCopies; ++i)
+            copyAsync16(to + i * kRowsAtOnce * kRowBytes, sources[i], (valid >> i & 1U) != 0);
+#pragma unroll
+        for (int i = 0; i < kWeightCopies; ++i)
+            copyAsync16(to + kWeightPlace + i * kRowsAtOnce * kRowBytes, weight + i * weight_step,
+                        (valid >> (kSourceCopies + i) & 1U) != 0);
+        moveOn(kStageDepth);
     };
 
     WarpSums sums = {};
+    const unsigned lane = threadIdx.x % 32;
+    const unsigned warp = threadIdx.x / 32;
+    unsigned a_place = stagePlace(warp % 2 * kWarpRows + lane % 16, lane / 16);
+    unsigned b_place =
+        kWeightPlace + stagePlace(warp / 2 * kWarpColumns + lane / 16 * 8 + lane % 8, lane / 8 % 2);
+    keepInRegister(a_place);
+    keepInRegister(b_place);
+    const int warp_rows = rows - first_row - static_cast<int>(warp % 2) * kWarpRows;
     int left = steps;  // to be multiplied
 #pragma unroll 1       // copying is long
     for (int stage = 0; stage < kStages - 1; ++stage) {
-        if (stage < left) copyStage(stage);
+        if (stage < left) copyStage(stage * kStageBytes);
         commitCopies();
     }
-    for (int reading = 0; left > 0; --left) {
+    unsigned writing = (kStages - 1) * kStageBytes;
+#pragma unroll 1
+    for (unsigned reading = 0; left > 0; --left) {
         waitCopies<kStages - 2>();
         syncThreads();
-        if (left >= kStages) copyStage(reading == 0 ? kStages - 1 : reading - 1);
+        if (left >= kStages) copyStage(writing);
         commitCopies();
-        const auto& stage = shared.stages[reading];
         multiplyStage<T>(
             sums,
             [&](int i, int deep, uint32_t(&a)[4]) {
-                const int row = warp % 2 * kWarpRows + i * 16 + lane % 16;
-                loadMatrices(a, stage.a[row][swizzled(row, deep * 2 + lane / 16)]);
+                loadMatrices(a, stages + ((reading + a_place) ^ (deep * 32U)) + i * 16 * kRowBytes);
                 if constexpr (sizeof(T) == 4)
                     for (uint32_t& value : a) value = roundToTf32(value);
             },
             [&](int j, int deep, uint32_t(&one)[2], uint32_t(&two)[2]) {
-                const int row = warp / 2 * kWarpColumns + j * 8 + lane / 16 * 8 + lane % 8;
                 uint32_t both[4];
-                loadMatrices(both, stage.b[row][swizzled(row, deep * 2 + lane / 8 % 2)]);
+                loadMatrices(both, stages + ((reading + b_place) ^ (deep * 32U)) + j * 8 * kRowBytes);
                 one[0] = both[0];
                 one[1] = both[1];
                 two[0] = both[2];
                 two[1] = both[3];
             },
-            rows - first_row - warp % 2 * kWarpRows);
-        reading = reading + 1 == kStages ? 0 : reading + 1;
+            warp_rows);
+        writing = reading;
+        reading = reading == (kStages - 1) * kStageBytes ? 0 : reading + kStageBytes;
     }
     waitCopies<0>();
     igemmStore<T, backward>(Block(p, blockIndex()), sums, shared.output);

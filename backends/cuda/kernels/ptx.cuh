@@ -78,6 +78,11 @@ __device__ __forceinline__ void atomicSetBits(uint32_t* word, uint32_t bits) {
     atomicOr(word, bits);
 }
 
+// So that the compiler does not make the value again where it is used.
+__device__ __forceinline__ void keepInRegister(unsigned& value) {
+    asm volatile("" : "+r"(value));
+}
+
 __device__ __forceinline__ uint32_t sharedAddress(const void* pointer) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }

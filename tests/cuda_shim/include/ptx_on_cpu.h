@@ -81,6 +81,8 @@ inline void atomicSetBits(uint32_t* word, uint32_t bits) {
     *word |= bits;
 }
 
+inline void keepInRegister(unsigned& /*value*/) {}
+
 inline void storeShared(float* to, float value) {
     cuda_shim::accessShared(to, sizeof value);
     *to = value;
