@@ -33,7 +33,7 @@ std::vector<double> outputBounds(const Problem& p, const Answer& a, const Units&
         const size_t channel = i / positions % static_cast<size_t>(p.out_channels);
         const double b = p.has_bias ? std::abs(static_cast<double>(p.bias[channel])) : 0;
         const double sums =
-            (units.winograd ? 10 : 1) * 16 * kF32Unit * a.magnitude[i] + 8 * units.input * a.norm[i];
+            (p.fast_math ? 10 : 1) * 16 * kF32Unit * a.magnitude[i] + 8 * units.input * a.norm[i];
         const double linear = a.gain[i] * sums + 4 * kF32Unit * (std::abs(a.linear[i]) + b);
         // Where u is 0 the output is exactly 0, bias or not.
         bounds.push_back(a.gain[i] == 0 ? 0

@@ -26,7 +26,6 @@ struct Units {
     double input = 0;          // u_in
     double output = kF32Unit;  // u_out
     double smallest = 0;       // half the distance of the type's smallest numbers
-    bool winograd = false;
 };
 
 // Of tensors whose numbers are already rounded to the type, so that only what is stored is rounded again.

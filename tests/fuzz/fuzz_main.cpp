@@ -17,7 +17,7 @@ using namespace pconv::test;
 
 constexpr const char* kUsage =
     "Usage: pconv_fuzz [--seed N] [--count N] [--seconds T] [--row ROW] [--work N] [--type TYPE] "
-    "[--backward]\n\n"
+    "[--backward] [--fast]\n\n"
     "Runs random configurations N, N + 1, ... on every row, or on one, each against the float64 oracle.\n\n"
     "  --seed N     the first configuration (1)\n"
     "  --count N    how many on each row; PCONV_FUZZ_COUNT, else as many as fit\n"
@@ -25,7 +25,8 @@ constexpr const char* kUsage =
     "  --row ROW    only rows of this name, such as cpu:onednn\n"
     "  --work N     the largest number of multiply-adds of a configuration (2000000)\n"
     "  --type TYPE  f32, f16 or bf16 tensors only; else drawn as well\n"
-    "  --backward   a backward pass in every configuration\n";
+    "  --backward   a backward pass in every configuration\n"
+    "  --fast       fast math in every configuration: for rows without TF32\n";
 
 struct TypeName {
     PconvDataType type;
@@ -54,6 +55,7 @@ struct Options {
     int64_t work = 2'000'000;
     std::optional<PconvDataType> type;
     Passes passes = Passes::drawn;
+    bool fast = false;
 };
 
 // A whole number or a number of seconds; throws where it is neither.
@@ -86,6 +88,10 @@ Options parse(int argc, char** argv) {
             options.passes = Passes::backward;
             continue;
         }
+        if (name == "--fast") {
+            options.fast = true;
+            continue;
+        }
         if (i == argc) throw std::invalid_argument(name + " needs a value");
         const std::string value = argv[i++];
         if (name == "--seed")
@@ -114,6 +120,7 @@ bool mayDecline(const Problem& problem) {
 RandomCase draw(uint32_t seed, const Options& options) {
     RandomCase random = randomCase(seed, options.work, options.passes);
     random.problem = inType(random.problem, options.type.value_or(randomType(seed)));
+    random.problem.fast_math = options.fast;
     return random;
 }
 
@@ -158,8 +165,9 @@ Tally fuzz(const Row& row, const Options& options, double seconds) {
         ++tally.failed;
         std::cout << "pconv_fuzz --row " << row.name << " --seed " << seed << " --count 1 --work "
                   << options.work << " --type " << nameOf(random.problem.data_type)
-                  << (options.passes == Passes::backward ? " --backward" : "") << "  # " << text << " ("
-                  << describeCase(random) << ")" << std::endl;
+                  << (options.passes == Passes::backward ? " --backward" : "")
+                  << (options.fast ? " --fast" : "") << "  # " << text << " (" << describeCase(random) << ")"
+                  << std::endl;
     }
     return tally;
 }

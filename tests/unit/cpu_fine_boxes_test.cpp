@@ -52,7 +52,7 @@ void expectConforming(Problem problem, double radius, const Placement& placement
                       PconvDataType type = PCONV_DATA_TYPE_F32) {
     const Row* row = onednn();
     if (row == nullptr) GTEST_SKIP() << "no cpu:onednn in this build";
-    const cpu::Work work{2, problem.out_channels * problem.in_channels * product(problem.kernel) * 4, false};
+    const cpu::Work work{2, problem.out_channels * problem.in_channels * product(problem.kernel) * 4};
     ASSERT_TRUE(cpu::makePlan(planned(problem), work).hasCells()) << "no small boxes to leave out";
     fillUniform(problem, 3);
     addPlane(problem, 4, MaskContent::binary, problem.mask_batch);
@@ -74,7 +74,7 @@ TEST(CpuFineBoxes, CellsCoverBoxesOnce) {
              {{93, 220}, 3, 1}, {{150, 190}, 5, 2}, {{64, 64}, 1, 1}, {{9, 41, 50}, 3, 1}}) {
         Problem problem = makeProblem(2, 48, 48, size, kernel, stride, kernel / 2);
         const PartialConvDesc desc = planned(problem);
-        const cpu::Plan plan = cpu::makePlan(desc, {2, 48 * 48 * product(problem.kernel) * 4, false, 16});
+        const cpu::Plan plan = cpu::makePlan(desc, {2, 48 * 48 * product(problem.kernel) * 4, 16});
         ASSERT_TRUE(plan.hasCells());
         const Dims3& all = desc.window.output;
         std::vector<int> seen(static_cast<size_t>(2 * 48 * volume(all)), 0);

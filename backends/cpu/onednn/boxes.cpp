@@ -84,9 +84,12 @@ void storeBox(const BoxOutput& output, const Box& box, const float* scratch, con
     const auto& strides = output.tensor.strides;
     const MaskPlanes& mask = output.update.results();
 
+    const int64_t pitch = output.row_pitch == 0 ? width : output.row_pitch;
+    const int64_t plane = output.plane_pitch == 0 ? box.outputPixels() : output.plane_pitch;
+
     StoreRun run{};
     run.block = block;
-    run.block_stride = box.outputPixels() * block;
+    run.block_stride = plane * block;
     run.group_stride = volume(size);
     run.group_channels = desc.out_channels / desc.maskGroups();
     run.bias = output.bias.empty() ? nullptr : output.bias.data() + output.first_channel;
@@ -95,7 +98,7 @@ void storeBox(const BoxOutput& output, const Box& box, const float* scratch, con
     run.channel_stride = strides[1];
     run.pixel_stride = strides[4];
     run.channels = output.channels;
-    const bool joined = width == size[2] && strides[3] == width * strides[4];
+    const bool joined = width == size[2] && strides[3] == width * strides[4] && pitch == width;
     run.pixels = joined ? height * width : width;
     const int64_t mask_group = desc.maskGroupOf(output.first_channel);
     for (int64_t row = 0; row < box.batch_size * box.spans[0].output_size * height;
@@ -104,8 +107,8 @@ void storeBox(const BoxOutput& output, const Box& box, const float* scratch, con
         const int64_t batch = box.batch_begin + n;
         const Dims3 at{box.spans[0].output_begin + row / height % box.spans[0].output_size,
                        box.spans[1].output_begin + row % height, box.spans[2].output_begin};
-        const int64_t pixel = row * width - n * box.outputPixels();
-        run.scratch = scratch + n * padded * box.outputPixels() + pixel * block;
+        const int64_t pixel = (row - n * box.spans[0].output_size * height) * pitch;
+        run.scratch = scratch + n * padded * plane + pixel * block;
         const int64_t mask_batch = output.update.form().batch == 1 ? 0 : batch;
         const int64_t place =
             ((mask_batch * desc.maskGroups() + mask_group) * size[0] + at[0]) * size[1] + at[1];

@@ -44,6 +44,7 @@ struct BoxOutput {
     const CpuMaskUpdate& update;
     const std::vector<float>& bias;  // of all channels, or none
     ScratchLayout layout;
+    int64_t row_pitch = 0, plane_pitch = 0;  // by planes, where rows or planes do not follow each other
 };
 
 void storeBox(const BoxOutput& output, const Box& box, const float* scratch, const Staging& staging,

@@ -75,14 +75,13 @@ bool isTrusted(const char* implementation, const PlainConv& conv) {
 }
 
 std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::engine& engine,
-                                                                  const PlainConv& conv, bool winograd,
+                                                                  const PlainConv& conv,
                                                                   const memory::desc& input,
                                                                   const memory::desc& output) {
     const ConvTerms terms(conv);
     const memory::desc weights = anyDesc(conv.weightDims());
     const auto kind = dnnl::prop_kind::forward_inference;
-    const auto algorithm =
-        winograd ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
+    const auto algorithm = dnnl::algorithm::convolution_direct;
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     try {
@@ -183,25 +182,24 @@ void Reorder::run(const dnnl::engine& engine, const memory& from, const memory& 
              {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}, {DNNL_ARG_SCRATCHPAD, memory(scratchpad_, engine)}});
 }
 
-std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv,
                                          ScratchLayout input, ScratchLayout output) {
-    auto desc = describe(engine, conv, winograd, scratchDesc(conv.inputDims(), input),
-                         scratchDesc(conv.outputDims(), output));
+    auto desc =
+        describe(engine, conv, scratchDesc(conv.inputDims(), input), scratchDesc(conv.outputDims(), output));
     if (!desc) return std::nullopt;
-    return Primitive{*desc, input, output, kernelOf(desc->impl_info_str()), winograd};
+    return Primitive{*desc, input, output, kernelOf(desc->impl_info_str())};
 }
 
-std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd) {
-    auto desc = describe(engine, conv, winograd, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv) {
+    auto desc = describe(engine, conv, anyDesc(conv.inputDims()), anyDesc(conv.outputDims()));
     if (desc) {
         const auto input = layoutOf(desc->src_desc(), conv.inputDims());
         const auto output = layoutOf(desc->dst_desc(), conv.outputDims());
-        if (input && output)
-            return Primitive{*desc, *input, *output, kernelOf(desc->impl_info_str()), winograd};
+        if (input && output) return Primitive{*desc, *input, *output, kernelOf(desc->impl_info_str())};
     }
     std::optional<Primitive> found;
     for (const ScratchLayout layout : kLayouts) {
-        auto next = choosePrimitive(engine, conv, winograd, layout, layout);
+        auto next = choosePrimitive(engine, conv, layout, layout);
         if (next && (!found || next->kernel > found->kernel)) found = next;
     }
     return found;

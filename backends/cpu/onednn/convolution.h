@@ -68,7 +68,7 @@ enum class Kernel { loops, matrix_product, vectors };
 Kernel kernelOf(const std::string& implementation);
 
 // From one layout to another, by any number of threads at once: scratch memory of the primitive's own, which
-// oneDNN takes unless told otherwise, would be shared by them (Winograd's weights came out mixed).
+// oneDNN takes unless told otherwise, would be shared by them.
 class Reorder {
   public:
     Reorder() = default;
@@ -86,12 +86,11 @@ struct Primitive {
     dnnl::convolution_forward::primitive_desc desc;
     ScratchLayout input, output;
     Kernel kernel;
-    bool winograd;
 };
 
 // The best one; without layouts to keep to, in the layouts oneDNN prefers.
-std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd);
-std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv, bool winograd,
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv);
+std::optional<Primitive> choosePrimitive(const dnnl::engine& engine, const PlainConv& conv,
                                          ScratchLayout input, ScratchLayout output);
 
 }  // namespace pconv::cpu

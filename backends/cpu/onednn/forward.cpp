@@ -11,11 +11,6 @@ namespace pconv::cpu {
 
 namespace {
 
-// Winograd rounds relative to all of a tile. Windows with less of the input than this part of one pixel's
-// channels may lie in a tile of much larger values, and their ratio lifts the error: they are convolved
-// directly.
-constexpr float kLeastForWinograd = 0.5F;
-
 // Estimates err: cells are taken where they cost less than this part of their box.
 constexpr double kCellGain = 0.8;
 
@@ -37,21 +32,6 @@ bool isAligned(const void* pointer) {
 }
 
 }  // namespace
-
-bool OneDnnPartialConv::anySparse(const ForwardCall& call, const Box& box) const {
-    const float least = kLeastForWinograd * static_cast<float>(desc_.countedChannels());
-    return anyRow(desc_, call.update, box, call.update.results().window_sum,
-                  [&](const float* sum, int64_t size) {
-                      int sparse = 0;
-                      for (int64_t i = 0; i < size; ++i) sparse += sum[i] > 0 && sum[i] < least ? 1 : 0;
-                      return sparse > 0;
-                  });
-}
-
-size_t OneDnnPartialConv::formFor(const ForwardCall& call, const Box& box, size_t form) const {
-    if (forms_[form].direct == form || desc_.maskedConvolution()) return form;
-    return anySparse(call, box) ? forms_[form].direct : form;
-}
 
 // Appends what is to be done for a row of cells, and says what it costs: rows of those that are no hole, each
 // as long as there is a form for.
@@ -186,9 +166,7 @@ void OneDnnPartialConv::execute(Worker& worker, size_t form, int64_t channel, fl
     }
 }
 
-void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, const Box& box,
-                               size_t usual_form) const {
-    const size_t form = formFor(call, box, usual_form);
+void OneDnnPartialConv::runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const {
     float* input = worker.input;
     float* output = worker.output;
     const auto& in = call.input;

@@ -12,14 +12,12 @@
 #include "cpu/passes/mask_window.h"
 #include "cpu/passes/masked_conv_mask.h"
 #include "cpu/passes/passes.h"
+#include "cpu/winograd/winograd_conv.h"
 
 namespace pconv::cpu {
 
 namespace {
 
-constexpr int64_t kWinogradWeightGrowth = 4;  // 6 * 6 / (3 * 3)
-// With fewer, the transforms take more time than they save.
-constexpr int64_t kLeastChannelsForWinograd = 32;
 // The widest block of channels that oneDNN has.
 constexpr int64_t kChannelGrain = 16;
 constexpr int64_t kManyChannels = 128;
@@ -73,30 +71,22 @@ void OneDnnPartialConv::plan() {
 
     const OneThread one;
     std::optional<Primitive> chosen;
-    if (desc_.fast_math && std::min(desc_.in_channels, desc_.out_channels) >= kLeastChannelsForWinograd)
-        chosen = choosePrimitive(engine_, plainConv(wholeBox()), true);
-    if (chosen) {
-        work.winograd = true;
-        work.weight_bytes *= kWinogradWeightGrowth;
-        plan_ = makePlan(desc_, work);
-    }
     const auto largest = [&] {
         return *std::max_element(plan_.boxes.begin(), plan_.boxes.end(), [](const Box& a, const Box& b) {
             return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
         });
     };
-    if (!chosen && desc_.input_layout == Layout::channels_last &&
-        desc_.output_layout == Layout::channels_last) {
+    if (desc_.input_layout == Layout::channels_last && desc_.output_layout == Layout::channels_last) {
         // A layout of the tensors' own needs no copies, which is worth more than oneDNN's preference.
-        chosen = choosePrimitive(engine_, plainConv(largest()), false, ScratchLayout::channels_last,
+        chosen = choosePrimitive(engine_, plainConv(largest()), ScratchLayout::channels_last,
                                  ScratchLayout::channels_last);
         if (chosen && !(chosen->kernel == Kernel::vectors && keepsPaceChannelsLast(*chosen))) chosen.reset();
     }
     if (!chosen) {
-        chosen = choosePrimitive(engine_, plainConv(largest()), false);
+        chosen = choosePrimitive(engine_, plainConv(largest()));
         if (desc_.groups > 1 && !(chosen && chosen->kernel == Kernel::vectors)) {
             separate_groups_ = desc_.groups;
-            auto single = choosePrimitive(engine_, plainConv(largest()), false);
+            auto single = choosePrimitive(engine_, plainConv(largest()));
             if (single && (!chosen || single->kernel > chosen->kernel)) {
                 chosen = single;
                 work.channel_grain = channelGrain();
@@ -111,34 +101,29 @@ void OneDnnPartialConv::plan() {
     input_layout_ = chosen->input;
     output_layout_ = chosen->output;
     for (const Box& box : plan_.boxes) {
-        addForms(box, chosen->winograd);
+        addForm(box);
         most_outputs_ = std::max(most_outputs_, box.batch_size * box.outputPixels());
     }
-    if (plan_.hasCells()) addCellForms(chosen->winograd);
+    if (plan_.hasCells()) addCellForms();
     allocatePackings();
 }
 
-// The first of those that serve a box: Winograd's where it may be taken.
 size_t OneDnnPartialConv::formOf(const Box& box) const {
     const auto same =
         std::find_if(forms_.begin(), forms_.end(), [&](const Form& form) { return form.box.sameForm(box); });
     return static_cast<size_t>(same - forms_.begin());
 }
 
-void OneDnnPartialConv::addForms(const Box& box, bool winograd_wanted) {
+void OneDnnPartialConv::addForm(const Box& box) {
     if (formOf(box) < forms_.size()) return;
-    auto direct = choosePrimitive(engine_, plainConv(box), false, input_layout_, output_layout_);
-    if (!direct) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
-    std::optional<Primitive> winograd;
-    if (winograd_wanted)
-        winograd = choosePrimitive(engine_, plainConv(box), true, input_layout_, output_layout_);
-    const size_t form = forms_.size();
-    if (winograd) addForm(box, *winograd, form + 1);
-    addForm(box, *direct, forms_.size());
+    auto primitive = choosePrimitive(engine_, plainConv(box), input_layout_, output_layout_);
+    if (!primitive) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
+    const size_t weights = packingFor(box, *primitive);
+    forms_.push_back({box, *primitive, dnnl::convolution_forward(primitive->desc), weights});
 }
 
 // Of every number of cells in a row that there may be, at every place.
-void OneDnnPartialConv::addCellForms(bool winograd) {
+void OneDnnPartialConv::addCellForms() {
     std::vector<Box> seen;
     for (const Box& box : plan_.boxes) {
         bands_.push_back(bandsOf(desc_.window, box, plan_.cell));
@@ -149,7 +134,7 @@ void OneDnnPartialConv::addCellForms(bool winograd) {
             const int64_t cells = cellsIn(band, plan_.cell);
             for (size_t k = 0; k < plan_.run_cost.size(); ++k)
                 for (int64_t first = 0; first + (int64_t{1} << k) <= cells; ++first)
-                    addForms(cellsOf(desc_.window, band, plan_.cell, first, int64_t{1} << k), winograd);
+                    addForm(cellsOf(desc_.window, band, plan_.cell, first, int64_t{1} << k));
         }
     }
 }
@@ -159,11 +144,6 @@ size_t OneDnnPartialConv::mostTasks() const {
     for (const auto& bands : bands_)
         for (const Box& band : bands) count += static_cast<size_t>(cellsIn(band, plan_.cell));
     return count;
-}
-
-void OneDnnPartialConv::addForm(const Box& box, const Primitive& primitive, size_t direct) {
-    const size_t weights = packingFor(box, primitive);
-    forms_.push_back({box, primitive, dnnl::convolution_forward(primitive.desc), weights, direct});
 }
 
 size_t OneDnnPartialConv::packingFor(const Box& box, const Primitive& primitive) {
@@ -281,6 +261,17 @@ void OneDnnPartialConv::backward(const MaskUpdate& update, const TensorRef& inpu
 
 namespace {
 
+std::unique_ptr<PartialConv> makeOneDnnConv(CpuDevice& device, const PartialConvDesc& desc) {
+    if (desc.upsampled.channels > 0) return std::make_unique<OneDnnUpsampledConv>(device, desc);
+    return std::make_unique<OneDnnPartialConv>(device, desc);
+}
+
+std::unique_ptr<PartialConv> makeWinogradConv(CpuDevice& device, const PartialConvDesc& desc) {
+    std::unique_ptr<PartialConv> direct;
+    if (WinogradConv::mayBeSparse(desc)) direct = makeOneDnnConv(device, desc);
+    return std::make_unique<WinogradConv>(device, desc, std::move(direct));
+}
+
 class OneDnn final : public Implementation {
   public:
     OneDnn() : Implementation("cpu:onednn") {}
@@ -290,8 +281,10 @@ class OneDnn final : public Implementation {
                   std::string& /*reason*/) const override {
         return true;
     }
-    bool fusesUpsampling(const PartialConvDesc& desc) const override { return upsamplingPays(desc); }
-    // Winograd's are chosen by it.
+    bool fusesUpsampling(const PartialConvDesc& desc) const override {
+        return winogradPays(desc) || upsamplingPays(desc);
+    }
+    // Whether windows are too sparse for Winograd is told by it.
     bool leavesOutWindowSum(const PartialConvDesc& desc) const override { return !desc.fast_math; }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                const MaskForm& form,
@@ -303,9 +296,9 @@ class OneDnn final : public Implementation {
     std::unique_ptr<PartialConv> makePartialConv(Device& device, const PartialConvDesc& desc) const override {
         try {
             auto& cpu = static_cast<CpuDevice&>(device);
-            if (desc.upsampled.channels > 0) return std::make_unique<OneDnnUpsampledConv>(cpu, desc);
             if (directPays(desc, cpu.threads())) return std::make_unique<DirectConv>(cpu, desc);
-            return std::make_unique<OneDnnPartialConv>(cpu, desc);
+            if (winogradPays(desc)) return makeWinogradConv(cpu, desc);
+            return makeOneDnnConv(cpu, desc);
         } catch (const dnnl::error& error) {
             failFrom(error);
         }

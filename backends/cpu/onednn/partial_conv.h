@@ -18,7 +18,6 @@ struct Form {
     Primitive primitive;
     dnnl::convolution_forward convolution;
     size_t weights;  // index of the packing it reads
-    size_t direct;   // index of the form to take where Winograd's rounding would show; else its own
 };
 
 // Weights of parts of the output's channels, all of one size.
@@ -76,11 +75,10 @@ class OneDnnPartialConv final : public PartialConv {
   private:
     void setBias(const TensorRef* bias);
     void plan();
-    void addForms(const Box& box, bool winograd);
-    void addCellForms(bool winograd);
+    void addForm(const Box& box);
+    void addCellForms();
     size_t formOf(const Box& box) const;
     size_t mostTasks() const;
-    void addForm(const Box& box, const Primitive& primitive, size_t direct);
     PlainConv plainConv(const Box& box) const;
     size_t packingFor(const Box& box, const Primitive& primitive);
     void allocatePackings();
@@ -94,10 +92,8 @@ class OneDnnPartialConv final : public PartialConv {
     void runBox(Worker& worker, const ForwardCall& call, const Box& box, size_t form) const;
     void execute(Worker& worker, size_t form, int64_t channel, float* input, float* output) const;
     bool allValid(const ForwardCall& call, const Box& box) const;
-    bool anySparse(const ForwardCall& call, const Box& box) const;
     void addTasksOf(const ForwardCall& call, size_t index);
     double addCellTasks(const ForwardCall& call, const Box& band);
-    size_t formFor(const ForwardCall& call, const Box& box, size_t form) const;
     void finishMargins(const ForwardCall& call, int64_t n) const;
     void finishMargin(const ForwardCall& call, int64_t n, int64_t d, int64_t h, int64_t begin,
                       int64_t end) const;

@@ -28,7 +28,6 @@ constexpr double kScratchCost = 0.6;
 constexpr double kMostScratchPart = 0.3;
 // Weights are read again by each box where they do not stay in the second cache.
 constexpr double kWeightByteCost = 0.015;
-constexpr double kWinogradWeightByteCost = 0.08;
 constexpr double kNearWeightByteCost = 0.005;
 constexpr int64_t kCacheBytes = 1 << 20;
 constexpr int64_t kFarBytes = 4 << 20;
@@ -108,10 +107,10 @@ double elementCost(double elements) {
     return elements * (kElementCost + far * (kFarElementCost - kElementCost));
 }
 
-double flopCost(const PartialConvDesc& desc, const Cut& cut, bool winograd) {
+double flopCost(const PartialConvDesc& desc, const Cut& cut) {
     const int64_t taps = desc.in_channels / desc.groups * volume(desc.window.kernel);
     const auto outputs = static_cast<double>(cut.batch * cut.channels * volume(cut.size));
-    return 2 * static_cast<double>(taps) * outputs * kFlopCost * (winograd ? 0.4 : 1);
+    return 2 * static_cast<double>(taps) * outputs * kFlopCost;
 }
 
 int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live) {
@@ -123,13 +122,13 @@ int64_t boxCount(const PartialConvDesc& desc, const Cut& cut, const std::array<S
 // What a box costs whatever its size; `part` of the weights are its own.
 double overheadOf(const Work& work, double part) {
     const double bytes = static_cast<double>(work.weight_bytes) * part;
-    const double far = work.winograd ? kWinogradWeightByteCost : kWeightByteCost;
     const bool near = bytes <= static_cast<double>(kCacheBytes) / 2;
-    return kBoxCost * static_cast<double>(work.convolutions) + bytes * (near ? kNearWeightByteCost : far);
+    return kBoxCost * static_cast<double>(work.convolutions) +
+           bytes * (near ? kNearWeightByteCost : kWeightByteCost);
 }
 
 double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, const Work& work) {
-    return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut, work.winograd) + elementCost(elements);
+    return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut) + elementCost(elements);
 }
 
 // The scratch memory of all threads, of f32, over the bytes of input and output.

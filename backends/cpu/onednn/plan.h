@@ -68,7 +68,6 @@ struct Plan {
 struct Work {
     int threads;
     int64_t weight_bytes;
-    bool winograd;
     // Boxes may have some of the output's channels, in multiples of this; 0: they have all.
     int64_t channel_grain = 0;
     bool own_inputs = false;   // of each such part, as groups have

@@ -73,7 +73,7 @@ bool upsamplingPays(const PartialConvDesc& desc) {
     const Window& w = desc.window;
     const Dims3& factor = desc.upsampled.factor;
     const int64_t phases = volume(factor);
-    if (phases == 1 || phases > kMostPhases || desc.fast_math || desc.groups > 1) return false;
+    if (phases == 1 || phases > kMostPhases || desc.groups > 1) return false;
     if (desc.batch * volume(w.input) < phases * kLeastSmallPixels) return false;
     double work = 1;
     for (size_t d = 0; d < 3; ++d) {
@@ -184,7 +184,7 @@ void OneDnnUpsampledConv::choosePrimitives(Part& part) {
         *std::max_element(part.boxes.begin(), part.boxes.end(), [](const Box& a, const Box& b) {
             return a.batch_size * a.outputPixels() < b.batch_size * b.outputPixels();
         });
-    auto chosen = choosePrimitive(engine_, plainConv(part, largest), false);
+    auto chosen = choosePrimitive(engine_, plainConv(part, largest));
     if (!chosen) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
     if (&part == &parts_[0]) {
         const bool last = desc_.output_layout == Layout::channels_last;
@@ -192,7 +192,7 @@ void OneDnnUpsampledConv::choosePrimitives(Part& part) {
         sum_layout_ = part.sets() == 1 ? chosen->output : of_tensor;
     }
     if (part.sets() == 1 && chosen->output != sum_layout_) {
-        auto like_sum = choosePrimitive(engine_, plainConv(part, largest), false, chosen->input, sum_layout_);
+        auto like_sum = choosePrimitive(engine_, plainConv(part, largest), chosen->input, sum_layout_);
         if (like_sum && like_sum->kernel == Kernel::vectors) chosen = like_sum;
     }
     part.input = chosen->input;
@@ -209,7 +209,7 @@ void OneDnnUpsampledConv::choosePrimitives(Part& part) {
 }
 
 void OneDnnUpsampledConv::addForm(Part& part, const Box& box) {
-    auto primitive = choosePrimitive(engine_, plainConv(part, box), false, part.input, part.output);
+    auto primitive = choosePrimitive(engine_, plainConv(part, box), part.input, part.output);
     if (!primitive) fail(PCONV_ERROR_UNSUPPORTED, "oneDNN has no convolution of this shape");
     const dnnl::memory::desc packed = primitive->desc.weights_desc();
     const auto same = std::find_if(part.packings.begin(), part.packings.end(),

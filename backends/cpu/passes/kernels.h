@@ -8,6 +8,7 @@
 #include "cpu/passes/load_kernels.h"
 #include "cpu/passes/passes.h"
 #include "cpu/passes/vector.h"
+#include "cpu/passes/winograd_kernels.h"
 
 namespace pconv::cpu {
 
@@ -381,6 +382,9 @@ const Passes& PCONV_PASSES() {
                             storeRun,
                             spreadRun,
                             convolveRun,
+                            loadTiles,
+                            multiplyTiles,
+                            storeTiles,
                             unloadRun,
                             sumBias,
                             countRows,

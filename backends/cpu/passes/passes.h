@@ -78,6 +78,49 @@ struct DirectRun {
     bool add;  // to what the output holds
 };
 
+// Winograd's F(4x4, 3x3): a tile of outputs from one of inputs, which are transformed into as many places; a
+// convolution is a product of weights and values at each place.
+inline constexpr int64_t kTileOutputs = 4;
+inline constexpr int64_t kTileInputs = 6;
+inline constexpr int64_t kTilePlaces = kTileInputs * kTileInputs;
+inline constexpr int64_t kTileGrain = 16;   // whole vectors of tiles, in every instruction set
+inline constexpr int64_t kOutputBlock = 8;  // output channels whose weights lie together
+
+// Tiles of a row.
+struct TileRun {
+    int64_t row, column, count;  // in tiles
+};
+
+// One channel of runs of tiles, one after another.
+struct WinogradInput {
+    const float* const* rows;  // of inputs, four a row of tiles and two more; readable kReadSlack beyond
+    const TileRun* runs;
+    int64_t run_count;
+    float* lines;           // 2 * kTileInputs of them, for its own use
+    ptrdiff_t line_stride;  // at least kLineSlack more than four a tile
+    float* values;          // tile t's at place p: [p * place_stride + t]
+    ptrdiff_t place_stride;
+    int64_t tiles;  // of all runs, rounded up to kTileGrain
+};
+inline constexpr int64_t kLineSlack = 32;
+
+// At one place: sums[output][tile] of weights[block][channel][kOutputBlock] and values[channel][tile].
+struct WinogradProduct {
+    const float* weights;
+    const float* values;
+    float* sums;
+    int64_t channels, blocks, tiles;
+};
+
+// One channel's sums at all places back into four rows, four outputs a tile.
+struct WinogradOutput {
+    const float* sums;  // as WinogradInput has values
+    ptrdiff_t place_stride;
+    int64_t tiles;
+    float* rows;
+    ptrdiff_t row_stride;
+};
+
 // A run of an input's gradient, laid out as LoadRun has it, masked into a tensor.
 struct UnloadRun {
     const float* scratch;  // readable kReadSlack beyond
@@ -126,6 +169,9 @@ struct Passes {
     void (*store)(const StoreRun& run);
     void (*spread)(const SpreadRun& run);
     void (*convolve)(const DirectRun& run);
+    void (*loadTiles)(const WinogradInput& input);
+    void (*multiplyTiles)(const WinogradProduct& product);
+    void (*storeTiles)(const WinogradOutput& output);
     void (*unload)(const UnloadRun& run);
     void (*sumBias)(const BiasRun& run);
     // counts[i]: how many of up to 255 rows are not 0 at i
