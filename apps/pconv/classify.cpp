@@ -26,11 +26,12 @@ most likely classes with the model's probabilities.
 
 Examples:
   pconv model import pdresnet50.pth -o resnet.safetensors
-  pconv classify photo.jpg --model resnet.safetensors
+  pconv classify photo.jpg --model resnet.safetensors --math fast
   pconv classify photo.jpg --model resnet.safetensors --labels imagenet_classes.txt)";
 
 struct Options {
     std::string image, model, labels, device;
+    PconvMath math = PCONV_MATH_EXACT;
     std::int64_t most_pixels = std::int64_t{1} << 27;
 };
 
@@ -90,7 +91,7 @@ void classify(const Options& options) {
     const std::vector<float> input = inputOf(options, info, static_cast<std::uint32_t>(side));
 
     const Device device(options.device);
-    const Network network = Network::load(device, options.model, {side, side});
+    const Network network = Network::load(device, options.model, {side, side}, options.math);
     const std::vector<std::int64_t> all = network.outputDims();
     const std::vector<std::int64_t> dims(all.begin(), all.begin() + 4);
     if (dims != std::vector<std::int64_t>{1, info.classes, 1, 1})
@@ -134,6 +135,7 @@ void addClassifyCommand(CLI::App& app, Action& action) {
     command->add_option("--labels", options->labels, "A text file with a name for each class, a line each")
         ->option_text("FILE");
     command->add_option("-d,--device", options->device, kDeviceHelp)->option_text("DEVICE");
+    addMathOption(*command, options->math);
     command->add_option("--max-pixels", options->most_pixels, "Refuse larger pictures (134217728)")
         ->option_text("COUNT")
         ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));

@@ -57,4 +57,16 @@ void print(const std::string& text, std::FILE* stream = stdout);
 constexpr const char* kDeviceHelp =
     "cpu, vulkan, cuda, vulkan:1, uuid:..., pci:..., or a number or name from 'pconv devices'";
 
+/// --math, into a PconvMath or an optional one.
+template <typename Math>
+void addMathOption(CLI::App& command, Math& math) {
+    command
+        .add_option_function<std::string>(
+            "--math",
+            [&math](const std::string& text) { math = text == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT; },
+            "exact (the default), or fast: Winograd and TF32 are allowed")
+        ->check(CLI::IsMember({"exact", "fast"}))
+        ->option_text("MATH");
+}
+
 }  // namespace pconv::app

@@ -63,7 +63,7 @@ struct Options {
     std::string device;
     std::string implementation;
     std::string data_type = "f32";
-    std::string math = "exact";
+    PconvMath math = PCONV_MATH_EXACT;
     bool backward = false;
 };
 
@@ -179,7 +179,7 @@ void runNetwork(SafetensorsReader& file, const Options& options, AtomicFile& out
     NetworkCaseOptions chosen;
     chosen.implementation = options.implementation;
     chosen.data_type = kDataTypes.at(options.data_type);
-    chosen.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
+    chosen.math = options.math;
     const Device device(options.device);
     std::vector<SafetensorsOutput> entries;
     const auto results = options.model.empty() ? runNetworkCase(file, device, chosen)
@@ -203,7 +203,7 @@ void run(const Options& options) {
     Case work = readCase(file, options.backward);
     if (!options.implementation.empty()) work.desc.implementation = options.implementation.c_str();
     work.desc.data_type = kDataTypes.at(options.data_type);
-    work.desc.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
+    work.desc.math = options.math;
     work.desc.training = options.backward ? 1 : 0;
     const Device device(options.device);
     Call call(std::move(work), device);
@@ -238,9 +238,7 @@ void addRunCommand(CLI::App& app, Action& action) {
         ->add_option("--dtype", options->data_type, "The type of all tensors on the device: f32, f16 or bf16")
         ->check(CLI::IsMember({"f32", "f16", "bf16"}))
         ->option_text("TYPE");
-    command->add_option("--math", options->math, "exact, or fast: Winograd and TF32 are allowed")
-        ->check(CLI::IsMember({"exact", "fast"}))
-        ->option_text("MATH");
+    addMathOption(*command, options->math);
     command->callback([options, &action] { action = [options] { run(*options); }; });
 }
 

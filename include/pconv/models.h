@@ -138,6 +138,15 @@ PCONV_API PconvStatus pconvLoadNetwork(PconvDevice device, const char* path,
                                        const int64_t size[PCONV_MAX_SPATIAL_DIMS], PconvNetwork* network);
 
 /*
+ * The same with PCONV_MATH_FAST for its convolutions; PCONV_MATH_EXACT is what pconvLoadNetwork takes. On the
+ * CPU fast math takes 3x3 windows with stride 1 in about half the time and their weights four times the
+ * memory.
+ */
+PCONV_API PconvStatus pconvLoadNetworkWithMath(PconvDevice device, const char* path,
+                                               const int64_t size[PCONV_MAX_SPATIAL_DIMS], PconvMath math,
+                                               PconvNetwork* network);
+
+/*
  * pconvInpaint with a network: `network` is resizable, f32, contiguous and of `model`, as pconvLoadNetwork
  * makes it for any size; both on `device`. The image has 1 or 3 channels; one channel is filled by the mean
  * of three. A picture larger than `tile` (0: 512) is filled in overlapping tiles around its holes, mirrored

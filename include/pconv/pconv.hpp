@@ -391,11 +391,12 @@ class Network : public detail::Owner<PconvNetwork, pconvReleaseNetwork> {
         detail::check(pconvCreateNetwork(device.get(), &desc, &handle_));
     }
     // Of a file that describes itself, for pictures of [height, width].
-    static Network load(const Device& device, const std::string& path, const std::vector<int64_t>& size) {
+    static Network load(const Device& device, const std::string& path, const std::vector<int64_t>& size,
+                        PconvMath math = PCONV_MATH_EXACT) {
         int64_t sizes[PCONV_MAX_SPATIAL_DIMS] = {};
         for (size_t i = 0; i < size.size() && i < PCONV_MAX_SPATIAL_DIMS; ++i) sizes[i] = size[i];
         Network network;
-        detail::check(pconvLoadNetwork(device.get(), path.c_str(), sizes, &network.handle_));
+        detail::check(pconvLoadNetworkWithMath(device.get(), path.c_str(), sizes, math, &network.handle_));
         return network;
     }
     // `prefix` stands before every name in the file.

@@ -86,6 +86,7 @@ PconvNetworkDesc describe(const NetworkProblem& problem, std::vector<PconvLayer>
     std::copy(problem.input.size.begin(), problem.input.size.end(), desc.size);
     desc.data_type = problem.data_type;
     desc.layout = problem.layout;
+    desc.math = problem.fast_math ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
     desc.mask_type = problem.input.mask_type;
     desc.mask_batch = problem.input.mask_batch;
     desc.mask_planes = problem.input.mask.empty() ? 1 : problem.input.mask[0].planes;

@@ -41,6 +41,7 @@ struct NetworkProblem {
     PconvMaskPolarity polarity = PCONV_MASK_VALID_IS_ONE;  // of the input's mask
     PconvDataType data_type = PCONV_DATA_TYPE_F32;
     PconvLayout layout = PCONV_LAYOUT_CONTIGUOUS;
+    bool fast_math = false;
     Feature input;  // its mask in the polarity above
     std::vector<NetworkLayer> layers;
 

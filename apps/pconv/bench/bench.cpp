@@ -59,7 +59,7 @@ struct Options {
     double seconds = 1;
     bool backward = false;
     std::string data_type = "f32";
-    std::string math = "exact";
+    PconvMath math = PCONV_MATH_EXACT;
     std::string layout = "contiguous";
     bool list = false;
 };
@@ -134,7 +134,7 @@ std::string listText(const Plan& plan, const Options& options, const Filter& fil
 BenchSettings settingsOf(const Options& options) {
     BenchSettings settings;
     settings.data_type = kDataTypes.at(options.data_type);
-    settings.math = options.math == "fast" ? PCONV_MATH_FAST : PCONV_MATH_EXACT;
+    settings.math = options.math;
     settings.layout =
         options.layout == "channels_last" ? PCONV_LAYOUT_CHANNELS_LAST : PCONV_LAYOUT_CONTIGUOUS;
     settings.implementation = options.implementation;
@@ -310,9 +310,7 @@ void addBenchCommand(CLI::App& app, Action& action) {
     command->add_option("--dtype", options->data_type, "The type of all tensors: f32, f16 or bf16")
         ->check(CLI::IsMember({"f32", "f16", "bf16"}))
         ->option_text("TYPE");
-    command->add_option("--math", options->math, "exact, or fast: Winograd and TF32 are allowed")
-        ->check(CLI::IsMember({"exact", "fast"}))
-        ->option_text("MATH");
+    addMathOption(*command, options->math);
     command->add_option("--layout", options->layout, "Of input and output: contiguous or channels_last")
         ->check(CLI::IsMember({"contiguous", "channels_last"}))
         ->option_text("LAYOUT");

@@ -234,6 +234,12 @@ PconvStatus pconvGetModelJson(PconvModel model, const char** json) {
 
 PconvStatus pconvLoadNetwork(PconvDevice device, const char* path, const int64_t size[PCONV_MAX_SPATIAL_DIMS],
                              PconvNetwork* network) {
+    return pconvLoadNetworkWithMath(device, path, size, PCONV_MATH_EXACT, network);
+}
+
+PconvStatus pconvLoadNetworkWithMath(PconvDevice device, const char* path,
+                                     const int64_t size[PCONV_MAX_SPATIAL_DIMS], PconvMath math,
+                                     PconvNetwork* network) {
     return guarded([&] {
         notNull(device, "device");
         notNull(network, "network");
@@ -251,6 +257,7 @@ PconvStatus pconvLoadNetwork(PconvDevice device, const char* path, const int64_t
                         "; expected a multiple of " + std::to_string(info.size_multiple));
         describe(model->model, desc);
         desc.resizable = 1;
+        desc.math = math;
         PconvNetwork made = nullptr;
         check(pconvCreateNetwork(device, &desc, &made));
         Owned<PconvNetwork, pconvReleaseNetwork> owned(made);
