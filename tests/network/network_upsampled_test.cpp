@@ -279,6 +279,9 @@ TEST(NetworkUpsampled, FastMath) {
             problem.fast_math = false;
             EXPECT_NE(outputOf(device.get(), problem), fast) << "nothing was transformed";
         }
+    Shape volume{{3, 10, 11}, {1, 2, 2}};
+    volume.fast = true;
+    expectAnswer(volume);
 }
 
 TEST(NetworkUpsampled, LeftAloneWhereItDoesNotPayOrMayNot) {

@@ -66,6 +66,19 @@ TEST_F(CpuWinograd, GroupsAndBatches) {
     expectConforming(problem);
 }
 
+TEST_F(CpuWinograd, Volumes) {
+    expectConforming(makeProblem(2, 8, 9, {5, 18, 20}, 3, 1, 1));
+    Problem problem = makeProblem(1, 12, 16, {9, 18, 20}, 3, 1, 1);
+    problem.groups = 2;
+    problem.kernel = {5, 3, 3};
+    problem.stride = {2, 1, 1};
+    problem.dilation = {2, 1, 1};
+    for (const int64_t padding : {0, 3, 9}) {  // the last beyond the window: slices of holes
+        problem.padding = {padding, 1, 1};
+        expectConforming(problem);
+    }
+}
+
 TEST_F(CpuWinograd, HalfPrecision) {
     expectConforming(makeProblem(1, 24, 20, {25, 37}, 3, 1, 1), PCONV_DATA_TYPE_F16);
     expectConforming(makeProblem(1, 24, 20, {25, 37}, 3, 1, 1), PCONV_DATA_TYPE_BF16);

@@ -85,7 +85,7 @@ int64_t paddedTiles(int64_t down, int64_t across, const WinogradBox& box) {
 
 // Of a thread, in multiplications and additions of whole vectors; only relations matter.
 double costOf(const PartialConvDesc& desc, const WinogradBox& box, int threads) {
-    const int64_t of_group = desc.in_channels / desc.groups;
+    const int64_t of_group = desc.in_channels / desc.groups * desc.window.kernel[0];
     const auto inputs = static_cast<double>(of_group);
     const auto outputs = static_cast<double>(box.outputs);
     const int64_t down = ceilDivide(desc.window.output[1], kTileOutputs);
@@ -103,7 +103,7 @@ double costOf(const PartialConvDesc& desc, const WinogradBox& box, int threads) 
 }
 
 WinogradBox boxOf(const PartialConvDesc& desc, int threads) {
-    const int64_t inputs = desc.in_channels / desc.groups;
+    const int64_t inputs = desc.in_channels / desc.groups * desc.window.kernel[0];
     const int64_t outputs = desc.out_channels / desc.groups;
     const int64_t down = ceilDivide(desc.window.output[1], kTileOutputs);
     const int64_t across = ceilDivide(desc.window.output[2], kTileOutputs);
@@ -161,16 +161,17 @@ void transformWeights(const double* window, double* places) {
 
 bool winogradPays(const PartialConvDesc& desc) {
     const Window& w = desc.window;
+    const int64_t inputs = desc.in_channels / desc.groups * w.kernel[0];
+    const int64_t outputs = desc.out_channels / desc.groups;
+    const bool fits = desc.fast_math && !desc.training && w.kernel[1] == 3 && w.kernel[2] == 3 &&
+                      w.stride[1] == 1 && w.stride[2] == 1 && w.dilation[1] == 1 && w.dilation[2] == 1 &&
+                      desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous &&
+                      reachesInputEverywhere(w);
+    if (!fits || std::min(inputs, outputs) < kLeastChannels) return false;
     // As the convolution that takes over has them.
+    if (desc.upsampled.channels > 0 && (desc.upsampled.factor[0] != 1 || w.output != w.input)) return false;
     const int64_t tiles = ceilDivide(w.output[1], kTileOutputs) * ceilDivide(w.output[2], kTileOutputs);
-    if (roundedUp(tiles, kTileGrain) * kLeastOutputsOfATile > w.output[1] * w.output[2]) return false;
-    const bool upsamples = desc.upsampled.channels > 0;
-    if (upsamples && (desc.upsampled.factor[0] != 1 || w.output != w.input)) return false;
-    return desc.fast_math && !desc.training && w.kernel == Dims3{1, 3, 3} && w.stride == Dims3{1, 1, 1} &&
-           w.dilation[1] == 1 && w.dilation[2] == 1 && w.padding[0] == 0 &&
-           desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous &&
-           std::min(desc.in_channels, desc.out_channels) / desc.groups >= kLeastChannels &&
-           reachesInputEverywhere(w);
+    return roundedUp(tiles, kTileGrain) * kLeastOutputsOfATile <= w.output[1] * w.output[2];
 }
 
 bool WinogradConv::mayBeSparse(const PartialConvDesc& desc) {
@@ -185,7 +186,7 @@ WinogradConv::WinogradConv(CpuDevice& device, const PartialConvDesc& desc,
       box_(boxOf(desc, device.threads())),
       direct_(std::move(direct)),
       weights_(device.allocate(
-          static_cast<size_t>(desc.groups * kTilePlaces * roundedUp(outputs(), kOutputBlock) * inputs()) *
+          static_cast<size_t>(desc.groups * kTilePlaces * roundedUp(outputs(), kOutputBlock) * planes()) *
           sizeof(float))),
       staging_(device, desc.data_type, kChannelsAtOnce) {
     if (desc.has_bias || desc.maskedConvolution()) bias_.resize(static_cast<size_t>(desc.out_channels));
@@ -210,7 +211,7 @@ WinogradConv::Sizes WinogradConv::sizes() const {
     sizes.wide = desc_.upsampled.channels > 0 ? sizes.input : 0;
     sizes.zeros = roundedUp(pitch() + slack, kGrain);
     sizes.lines = roundedUp(2 * kTileInputs * lineStride(), kGrain);
-    sizes.values = kTilePlaces * (tiles * inputs() + kGrain);
+    sizes.values = kTilePlaces * (tiles * planes() + kGrain);
     sizes.sums = kTilePlaces * (tiles * roundedUp(box_.outputs, kOutputBlock) + kGrain);
     sizes.rows = roundedUp(kChannelsAtOnce * kTileOutputs * tiles * kTileOutputs + slack, kGrain);
     return sizes;
@@ -260,16 +261,20 @@ void WinogradConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
     parallelFor(device_.threads(), desc_.groups * blocks, [&](int /*thread*/, int64_t i) {
         const int64_t group = i / blocks;
         const int64_t first = i % blocks * kOutputBlock;
-        for (int64_t c = 0; c < inputs(); ++c)
+        for (int64_t plane = 0; plane < planes(); ++plane)
             for (int64_t o = 0; o < kOutputBlock; ++o) {
                 double window[9]{};
                 double places[kTilePlaces];
-                const int64_t from = ((group * outputs() + first + o) * inputs() + c) * 9;
+                const int64_t c = plane % inputs();
+                const int64_t kd = plane / inputs();
+                const int64_t from =
+                    (((group * outputs() + first + o) * inputs() + c) * desc_.window.kernel[0] + kd) * 9;
                 if (first + o < outputs())
                     for (int64_t t = 0; t < 9; ++t) window[t] = load(weight, from + t);
                 transformWeights(window, places);
                 for (int64_t p = 0; p < kTilePlaces; ++p)
-                    packed[(((group * kTilePlaces + p) * blocks + i % blocks) * inputs() + c) * kOutputBlock +
+                    packed[(((group * kTilePlaces + p) * blocks + i % blocks) * planes() + plane) *
+                               kOutputBlock +
                            o] = static_cast<float>(places[p]);
             }
     });
@@ -327,16 +332,16 @@ int64_t WinogradConv::findRuns(Worker& worker, const ForwardCall& call, const Bo
     return tiles;
 }
 
-// A channel whose rows worker.input_rows has.
-void WinogradConv::transform(Worker& worker, int64_t channel, int64_t tiles) const {
+// A plane of the input, whose rows worker.input_rows has.
+void WinogradConv::transform(Worker& worker, int64_t plane, int64_t tiles) const {
     WinogradInput run{};
     run.rows = worker.input_rows.data();
     run.runs = worker.runs.data();
     run.run_count = static_cast<int64_t>(worker.runs.size());
     run.lines = worker.lines;
     run.line_stride = lineStride();
-    run.values = worker.values + channel * tiles;
-    run.place_stride = tiles * inputs() + kGrain;
+    run.values = worker.values + plane * tiles;
+    run.place_stride = tiles * planes() + kGrain;
     run.tiles = tiles;
     passes().loadTiles(run);
 }
@@ -356,7 +361,7 @@ void WinogradConv::loadChannels(Worker& worker, const Call& call, const Box& box
             worker.input_rows[y] =
                 inside ? worker.input + (c * s[1].input_size + at) * pitch() : worker.zeros;
         }
-        transform(worker, channels.first + c, tiles);
+        transform(worker, channels.plane + c, tiles);
     }
 }
 
@@ -388,23 +393,36 @@ void WinogradConv::loadUpsampled(Worker& worker, const Call& call, const Box& bo
                 (s[1].input_begin + at) / desc_.upsampled.factor[1] - small.spans[1].input_begin;
             worker.input_rows[y] = inside ? worker.wide + (c * rows + row) * pitch() : worker.zeros;
         }
-        transform(worker, channels.first + c, tiles);
+        transform(worker, channels.plane + c, tiles);
     }
 }
 
 void WinogradConv::loadTiles(Worker& worker, const Call& call, const Box& box, int64_t tiles) const {
+    const Window& w = desc_.window;
     const UpsampledChannels& up = desc_.upsampled;
     const int64_t after = up.first + up.channels;
-    const auto inParts = [&](Channels channels, const auto& part) {
-        for (int64_t c = 0; c < channels.count; c += kChannelsAtOnce)
-            part(Channels{channels.first + c, channels.in_tensor + c,
-                          std::min(kChannelsAtOnce, channels.count - c)});
-    };
-    const auto ofRest = [&](Channels channels) { loadChannels(worker, call, box, channels, tiles); };
-    inParts({0, 0, up.first}, ofRest);
-    inParts({up.first, 0, up.channels},
-            [&](Channels channels) { loadUpsampled(worker, call, box, channels, tiles); });
-    inParts({after, up.first, inputs() - after}, ofRest);
+    for (int64_t kd = 0; kd < w.kernel[0]; ++kd) {
+        Box slice = box;
+        Span& depth = slice.spans[0];
+        depth.input_begin = depth.output_begin * w.stride[0] - w.padding[0] + kd * w.dilation[0];
+        depth.input_size = 1;
+        const int64_t plane = kd * inputs();
+        if (depth.input_begin < 0 || depth.input_begin >= w.input[0]) {
+            std::fill(worker.input_rows.begin(), worker.input_rows.end(), worker.zeros);
+            for (int64_t c = 0; c < inputs(); ++c) transform(worker, plane + c, tiles);
+            continue;
+        }
+        const auto inParts = [&](Channels channels, const auto& part) {
+            for (int64_t c = 0; c < channels.count; c += kChannelsAtOnce)
+                part(Channels{channels.first + c, channels.in_tensor + c,
+                              std::min(kChannelsAtOnce, channels.count - c), plane + channels.first + c});
+        };
+        const auto ofRest = [&](Channels channels) { loadChannels(worker, call, slice, channels, tiles); };
+        inParts({0, 0, up.first, 0}, ofRest);
+        inParts({up.first, 0, up.channels, 0},
+                [&](Channels channels) { loadUpsampled(worker, call, slice, channels, tiles); });
+        inParts({after, up.first, inputs() - after, 0}, ofRest);
+    }
 }
 
 void WinogradConv::multiply(const Worker& worker, const Box& box, int64_t tiles) const {
@@ -412,13 +430,13 @@ void WinogradConv::multiply(const Worker& worker, const Box& box, int64_t tiles)
     const int64_t group = box.channel_begin / outputs();
     const int64_t block = box.channel_begin % outputs() / kOutputBlock;
     WinogradProduct product{};
-    product.channels = inputs();
+    product.channels = planes();
     product.blocks = ceilDivide(box.channel_size, kOutputBlock);
     product.tiles = tiles;
     for (int64_t place = 0; place < kTilePlaces; ++place) {
         product.weights = static_cast<const float*>(weights_->hostPointer()) +
-                          ((group * kTilePlaces + place) * of_group + block) * inputs() * kOutputBlock;
-        product.values = worker.values + place * (tiles * inputs() + kGrain);
+                          ((group * kTilePlaces + place) * of_group + block) * planes() * kOutputBlock;
+        product.values = worker.values + place * (tiles * planes() + kGrain);
         product.sums = worker.sums + place * (tiles * product.blocks * kOutputBlock + kGrain);
         passes().multiplyTiles(product);
     }

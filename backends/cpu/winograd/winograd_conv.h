@@ -1,7 +1,7 @@
-// The convolution of 3x3 windows by Winograd's F(4x4, 3x3), a quarter of the multiplications, where fast math
-// allows its rounding. Each thread does a box of tiles at a time: some channels of its input are copied in
-// under the mask and transformed, all are multiplied by the transformed weights, and sums go back through the
-// epilogue. Tiles all of whose outputs are holes are left out.
+// The convolution of 3x3 windows, of any depth, by Winograd's F(4x4, 3x3), a quarter of the multiplications,
+// where fast math allows its rounding. Each thread does a box of tiles at a time: some channels of its input
+// are copied in under the mask and transformed, all are multiplied by the transformed weights, and sums go
+// back through the epilogue. Tiles all of whose outputs are holes are left out.
 #pragma once
 
 #include "cpu/onednn/boxes.h"
@@ -45,15 +45,16 @@ class WinogradConv final : public PartialConv {
         std::vector<TileRun> runs;
     };
 
-    // Of a group: where they begin in the weights and in the tensor that holds them.
+    // Of a group: the first of them, and where it is in its tensor and among the planes.
     struct Channels {
-        int64_t first, in_tensor, count;
+        int64_t first, in_tensor, count, plane;
     };
     struct Call : ForwardCall {
         const TensorRef* small;  // of the upsampled channels
     };
 
     int64_t inputs() const { return desc_.in_channels / desc_.groups; }
+    int64_t planes() const { return desc_.window.kernel[0] * inputs(); }  // of a window, by depth
     int64_t outputs() const { return desc_.out_channels / desc_.groups; }
     int64_t boxes() const;
     Box boxAt(int64_t index) const;
@@ -71,7 +72,7 @@ class WinogradConv final : public PartialConv {
                       int64_t tiles) const;
     void loadUpsampled(Worker& worker, const Call& call, const Box& box, Channels channels,
                        int64_t tiles) const;
-    void transform(Worker& worker, int64_t channel, int64_t tiles) const;
+    void transform(Worker& worker, int64_t plane, int64_t tiles) const;
     void multiply(const Worker& worker, const Box& box, int64_t tiles) const;
     void storeTiles(Worker& worker, const ForwardCall& call, const Box& box, int64_t tiles) const;
 
@@ -79,7 +80,7 @@ class WinogradConv final : public PartialConv {
     PartialConvDesc desc_;
     WinogradBox box_;
     std::unique_ptr<PartialConv> direct_;
-    std::shared_ptr<Buffer> weights_;  // [group][place][block of outputs][input channel][kOutputBlock]
+    std::shared_ptr<Buffer> weights_;  // [group][place][block of outputs][plane][kOutputBlock]
     std::vector<float> bias_;
     Staging staging_;
     std::vector<Worker> workers_;
