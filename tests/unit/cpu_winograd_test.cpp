@@ -102,6 +102,19 @@ TEST_F(CpuWinograd, StridedTensors) {
                      {PCONV_LAYOUT_CONTIGUOUS, PCONV_LAYOUT_CONTIGUOUS, 3});
 }
 
+TEST_F(CpuWinograd, ChannelsLast) {
+    constexpr Placement kLast{PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CHANNELS_LAST, 0};
+    for (const PconvDataType type : {PCONV_DATA_TYPE_F32, PCONV_DATA_TYPE_F16}) {
+        for (const int64_t channels : {16, 24, 37})
+            expectConforming(makeProblem(2, channels, channels + 3, {18, 29}, 3, 1, 1), type, kLast);
+        Problem problem = makeProblem(1, 18, 20, {18, 29}, 3, 1, 1);
+        fillUniform(problem, 3);
+        addSegments(problem, 4, MaskContent::binary, 1, {{1, 9}, {1, 9}});
+        std::fill(problem.segments[0].values.begin(), problem.segments[0].values.end(), 1.0F);
+        expectConforming(problem, type, kLast);
+    }
+}
+
 TEST_F(CpuWinograd, WithoutMask) {
     Problem problem = makeProblem(2, 16, 24, {27, 35}, 3, 1, 1);
     fillUniform(problem, 3);

@@ -241,6 +241,48 @@ void storeInterleaved(const StoreRun& shared) {
         storePixels<fractional, activation, false>(run);
 }
 
+// Planes to channels-last: a square of pixels and channels, or a part of one.
+template <bool fractional, Activation activation, bool whole>
+PCONV_INLINE void storeSquare(const StoreRun& run, int64_t pixel, int64_t channel, int64_t count,
+                              int64_t width) {
+    const bool same_scale = run.group_channels >= run.channels;
+    Scale scale{};
+    if (same_scale) scale = scaleOf<fractional>(run, 0, pixel, count);
+    Vec rows[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+        rows[i] = Vec{};
+        if (!whole && i >= width) continue;
+        const float* from = sumsOf(run, channel + i, pixel);
+        if (!same_scale) scale = scaleOf<fractional>(run, channel + i, pixel, count);
+        rows[i] = finished<fractional, activation>(whole ? load(from) : loadPart(from, count), run, scale,
+                                                   biasOf(run, channel + i));
+    }
+    transpose(rows);
+    float* to = run.output + pixel * run.pixel_stride + channel;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i, to += run.pixel_stride) {
+        if (!whole && i >= count) break;
+        if (whole)
+            store(to, rows[i]);
+        else
+            storePart(to, rows[i], width);
+    }
+}
+
+template <bool fractional, Activation activation>
+void storeFromPlanes(const StoreRun& run) {
+    for (int64_t p = 0; p < run.pixels; p += kLanes)
+        for (int64_t c = 0; c < run.channels; c += kLanes) {
+            const int64_t count = least(kLanes, run.pixels - p);
+            const int64_t width = least(kLanes, run.channels - c);
+            if (count == kLanes && width == kLanes)
+                storeSquare<fractional, activation, true>(run, p, c, kLanes, kLanes);
+            else
+                storeSquare<fractional, activation, false>(run, p, c, count, width);
+        }
+}
+
 template <bool fractional, Activation activation>
 void storeAnyOrder(const StoreRun& run) {
     for (int64_t p = 0; p < run.pixels; ++p)
@@ -257,6 +299,7 @@ void storeFinished(const StoreRun& run) {
     if (run.pixel_stride == 1 && run.block == 1) return storePlanar<fractional, activation>(run);
     if (run.pixel_stride == 1) return storeTransposed<fractional, activation>(run);
     if (run.channel_stride == 1 && run.block > 1) return storeInterleaved<fractional, activation>(run);
+    if (run.channel_stride == 1) return storeFromPlanes<fractional, activation>(run);
     storeAnyOrder<fractional, activation>(run);
 }
 

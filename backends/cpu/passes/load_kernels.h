@@ -291,6 +291,43 @@ void loadInterleavedPlanes(const LoadRun& shared) {
     }
 }
 
+// Channels-last to planes: a square of pixels and channels, or a part of one.
+template <MaskType type, bool whole>
+PCONV_INLINE void loadSquare(const LoadRun& run, int64_t pixel, int64_t channel, int64_t count,
+                             int64_t width) {
+    Vec rows[kLanes];
+    const float* from = run.source + pixel * run.pixel_stride + channel;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i, from += run.pixel_stride)
+        rows[i] = whole ? load(from) : i < count ? loadPart(from, width) : Vec{};
+    transpose(rows);
+    Keep keep{};
+    if (run.one_plane) keep = keepOf<type>(run, 0, pixel, count);
+    float* to = run.scratch + channel * run.block_stride + pixel;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i, to += run.block_stride) {
+        if (!whole && i >= width) break;
+        if (!run.one_plane) keep = keepOf<type>(run, channel + i, pixel, count);
+        if (whole)
+            store(to, masked<type>(rows[i], keep));
+        else
+            storePart(to, masked<type>(rows[i], keep), count);
+    }
+}
+
+template <MaskType type>
+void loadToPlanes(const LoadRun& run) {
+    for (int64_t p = 0; p < run.pixels; p += kLanes)
+        for (int64_t c = 0; c < run.channels; c += kLanes) {
+            const int64_t count = least(kLanes, run.pixels - p);
+            const int64_t width = least(kLanes, run.channels - c);
+            if (count == kLanes && width == kLanes)
+                loadSquare<type, true>(run, p, c, kLanes, kLanes);
+            else
+                loadSquare<type, false>(run, p, c, count, width);
+        }
+}
+
 template <MaskType type>
 void loadAnyOrder(const LoadRun& run) {
     const int64_t padded = (run.channels + run.block - 1) / run.block * run.block;
@@ -319,6 +356,7 @@ void loadMasked(const LoadRun& run) {
     if (run.channel_stride == 1 && run.block > 1 && (run.one_plane || type == MaskType::none))
         return loadInterleaved<type>(run);
     if (run.channel_stride == 1 && run.block > 1) return loadInterleavedPlanes<type>(run);
+    if (run.channel_stride == 1) return loadToPlanes<type>(run);
     loadAnyOrder<type>(run);
 }
 

@@ -27,6 +27,7 @@ constexpr double kElementCost = 3;
 constexpr int64_t kChannelsAtOnce = 16;
 // With fewer, the transforms take more time than they save.
 constexpr int64_t kLeastChannels = 8;
+constexpr int64_t kLeastChannelsLast = 16;  // of channels-last tensors, which are transposed besides
 // Winograd rounds relative to all of a tile. Windows with less of the input than this part of one pixel's
 // channels may lie in a tile of much larger values, and their ratio lifts the error.
 constexpr float kLeastValid = 0.5F;
@@ -165,9 +166,10 @@ bool winogradPays(const PartialConvDesc& desc) {
     const int64_t outputs = desc.out_channels / desc.groups;
     const bool fits = desc.fast_math && !desc.training && w.kernel[1] == 3 && w.kernel[2] == 3 &&
                       w.stride[1] == 1 && w.stride[2] == 1 && w.dilation[1] == 1 && w.dilation[2] == 1 &&
-                      desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous &&
                       reachesInputEverywhere(w);
-    if (!fits || std::min(inputs, outputs) < kLeastChannels) return false;
+    const bool by_planes =
+        desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous;
+    if (!fits || std::min(inputs, outputs) < (by_planes ? kLeastChannels : kLeastChannelsLast)) return false;
     // As the convolution that takes over has them.
     if (desc.upsampled.channels > 0 && (desc.upsampled.factor[0] != 1 || w.output != w.input)) return false;
     const int64_t tiles = ceilDivide(w.output[1], kTileOutputs) * ceilDivide(w.output[2], kTileOutputs);
