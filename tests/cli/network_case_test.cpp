@@ -60,7 +60,7 @@ class NetworkCases : public CommandTest {
 
 TEST_F(NetworkCases, UNetsOnTheCpu) {
     for (const char* name : {"unet-5-64-96-stroke", "unet-7-128-128-stroke", "paper-4-64-64-random",
-                             "paper-5-96-64-stroke", "mmagic-5-64-96-stroke"}) {
+                             "paper-5-96-64-stroke", "mmagic-5-64-96-stroke", "keras-4-48-64"}) {
         SCOPED_TRACE(name);
         expectAnswer(name, "cpu");
     }
@@ -81,7 +81,7 @@ TEST_F(NetworkCases, LargeOnesOnTheCpu) {
 TEST_F(NetworkCases, UNetsAndOneClassifierOnVulkan) {
     if (!isPresent("vulkan")) GTEST_SKIP() << "there is no Vulkan device";
     for (const char* name : {"unet-5-64-96-stroke", "unet-7-128-128-stroke", "paper-4-64-64-random",
-                             "paper-5-96-64-stroke", "pdresnet18-10"}) {
+                             "paper-5-96-64-stroke", "keras-4-48-64", "pdresnet18-10"}) {
         SCOPED_TRACE(name);
         expectAnswer(name, "vulkan");
     }
