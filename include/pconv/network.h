@@ -136,7 +136,7 @@ typedef struct PconvNetworkDesc {
     PconvMath math;
     int32_t layer_count;
     const PconvLayer* layers; /* read at creation only */
-    int32_t resizable; /* 1: pconvResizeNetwork may be called, for which the weights are kept a second time */
+    int32_t resizable; /* 1: pconvResizeNetwork may be called, for which more memory is held, as said there */
 } PconvNetworkDesc;
 
 /* Batch and channels 1; sizes 0 (to be set); f32, contiguous, one binary mask plane for all, exact, no layers
@@ -162,10 +162,14 @@ PCONV_API PconvStatus pconvCreateNetwork(PconvDevice device, const PconvNetworkD
 PCONV_API void pconvReleaseNetwork(PconvNetwork network);
 
 /*
- * Prepares a resizable network for another batch and input size, with the weights it has. Those of the last
- * four shapes are kept, so that coming back to one is quick. Tensors of pconvGetNetworkOutputMask end, a mask
- * is asked for again, and output dims may change. On failure the network is as it was: layers whose weights
- * have the size in their shape (LINEAR of more than one pixel) do not allow every size.
+ * Prepares a resizable network for another batch and input size, with the weights it has. Tensors of
+ * pconvGetNetworkOutputMask end, a mask is asked for again, and output dims may change. On failure the
+ * network is as it was: layers whose weights have the size in their shape (LINEAR of more than one pixel) do
+ * not allow every size.
+ *
+ * A resizable network holds its weights as they were given, from which each shape's are packed; and, so that
+ * coming back is quick, two shapes: the one in use and the one before, each with packed weights and the
+ * planes of its masks, and one arena as large as the larger's.
  */
 PCONV_API PconvStatus pconvResizeNetwork(PconvNetwork network, int64_t batch,
                                          const int64_t size[PCONV_MAX_SPATIAL_DIMS]);

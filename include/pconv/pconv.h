@@ -138,7 +138,11 @@ typedef void (*PconvThreadsCallback)(void* user, int32_t threads, void (*work)(v
 
 typedef struct PconvDeviceOptions {
     size_t struct_size;
-    uint64_t memory_limit; /* bytes this device may allocate in all; 0: no limit */
+    uint64_t memory_limit; /* bytes this device may allocate in all, as the allocation callback is told; 0:
+                              no limit. On the CPU too that is buffers, packed weights, masks and scratch
+                              memory, and not what is worked with beside them: cells and tiles of pictures
+                              (inpaint.h says how much), weights on their way from a file, a layer at a
+                              time, vectors of a layer's channels, plans, and code made at run time */
     int32_t threads;       /* CPU threads to use, at most 1024; 0: OMP_NUM_THREADS, else all it may have */
     int32_t verbosity;     /* 0 silent, 1 choices of implementation, 2 more; -1: PCONV_VERBOSE, else 0 */
     PconvMessageCallback message_callback; /* NULL: lines go to stderr */

@@ -14,8 +14,6 @@ namespace {
 
 using MaskKind = MaskSource::Kind;
 
-constexpr size_t kKeptShapes = 4;
-
 Operand parseValue(const Prepared& prepared, const PconvTensor* tensor, const char* name,
                    const Value& value) {
     const Plan& plan = prepared.plan;
@@ -82,6 +80,21 @@ bool isOf(const Prepared& prepared, const PconvNetworkDesc& desc) {
                       plan.input_size.end(), desc.size);
 }
 
+// Puts a shape to use, with an arena that has room for the one before it too.
+void use(PconvNetwork_T& network, std::unique_ptr<Prepared> made) {
+    auto& all = network.prepared;
+    const size_t before = all.empty() ? 0 : all.front()->plan.arena_bytes;
+    const size_t bytes = std::max(made->plan.arena_bytes, before);
+    const bool fits = bytes == network.arena_bytes;
+    PconvDevice_T device{network.device};
+    OwnedBuffer arena = fits ? OwnedBuffer() : makeBuffer(&device, bytes);
+    if (!fits) releasePasses(&network);  // they were recorded with the arena of then
+    all.push_front(std::move(made));
+    if (!fits) network.arena = std::move(arena);
+    network.arena_bytes = bytes;
+    for (const auto& prepared : all) prepared->arena = network.arena.get();
+}
+
 // A network of the shape that the description has now, with the weights kept.
 std::unique_ptr<Prepared> prepareAgain(PconvNetwork_T& network) {
     PconvDevice_T device{network.device};
@@ -113,7 +126,7 @@ PconvStatus pconvCreateNetwork(PconvDevice device, const PconvNetworkDesc* desc,
         std::unique_ptr<PconvNetwork_T> made(new PconvNetwork_T{});
         made->device = state;
         made->description = std::make_unique<Description>(desc);
-        made->prepared.push_back(prepare(device, *made->description));
+        use(*made, prepare(device, *made->description));
         if (made->description->desc().resizable != 0) made->kept.resize(made->description->layers().size());
         *network = made.release();
     });
@@ -142,8 +155,8 @@ PconvStatus pconvResizeNetwork(PconvNetwork network, int64_t batch,
                 if (object.current().plan.mask_type != MaskType::none)
                     object.current().masks_computed = false;
             } else {
-                all.push_front(prepareAgain(object));
-                if (all.size() > kKeptShapes) all.pop_back();
+                all.resize(1);  // of three, memory would have to have room
+                use(object, prepareAgain(object));
             }
         } catch (...) {
             object.description->setShape(before.batch, before.size);

@@ -17,7 +17,10 @@ struct KeptWeights {
 struct PconvNetwork_T {
     std::shared_ptr<pconv::DeviceState> device;
     std::unique_ptr<pconv::network::Description> description;
-    std::list<std::unique_ptr<pconv::network::Prepared>> prepared;  // the one in use first
+    // For what lies between layers: one for both shapes, since a pass leaves nothing there.
+    pconv::OwnedBuffer arena;
+    size_t arena_bytes = 0;
+    std::list<std::unique_ptr<pconv::network::Prepared>> prepared;  // the one in use, the one before
     std::vector<pconv::network::KeptWeights> kept;                  // empty where it is not resizable
 
     pconv::network::Prepared& current() const { return *prepared.front(); }

@@ -96,7 +96,6 @@ std::unique_ptr<Prepared> prepare(PconvDevice device, const Description& descrip
     }
     for (const WindowedPlanes& planes : plan.windowed)
         made->windowed.push_back(makeWindowed(device, plan, planes));
-    made->arena = makeBuffer(device, plan.arena_bytes);
     made->mask_arena = makeBuffer(device, plan.mask_bytes);
     for (const OnesPlane& plane : plan.ones) writeOnes(*made, plane);
     return made;

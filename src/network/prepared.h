@@ -38,7 +38,8 @@ struct LayerState {
 struct Prepared {
     std::shared_ptr<DeviceState> device;
     Plan plan;
-    OwnedBuffer arena, mask_arena;  // null where nothing lies in them
+    PconvBuffer arena = nullptr;  // the network's
+    OwnedBuffer mask_arena;       // null where nothing lies in it
     std::vector<LayerState> layers;
     std::vector<OwnedMaskUpdate> windowed;  // as in the plan
     std::list<RecordedPass> passes;         // the latest first
