@@ -1,6 +1,7 @@
 // cuDNN's backend API on the CPU, as far as cuda:cudnn uses it: descriptors keep what they are told, the
-// heuristics propose engines with different numerical notes, and a plan computes its graph in double and
-// rounds where the notes say. An engine that must not be taken gives NaN.
+// heuristics propose engines with different numerical notes, and a plan computes its graph in f32: with
+// tensor cores where the notes say so, as the model of them adds, else one fused multiply-add after another.
+// An engine that must not be taken gives NaN.
 #include <cudnn_graph.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "../cuda_shim/include/tensor_core_on_cpu.h"
 #include "core/half.h"
 #include "stand_in.h"
 
@@ -174,7 +176,7 @@ class Execution {
         return found->second;
     }
 
-    bool load(const Tensor& tensor, std::vector<double>& values) {
+    bool load(const Tensor& tensor, std::vector<float>& values) {
         if (tensor.is_virtual) {
             values = virtual_[tensor.id];
             return true;
@@ -184,7 +186,7 @@ class Execution {
         values.clear();
         forEach(tensor.dims, [&](const Dims& index) {
             const int64_t at = tensor.offset(index);
-            double value = 0;
+            float value = 0;
             if (tensor.type == CUDNN_DATA_FLOAT)
                 value = static_cast<const float*>(from)[at];
             else if (tensor.type == CUDNN_DATA_HALF)
@@ -196,7 +198,7 @@ class Execution {
         return true;
     }
 
-    bool store(const Tensor& tensor, const std::vector<double>& values) {
+    bool store(const Tensor& tensor, const std::vector<float>& values) {
         if (tensor.is_virtual) {
             virtual_[tensor.id] = values;
             return true;
@@ -206,7 +208,7 @@ class Execution {
         size_t i = 0;
         forEach(tensor.dims, [&](const Dims& index) {
             const int64_t at = tensor.offset(index);
-            const auto value = static_cast<float>(values[i++]);
+            const float value = values[i++];
             if (tensor.type == CUDNN_DATA_FLOAT)
                 static_cast<float*>(to)[at] = value;
             else if (tensor.type == CUDNN_DATA_HALF)
@@ -218,14 +220,42 @@ class Execution {
     }
 
     // As a tensor core takes it: ten bits after the point, ties away from zero.
-    void round(const Tensor& tensor, std::vector<double>& values) const {
+    void round(const Tensor& tensor, std::vector<float>& values) const {
         if (engine_ == kNondeterministic)
-            std::fill(values.begin(), values.end(), std::numeric_limits<double>::quiet_NaN());
+            std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
         if (engine_ != kTensorCore || tensor.type != CUDNN_DATA_FLOAT) return;
-        for (double& value : values) {
-            const uint32_t bits = pconv::bitsOf(static_cast<float>(value));
+        for (float& value : values) {
+            const uint32_t bits = pconv::bitsOf(value);
             value = pconv::floatOf((bits + 0x1000U) & ~0x1FFFU);
         }
+    }
+
+    // A sum of products in the order in which they come.
+    struct Sum {
+        float value = 0;
+        int waiting = 0;  // products of a tensor core's block
+        std::array<float, 16> a{}, b{};
+    };
+
+    void add(Sum& sum, cudnnDataType_t type, float a, float b) const {
+        if (engine_ != kTensorCore) {
+            sum.value = std::fma(a, b, sum.value);
+            return;
+        }
+        const auto at = static_cast<size_t>(sum.waiting);
+        sum.a[at] = a;
+        sum.b[at] = b;
+        const auto& core = pconv::cuda::on_cpu::tensorCore();
+        if (++sum.waiting == (type == CUDNN_DATA_FLOAT ? core.block_tf32 : core.block_16)) finish(sum, type);
+    }
+
+    static float finish(Sum& sum, cudnnDataType_t type) {
+        if (sum.waiting > 0)
+            sum.value = pconv::cuda::on_cpu::addBlock(sum.value, sum.a.data(), sum.b.data(), sum.waiting,
+                                                      type == CUDNN_DATA_HALF ? -14 : -126,
+                                                      pconv::cuda::on_cpu::tensorCore().extra_places);
+        sum.waiting = 0;
+        return sum.value;
     }
 
     static size_t indexIn(const Dims& dims, const Dims& at) {
@@ -250,9 +280,9 @@ class Execution {
             if (padded < extent || (padded - extent) / stride[d] + 1 != y.dims[2 + d])
                 return refuse(CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "the output has not the size it should");
         }
-        std::vector<double> xs;
-        std::vector<double> ws;
-        std::vector<double> ys;
+        std::vector<float> xs;
+        std::vector<float> ws;
+        std::vector<float> ys;
         const auto count = [](const Dims& dims) {
             int64_t product = 1;
             for (const int64_t d : dims) product *= d;
@@ -267,6 +297,9 @@ class Execution {
         if (result != 'x') round(x, xs);
         if (result != 'w') round(w, ws);
         if (result != 'y') round(y, ys);
+        const cudnnDataType_t type = result == 'x' ? y.type : x.type;  // of the factors
+        std::vector<float>& results = result == 'x' ? xs : result == 'w' ? ws : ys;
+        std::vector<Sum> sums(results.size());
         const int64_t in_of_group = w.dims[1];
         const int64_t groups = x.dims[1] / in_of_group;
         const int64_t out_of_group = w.dims[0] / groups;
@@ -288,12 +321,13 @@ class Execution {
                     weight.insert(weight.end(), tap.begin(), tap.end());
                     const size_t xi = indexIn(x.dims, from);
                     const size_t wi = indexIn(w.dims, weight);
-                    if (result == 'y') ys[yi] += xs[xi] * ws[wi];
-                    if (result == 'x') xs[xi] += ys[yi] * ws[wi];
-                    if (result == 'w') ws[wi] += xs[xi] * ys[yi];
+                    if (result == 'y') add(sums[yi], type, xs[xi], ws[wi]);
+                    if (result == 'x') add(sums[xi], type, ys[yi], ws[wi]);
+                    if (result == 'w') add(sums[wi], type, xs[xi], ys[yi]);
                 }
             });
         });
+        for (size_t i = 0; i < results.size(); ++i) results[i] = finish(sums[i], type);
         const bool stored = result == 'y' ? store(y, ys) : result == 'x' ? store(x, xs) : store(w, ws);
         return stored ? CUDNN_STATUS_SUCCESS
                       : refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a result is missing");
@@ -302,13 +336,14 @@ class Execution {
     cudnnStatus_t pointwise(const Data& operation) {
         const Data& setting = *operation.other(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
         const auto mode = setting.value(CUDNN_ATTR_POINTWISE_MODE, CUDNN_POINTWISE_IDENTITY);
-        const double slope = setting.value<double>(CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, 0);
+        const auto slope =
+            static_cast<float>(setting.value<double>(CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, 0));
         const Tensor x(*operation.other(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
         const Tensor y(*operation.other(CUDNN_ATTR_OPERATION_POINTWISE_YDESC));
-        std::vector<double> xs;
+        std::vector<float> xs;
         if (!load(x, xs)) return refuse(CUDNN_STATUS_BAD_PARAM, "an operand is missing");
         const auto b_data = operation.other(CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
-        std::vector<double> bs;
+        std::vector<float> bs;
         Dims b_dims;
         if (b_data != nullptr) {
             const Tensor b(*b_data);
@@ -318,18 +353,21 @@ class Execution {
         }
         size_t i = 0;
         forEach(x.dims, [&](const Dims& at) {
-            double other = 0;
+            float other = 0;
             if (b_data != nullptr) {
                 Dims where = at;
                 for (size_t d = 0; d < where.size(); ++d)
                     if (b_dims[d] == 1) where[d] = 0;
                 other = bs[indexIn(b_dims, where)];
             }
-            double& value = xs[i++];
+            float& value = xs[i++];
             if (mode == CUDNN_POINTWISE_MUL) value *= other;
             if (mode == CUDNN_POINTWISE_ADD) value += other;
             if (mode == CUDNN_POINTWISE_RELU_FWD) value = value < 0 ? slope * value : value;
-            if (mode == CUDNN_POINTWISE_GELU_FWD) value = value * (1 + std::erf(value / std::sqrt(2.0))) / 2;
+            if (mode == CUDNN_POINTWISE_GELU_FWD) {
+                const auto wide = static_cast<double>(value);
+                value = static_cast<float>(wide * (1 + std::erf(wide / std::sqrt(2.0))) / 2);
+            }
         });
         return store(y, xs) ? CUDNN_STATUS_SUCCESS
                             : refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "a result is missing");
@@ -337,7 +375,7 @@ class Execution {
 
     int64_t engine_;
     std::map<int64_t, void*> pointers_;
-    std::map<int64_t, std::vector<double>> virtual_;
+    std::map<int64_t, std::vector<float>> virtual_;
 };
 
 // What plans were written as text. The text names one of this process: a plan kept on disk by another one is

@@ -87,6 +87,35 @@ TEST(LongSums, Of16BitNumbersAreAsOfF32) {
     }
 }
 
+// Gradients are added to what takes off what they should be, for the same reason. What is left, half a place
+// of the type at most, is rounded to it again: bounds are up to 24 units of a sum in f16 and 276 in bf16, of
+// which sums are longer, so that what a tensor core alone loses is more.
+TEST(LongSums, GradientsOf16BitNumbersAreAsOfF32) {
+    for (const DataType type : {DataType::f16, DataType::bf16}) {
+        const double units = type == DataType::f16 ? 24 : 276;
+        const int depth = type == DataType::f16 ? kDepth : 4 * kDepth;
+        const auto expectNear = [&](KernelCase c, Expected Answers::*expected,
+                                    std::vector<float> Results::*answer) {
+            std::vector<float> previous;
+            const Answers sums = solve(c, 0, {});
+            for (const double sum : (sums.*expected).values)
+                previous.push_back(rounded(static_cast<float>(-sum), type));
+            c.accumulate = true;
+            const Answers answers = solve(c, 0, previous);
+            const Expected& wanted = answers.*expected;
+            const Results results = run(c, Algorithm::igemm, previous);
+            const std::vector<float>& got = results.*answer;
+            ASSERT_EQ(got.size(), previous.size());
+            for (size_t i = 0; i < got.size(); ++i) {
+                EXPECT_LE(std::fabs(static_cast<double>(got[i]) - wanted.values[i]), wanted.bounds[i]);
+                EXPECT_LE(wanted.bounds[i], units * kUnit * std::fabs(static_cast<double>(previous[i])));
+            }
+        };
+        expectNear(longSums(1, 32, depth, 8, type), &Answers::grad_input, &Results::grad_input);
+        expectNear(longSums(2, 16, 16, depth / 2, type), &Answers::grad_weight, &Results::grad_weight);
+    }
+}
+
 // The truncation that this is about is in the model: a chain of all of it is far off.
 TEST(LongSums, OfATensorCoreAloneAreNot) {
     const std::vector<float> a = positive(kDepth, 4, DataType::f16);

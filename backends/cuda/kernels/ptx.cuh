@@ -105,7 +105,8 @@ __device__ __forceinline__ void storeVector(void* to, const V& vector) {
     *static_cast<V*>(to) = vector;
 }
 
-// Starts a copy of 16 bytes into shared memory, or, unless `valid`, of zeros: then the source is not read.
+// Starts a copy of 16 bytes into shared memory, or, unless `valid`, of zeros: then the source is not read,
+// and may be any aligned address.
 __device__ __forceinline__ void copyAsync16(void* shared, const void* global, bool valid) {
     const uint32_t bytes = valid ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(shared)), "l"(global),
