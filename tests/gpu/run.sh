@@ -57,7 +57,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$out" ] || misuse "OUT is missing"
-case "$seconds$device$minutes" in *[!0-9]*) misuse "--seconds, --minutes and --device take whole numbers" ;; esac
+for number in "$seconds" "$device" "$minutes"; do
+    case "$number" in '' | *[!0-9]*) misuse "--seconds, --minutes and --device take whole numbers" ;; esac
+done
 started=$(date +%s)
 case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer | bench) ;; *) misuse "there is no step '$only'" ;; esac
 
@@ -65,6 +67,8 @@ case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer | ben
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
+running='' # the step's process, which ends with the script
+trap '[ -z "$running" ] || kill "$running"; exit 143' HUP INT TERM
 if [ -f "$build" ]; then
     mkdir "$work/build"
     tar -C "$work/build" -xJf "$build" || misuse "$build cannot be unpacked; expected a file of tests/gpu/pack.sh"
@@ -87,8 +91,6 @@ bin=$build/bin
 [ -n "$commit" ] || commit=$(git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null) || commit=unknown
 export LD_LIBRARY_PATH="${PCONV_GPU_LIBRARIES:-$build/lib}:${LD_LIBRARY_PATH:-}"
 export PCONV_CASES="${PCONV_CASES:-$root/tests/conformance/cases}"
-mkdir -p "$out/logs" || exit 2
-out=$(cd "$out" && pwd)
 export PCONV_CACHE_DIR="$work/cache"
 
 # ---- Which devices there are ---------------------------------------------------------------------------------------------
@@ -107,6 +109,8 @@ if [ -z "$line" ]; then
     say "no GPU: ${reason:-there is no CUDA device $device}"
     exit 3
 fi
+mkdir -p "$out/logs" || exit 2
+out=$(cd "$out" && pwd)
 cuda=$(echo "$line" | cut -f 1)
 gpu=$(echo "$line" | cut -f 3)
 vulkan=$(awk -F '\t' -v name="$gpu" '$2 == "vulkan" && $3 == name { print $1; exit }' "$work/list")
@@ -144,8 +148,12 @@ step() {
     fi
     printf '%s ... ' "$name" >&2
     began=$(date +%s)
-    timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null
-    case $? in 0) outcome=passed ;; 124 | 137) outcome="ran out of its $limit s" ;; *) outcome=failed ;; esac
+    timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null &
+    running=$!
+    wait "$running"
+    ended=$?
+    running=''
+    case $ended in 0) outcome=passed ;; 124 | 137) outcome="ran out of its $limit s" ;; *) outcome=failed ;; esac
     took=$(($(date +%s) - began))
     number() { sed -n "s/^\[  $1 *\] \([0-9]*\) tests\{0,1\}.*/\1/p" "$log" | tail -n 1; }
     passed=$(number PASSED) failed=$(number FAILED) skipped=$(number SKIPPED)
@@ -309,6 +317,7 @@ run_steps() {
     done
 }
 
+write_report # of nothing yet: an end within the first step leaves one too
 run_steps
 write_report
 say "$((steps - failures)) of $steps steps passed; the report is $out/$file.md"
