@@ -68,7 +68,7 @@ case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer | ben
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 running='' # the step's process, which ends with the script
-trap '[ -z "$running" ] || kill "$running"; exit 143' HUP INT TERM
+trap '[ -z "$running" ] || { kill "$running"; wait "$running"; }; exit 143' HUP INT TERM
 if [ -f "$build" ]; then
     mkdir "$work/build"
     tar -C "$work/build" -xJf "$build" || misuse "$build cannot be unpacked; expected a file of tests/gpu/pack.sh"
