@@ -1,4 +1,4 @@
-// A tensor's elements: f32, or f16 and bf16 by their bits. Kernels compute in f32.
+// A tensor's elements: f32, or f16 and bf16 by their bits, alone or four at once. Kernels compute in f32.
 #ifndef ELEMENT_GLSL
 #define ELEMENT_GLSL
 
@@ -7,15 +7,31 @@
 #define ELEMENT uint16_t
 #define FROM_ELEMENT(e) unpackHalf2x16(uint(e)).x
 #define TO_ELEMENT(v) uint16_t(f16Bits(v))
+#define ELEMENT4 uvec2
+#define FROM_ELEMENT4(e) fromPairs(e)
 #elif defined(STORAGE_BF16)
 #extension GL_EXT_shader_16bit_storage : require
 #define ELEMENT uint16_t
 #define FROM_ELEMENT(e) uintBitsToFloat(uint(e) << 16u)
 #define TO_ELEMENT(v) uint16_t(bf16Bits(v))
+#define ELEMENT4 uvec2
+#define FROM_ELEMENT4(e) fromPairs(e)
 #else
 #define ELEMENT float
 #define FROM_ELEMENT(e) (e)
 #define TO_ELEMENT(v) (v)
+#define ELEMENT4 vec4
+#define FROM_ELEMENT4(e) (e)
+#endif
+
+#if defined(STORAGE_F16)
+vec4 fromPairs(uvec2 pairs) {
+    return vec4(unpackHalf2x16(pairs.x), unpackHalf2x16(pairs.y));
+}
+#elif defined(STORAGE_BF16)
+vec4 fromPairs(uvec2 pairs) {
+    return uintBitsToFloat(uvec4(pairs.x << 16u, pairs.x & 0xFFFF0000u, pairs.y << 16u, pairs.y & 0xFFFF0000u));
+}
 #endif
 
 // To the nearest, ties to even, whatever the device's own conversion does.

@@ -32,13 +32,18 @@ layout(push_constant) uniform Push {
     int add;
 } push;
 
-// `place` is column, row and plane.
+// `place` is column, row and plane, `plane` the mask's.
+int maskRow(int n, int plane, ivec3 place) {
+    return push.mask_base + n * push.mask_stride_n +
+           ((plane * push.depth + place.z) * push.height + place.y) * push.row_words;
+}
+
+float maskOf(int n, int plane, ivec3 place) {
+    return kMaskKind == MASK_NONE ? 1.0 : maskValue(maskRow(n, plane, place), place.x);
+}
+
 float maskAt(int n, int c, ivec3 place) {
-    if (kMaskKind == MASK_NONE) return 1.0;
-    int plane = planeOfRun(runOf(c, push.channels));
-    return maskValue(push.mask_base + n * push.mask_stride_n +
-                         ((plane * push.depth + place.z) * push.height + place.y) * push.row_words,
-                     place.x);
+    return kMaskKind == MASK_NONE ? 1.0 : maskOf(n, planeOfRun(runOf(c, push.channels)), place);
 }
 
 float valueAt(int n, int c, ivec3 place, float m) {

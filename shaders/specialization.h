@@ -47,6 +47,13 @@
 #define SPEC_SUBGROUPS_M 14
 #define SPEC_SUBGROUPS_N 15
 
+// Long sums: which elements an invocation takes four at once, one of the FOURS_ values
+#define SPEC_FOURS 3
+
+#define FOURS_NONE 0
+#define FOURS_OF_ROWS 1      // of a row, which are dense and whole vectors
+#define FOURS_OF_CHANNELS 2  // of a pixel's channels, likewise
+
 // Copies of words: bytes of an element. Of upsample: how often one is repeated along the destination's dense
 // axis.
 #define SPEC_BYTES 3

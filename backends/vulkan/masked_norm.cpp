@@ -74,12 +74,17 @@ class MaskedRows {
                      ? std::min<uint32_t>(device.capabilities().subgroup_size, MOST_SHARED_LANES)
                      : kLanes) {
         const uint32_t kind = desc.form.segments.empty() ? MASK_NONE : maskKind(desc.mask_type);
-        const auto pipeline = [&](const char* name, uint32_t lanes) {
-            return &device.pipelines().get(std::string(name) + suffix(desc.data_type),
-                                           {{SPEC_LANES, lanes}, {SPEC_MASK_KIND, kind}});
+        const auto pipeline = [&](const char* name, Specialization constants) {
+            constants[SPEC_MASK_KIND] = kind;
+            return &device.pipelines().get(std::string(name) + suffix(desc.data_type), constants);
         };
-        sum_ = pipeline("masked_sums", lanes_);
-        apply_ = pipeline("norm_apply", kLanes);
+        const bool by_pixels = desc.layout == Layout::channels_last;
+        sum_ = pipeline("masked_sums", {{SPEC_LANES, lanes_}, {SPEC_FOURS, FOURS_NONE}});
+        if ((by_pixels ? desc.channels : desc.size[2]) % 4 == 0)
+            sum_fours_ =
+                pipeline("masked_sums",
+                         {{SPEC_LANES, lanes_}, {SPEC_FOURS, by_pixels ? FOURS_OF_CHANNELS : FOURS_OF_ROWS}});
+        apply_ = pipeline("norm_apply", {{SPEC_LANES, kLanes}});
         const auto floats = [&](int64_t count) {
             return device.createBuffer(static_cast<size_t>(count) * sizeof(float));
         };
@@ -106,6 +111,17 @@ class MaskedRows {
     const VulkanBuffer& statistics() const { return *statistics_; }
 
   private:
+    // Whether all of a piece's vectors begin at multiples of their size.
+    bool takesFours(const RowsPush& push) const {
+        const size_t dense = desc_.layout == Layout::channels_last ? 1 : 4;
+        bool whole = push.x_base % 4 == 0 && push.x_strides[dense] == 1;
+        const int64_t sizes[] = {desc_.batch, desc_.channels, desc_.size[0], desc_.size[1], desc_.size[2]};
+        for (size_t d = 0; d < 5; ++d)
+            whole = whole && (d == dense || sizes[d] == 1 || push.x_strides[d] % 4 == 0);
+        return sum_fours_ != nullptr && whole &&
+               (dense == 4 || (push.c0 % 4 == 0 && push.channel_count % 4 == 0));
+    }
+
     // Sums, or the normalization where there is an output.
     void run(const TensorRef& input, const TensorRef* output, bool deviations) {
         const size_t element = sizeOf(desc_.data_type);
@@ -164,12 +180,17 @@ class MaskedRows {
             const Binding to = output == nullptr ? device_.bindWhole(*sums_)
                                                  : device_.bind(memoryOf(*output), output->offset,
                                                                 tensorSpan(p, *output), element, push.y_base);
-            device_.stream().dispatch(output == nullptr ? *sum_ : *apply_,
+            std::array<int64_t, 3> groups = grid(p);
+            const bool fours = output == nullptr && takesFours(push);
+            if (fours && desc_.layout == Layout::channels_last) groups[0] /= 4;
+            device_.stream().dispatch(fours               ? *sum_fours_
+                                      : output == nullptr ? *sum_
+                                                          : *apply_,
                                       {from, mask, masked ? device_.bindWhole(*planes_.runs()) : from,
                                        device_.bindWhole(*statistics_), to},
                                       &push, sizeof push,
-                                      {static_cast<uint32_t>(grid(p)[0]), static_cast<uint32_t>(grid(p)[1]),
-                                       static_cast<uint32_t>(grid(p)[2])},
+                                      {static_cast<uint32_t>(groups[0]), static_cast<uint32_t>(groups[1]),
+                                       static_cast<uint32_t>(groups[2])},
                                       static_cast<uint64_t>(elements(p)));
         };
         splitPiece(
@@ -184,6 +205,7 @@ class MaskedRows {
     int64_t parts_;  // into which the sums of a channel of an image are cut
     uint32_t lanes_;
     const Pipeline* sum_ = nullptr;
+    const Pipeline* sum_fours_ = nullptr;  // where elements lie beside each other in whole vectors
     const Pipeline* apply_ = nullptr;
     std::shared_ptr<VulkanBuffer> sums_, statistics_;
 };

@@ -2,11 +2,13 @@
 // float64.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "core/half.h"
 #include "pconv/pconv.hpp"
 
 namespace {
@@ -163,6 +165,91 @@ TEST_P(MaskedNorm, SpatialMeanDividesByTheValidPixels) {
             EXPECT_NEAR(static_cast<double>(result[i]), sum / (count + 1e-8), 1e-6);
             EXPECT_NEAR(static_cast<double>(result_mask[i]), count / kPixels, 1e-7);
         }
+}
+
+// Rows and pixels of whole vectors, in both layouts, with masks of one plane and of one for each channel.
+TEST_P(MaskedNorm, WholeVectorsOfBothLayouts) {
+    const auto device = open();
+    if (!device) GTEST_SKIP() << reason_;
+    constexpr int64_t kMany = 8, kRows = 9, kColumns = 36, kAll = kRows * kColumns;
+    const auto inside = [](int64_t n, int64_t c, int64_t p) {
+        return static_cast<size_t>((n * kMany + c) * kAll + p);
+    };
+    for (const int64_t planes : {int64_t{1}, kMany}) {
+        std::mt19937 random(static_cast<unsigned>(planes));
+        // Eighths, which all types have.
+        std::uniform_int_distribution<int> eighths(-16, 24);
+        std::vector<uint8_t> mask(static_cast<size_t>(kBatch * planes * kAll));
+        for (uint8_t& m : mask) m = random() % 3 != 0 ? 1 : 0;
+        const auto valid = [&](int64_t n, int64_t c, int64_t p) {
+            return mask[static_cast<size_t>((n * planes + c % planes) * kAll + p)] != 0;
+        };
+        std::vector<float> values(static_cast<size_t>(kBatch * kMany * kAll));
+        for (int64_t n = 0; n < kBatch; ++n)
+            for (int64_t c = 0; c < kMany; ++c)
+                for (int64_t p = 0; p < kAll; ++p)
+                    values[inside(n, c, p)] = valid(n, c, p) ? static_cast<float>(eighths(random)) / 8
+                                                             : std::numeric_limits<float>::quiet_NaN();
+        const pconv::Tensor m(*device, {kBatch, planes, kRows, kColumns}, mask);
+        pconv::Mask form;
+        form.add(m.view(), kMany / planes);
+        PconvMaskedNormDesc settings = desc();
+        settings.channels = kMany;
+        settings.size[0] = kRows;
+        settings.size[1] = kColumns;
+        settings.training = 1;
+        settings.momentum = 1;
+        for (const auto& [by_pixels, type] : {std::pair{false, PCONV_DATA_TYPE_F32},
+                                              {true, PCONV_DATA_TYPE_F32},
+                                              {false, PCONV_DATA_TYPE_F16},
+                                              {true, PCONV_DATA_TYPE_BF16}}) {
+            settings.layout = by_pixels ? PCONV_LAYOUT_CHANNELS_LAST : PCONV_LAYOUT_CONTIGUOUS;
+            settings.data_type = type;
+            const pconv::MaskedBatchNorm norm(*device, settings, form);
+            std::vector<float> laid(values.size());
+            for (int64_t n = 0; n < kBatch; ++n)
+                for (int64_t c = 0; c < kMany; ++c)
+                    for (int64_t p = 0; p < kAll; ++p)
+                        laid[by_pixels ? static_cast<size_t>((n * kAll + p) * kMany + c) : inside(n, c, p)] =
+                            values[inside(n, c, p)];
+            pconv::Tensor x(*device, {kBatch, kMany, kRows, kColumns}, type);
+            if (type == PCONV_DATA_TYPE_F32) {
+                x.write(laid);
+            } else {
+                std::vector<uint16_t> halves;
+                for (const float v : laid)
+                    halves.push_back(type == PCONV_DATA_TYPE_F16 ? pconv::f16FromFloat(v)
+                                                                 : pconv::bf16FromFloat(v));
+                x.write(halves);
+            }
+            PconvTensor view = x.view();
+            if (by_pixels) {
+                const int64_t strides[] = {kAll * kMany, 1, kColumns * kMany, kMany};
+                std::copy_n(strides, 4, view.strides);
+            }
+            const std::vector<float> zeros(kMany, 0), ones(kMany, 1);
+            const pconv::Tensor mean(*device, {kMany}, zeros), variance(*device, {kMany}, ones);
+            norm.forward(form, view, view, nullptr, nullptr, &mean.view(), &variance.view());
+            const auto means = mean.read<float>();
+            const auto variances = variance.read<float>();
+            for (int64_t c = 0; c < kMany; ++c) {
+                double count = 0, sum = 0, squares = 0;
+                for (int64_t n = 0; n < kBatch; ++n)
+                    for (int64_t p = 0; p < kAll; ++p)
+                        if (valid(n, c, p)) {
+                            const auto v = static_cast<double>(values[inside(n, c, p)]);
+                            count += 1;
+                            sum += v;
+                            squares += v * v;
+                        }
+                const double mu = sum / count;
+                const auto i = static_cast<size_t>(c);
+                EXPECT_NEAR(static_cast<double>(means[i]), mu, 1e-6) << planes << by_pixels << type;
+                EXPECT_NEAR(static_cast<double>(variances[i]), squares / count - mu * mu, 2e-6)
+                    << planes << by_pixels << type;
+            }
+        }
+    }
 }
 
 TEST_P(MaskedNorm, RefusesWhatDoesNotFit) {

@@ -73,18 +73,25 @@ void make(PconvDevice device, const Layer& layer, PconvDataType type) {
 }
 
 void makeNorms(PconvDevice device, PconvDataType type) {
-    PconvMaskedNormDesc desc = pconvDefaultMaskedNormDesc(2);
-    desc.channels = 64;
-    desc.size[0] = desc.size[1] = 64;
-    desc.mask_type = PCONV_MASK_TYPE_NONE;
-    desc.data_type = type;
-    desc.training = 1;
-    PconvMaskedBatchNorm norm = nullptr;
-    check(pconvCreateMaskedBatchNorm(device, &desc, nullptr, &norm));
-    pconvReleaseMaskedBatchNorm(norm);
-    PconvMaskedSpatialMean mean = nullptr;
-    check(pconvCreateMaskedSpatialMean(device, &desc, nullptr, &mean));
-    pconvReleaseMaskedSpatialMean(mean);
+    for (const PconvLayout layout : {PCONV_LAYOUT_CONTIGUOUS, PCONV_LAYOUT_CHANNELS_LAST}) {
+        PconvMaskedNormDesc desc = pconvDefaultMaskedNormDesc(2);
+        desc.channels = 64;
+        desc.size[0] = desc.size[1] = 64;
+        desc.layout = layout;
+        desc.data_type = type;
+        desc.training = 1;
+        const OwnedBuffer plane = makeBuffer(device, 64 * 64);
+        PconvMaskSegment segment{makeTensor(plane.get(), PCONV_DATA_TYPE_U8, {1, 1, 64, 64}), 64};
+        PconvMask mask = pconvDefaultMask();
+        mask.segment_count = 1;
+        mask.segments = &segment;
+        PconvMaskedBatchNorm norm = nullptr;
+        check(pconvCreateMaskedBatchNorm(device, &desc, &mask, &norm));
+        pconvReleaseMaskedBatchNorm(norm);
+        PconvMaskedSpatialMean mean = nullptr;
+        check(pconvCreateMaskedSpatialMean(device, &desc, &mask, &mean));
+        pconvReleaseMaskedSpatialMean(mean);
+    }
 }
 
 }  // namespace
