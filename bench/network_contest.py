@@ -130,8 +130,8 @@ class NetworkContest(Contest):
     def make_module(self, generator=None):
         return EagerNetwork(self.row, self.choices.eps, generator)
 
-    def make_ours(self):
-        return Ours(self.device, self.row, self.choices, self.module, self.sets)
+    def make_ours(self, choices):
+        return Ours(self.device, self.row, choices, self.module, self.sets)
 
     def agreement(self):
         return NetworkAgreement(self)

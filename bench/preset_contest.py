@@ -53,8 +53,8 @@ class PresetContest(network_contest.NetworkContest):
     def make_module(self, generator=None):
         return MODULES[self.row.name](self.choices.eps, generator).eval()
 
-    def make_ours(self):
-        return Ours(self.device, self.row, self.choices, self.module, self.sets)
+    def make_ours(self, choices):
+        return Ours(self.device, self.row, choices, self.module, self.sets)
 
     def agreement(self):
         return PresetAgreement(self)
