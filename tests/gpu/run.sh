@@ -58,7 +58,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out" ] || misuse "OUT is missing"
 for number in "$seconds" "$device" "$minutes"; do
-    case "$number" in '' | *[!0-9]*) misuse "--seconds, --minutes and --device take whole numbers" ;; esac
+    case "$number" in '' | *[!0-9]* | 0?*) misuse "--seconds, --minutes and --device take whole numbers, without zeros in front" ;; esac
 done
 started=$(date +%s)
 case "$only" in '' | unit | rows | conformance | vulkan | fuzz | sanitizer | bench) ;; *) misuse "there is no step '$only'" ;; esac
@@ -111,6 +111,7 @@ if [ -z "$line" ]; then
 fi
 mkdir -p "$out/logs" || exit 2
 out=$(cd "$out" && pwd)
+rm -f "$out"/logs/*.log # an earlier run's, which the report would count
 cuda=$(echo "$line" | cut -f 1)
 gpu=$(echo "$line" | cut -f 3)
 vulkan=$(awk -F '\t' -v name="$gpu" '$2 == "vulkan" && $3 == name { print $1; exit }' "$work/list")
@@ -138,12 +139,14 @@ step() {
     left=$((started + 60 * minutes - $(date +%s)))
     if [ "$left" -lt 5 ]; then
         not_run "$name" "no time was left"
+        write_report
         return
     fi
     [ "$limit" -lt "$left" ] || limit=$left
     log=$out/logs/$(echo "$name" | tr -c 'A-Za-z0-9\n' '_').log
     if [ ! -x "$1" ] && ! command -v "$1" >/dev/null; then
         not_run "$name" "there is no program $(basename "$1")"
+        write_report
         return
     fi
     printf '%s ... ' "$name" >&2
