@@ -105,8 +105,8 @@ def streamed(gpu, count_bytes, count_elements=0, instructions=0):
 def mask_side(gpu, layer):
     planes = layer.in_channels if layer.multi_channel else 1
     pixels = 0 if layer.mask == "none" else layer.batch * math.prod(layer.input_size)
-    if planes == 1:
-        packing = streamed(gpu, 2 * pixels, pixels, MASK_PACK) if pixels else 0
+    if planes == 1 or not pixels:
+        packing = streamed(gpu, 2 * pixels, pixels, MASK_PACK)  # without a mask it clears the tiles' flags
         return packing + streamed(gpu, pixels + 9 * layer.positions, layer.positions, MASK_SIDE)
     # Each plane read and written, and halves of words, their sums, for the windows.
     packing = streamed(gpu, (2 * planes + 2) * pixels, planes * pixels, MASK_PACK_OF_PLANES)
