@@ -6,6 +6,7 @@
 #include <random>
 
 #include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/mask_side.cuh"
 #include "cuda_shim.h"
 #include "kernel_case.h"
 
@@ -310,6 +311,35 @@ TEST(MaskWindow, OfManyTaps) {
     Form form{1, {1, 20, 19}, {1, 16, 16}, {1, 1, 1}, {0, 8, 8}};
     form.planes = {{1, 4}};  // one plane, which halves of words count
     expectCounted(form);
+}
+
+// Shapes of 2^30 positions: what is decided of them, without their memory.
+TEST(MaskWindow, BeyondWhatIntsNumber) {
+    const auto sumsOf = [](int width, int planes, int groups) {
+        MaskSegment segment{};
+        segment.planes = planes;
+        segment.multiplicity = 4 / planes;
+        MaskProblem p{};
+        ConvShape& s = p.shape;
+        s.batch = p.batch = 1;
+        s.in_channels = s.out_channels = 4;
+        s.groups = groups;
+        s.input[0] = s.output[0] = 1;
+        s.input[1] = s.output[1] = (1 << 30) / width;
+        s.input[2] = s.output[2] = width;
+        s.kernel[0] = s.kernel[1] = s.kernel[2] = 1;
+        p.type = MaskType::binary;
+        p.multi_channel = true;
+        p.group_window = groups > 1;
+        p.segment_count = 1;
+        p.segments = &segment;
+        return maskSums(p);
+    };
+    EXPECT_EQ(sumsOf(1 << 15, 2, 1), MaskSums::halves);
+    EXPECT_EQ(sumsOf(1 << 15, 2, 2), MaskSums::ints);  // 2^31 sums
+    EXPECT_EQ(sumsOf(1 << 15, 1, 2), MaskSums::none);
+    EXPECT_EQ(sumsOf(1, 1, 1), MaskSums::none);
+    EXPECT_EQ(sumsOf(1, 1, 2), MaskSums::ints);  // a row of one output each: 2^31 warps
 }
 
 }  // namespace

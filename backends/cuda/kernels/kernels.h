@@ -1,6 +1,7 @@
 // The CUDA kernels as the rest of the backend calls them: plain functions that enqueue on a stream and return
 // the status of their launches. Nothing here allocates, waits or fails otherwise; pointers are device memory
-// unless they are said to be the host's. Counts of elements fit an int, offsets are int64.
+// unless they are said to be the host's. Positions of all images fit an int, and so do channels
+// (fitsKernels); their products, and offsets, are int64.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -12,10 +12,8 @@ namespace pconv::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
-constexpr int kWarpOutputs = 128;
 constexpr int kWarps = static_cast<int>(kThreads) / 32;
-constexpr int kWarpsWanted = 4;  // a multiprocessor
-constexpr uint32_t kOnes = 0x01010101U;
+constexpr int kWarpsWanted = 4;                                 // a multiprocessor
 constexpr int kWordsFlagged = kWarpOutputs / kTileOutputs + 1;  // by a row of a warp
 constexpr unsigned kWordsOfRows = 16;                           // at most, by all its rows at once
 
@@ -105,7 +103,7 @@ struct ValidRow {
 
     template <int count>
     __device__ __forceinline__ void read(int column, uint32_t (&to)[count]) const {
-        const uint32_t all = element * (sizeof(Count) == 1 ? kOnes : kOnes & 0x00FF00FFU);
+        const uint32_t all = element * kOnes<Count>;
 #pragma unroll
         for (int i = 0; i < count; ++i) to[i] = insideBits<Count>(column + i * kInWord<Count>, width) & all;
     }
@@ -164,7 +162,7 @@ __device__ __forceinline__ uint32_t bytesOf(const FourCounts<uint8_t>& counts) {
 }
 __device__ __forceinline__ uint32_t bytesOf(const FourCounts<uint16_t>& counts) {
     const auto two = [](uint32_t word) {
-        const uint32_t some = (((word & 0x7FFF7FFFU) + 0x7FFF7FFFU) | word) >> 15 & 0x00010001U;
+        const uint32_t some = onesOf<uint16_t>(word);
         return some | some >> 8;
     };
     return (two(counts.words[0]) & 0xFFFFU) | two(counts.words[1]) << 16;
@@ -261,7 +259,7 @@ __device__ __forceinline__ OutputBytes storeCounts(const CountParameters& p, int
         }
     }
     const uint32_t some = bytesOf(counts);
-    const uint32_t updated = (((some & 0x7F7F7F7FU) + 0x7F7F7F7FU) | some) >> 7 & kOnes;  // 1 where not 0
+    const uint32_t updated = onesOf<uint8_t>(some);
     auto* const bytes = static_cast<uint8_t*>(window.updated) + result;
     if (p.whole && count == 4) {
         *reinterpret_cast<Several<float, 4>*>(window.window_sum + result) = window_sums;
@@ -413,7 +411,7 @@ cudaError_t launchCount(const MaskProblem& p, const Count* source, int source_pl
 }
 
 template <typename Count>
-cudaError_t launchRows(const MaskProblem& p, const Count* source, int source_planes, cudaStream_t stream) {
+cudaError_t launchByWidth(const MaskProblem& p, const Count* source, int source_planes, cudaStream_t stream) {
     return source == nullptr || p.shape.input[2] % kInWord<Count> == 0
                ? launchCount<Count, true>(p, source, source_planes, stream)
                : launchCount<Count, false>(p, source, source_planes, stream);
@@ -422,11 +420,11 @@ cudaError_t launchRows(const MaskProblem& p, const Count* source, int source_pla
 }  // namespace
 
 cudaError_t launchCountedWindows(const MaskProblem& p, const uint8_t* source, cudaStream_t stream) {
-    return launchRows(p, source, 1, stream);
+    return launchByWidth(p, source, 1, stream);
 }
 
 cudaError_t launchCountedWindows(const MaskProblem& p, const uint16_t* source, cudaStream_t stream) {
-    return launchRows(p, source, maskGroups(p), stream);
+    return launchByWidth(p, source, maskGroups(p), stream);
 }
 
 }  // namespace pconv::cuda

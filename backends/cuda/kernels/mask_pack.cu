@@ -10,7 +10,6 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kSegmentsAtOnce = 8;
 constexpr int kPacked = 4;  // positions of a thread, where rows are whole vectors
-constexpr uint32_t kOnes = 0x01010101U;
 
 struct PackSegment {
     const void* data;
@@ -73,7 +72,7 @@ struct PackedPlanes<uint8_t, kPacked> {
     uint32_t word;
 
     __device__ __forceinline__ void setValid(bool hole_is_one) {
-        word = ((((word & 0x7F7F7F7FU) + 0x7F7F7F7FU) | word) >> 7 & kOnes) ^ (hole_is_one ? kOnes : 0);
+        word = onesOf<uint8_t>(word) ^ (hole_is_one ? kOnes<uint8_t> : 0);
     }
     __device__ __forceinline__ uint32_t at(int k) const { return word >> (8 * k) & 1U; }
 };
@@ -304,8 +303,10 @@ MaskSums maskSums(const MaskProblem& p) {
     if (p.segment_count == 0 || !p.multi_channel) return MaskSums::none;
     if (p.type == MaskType::fractional) return MaskSums::doubles;
     const int64_t taps = volumeOf(p.shape.kernel);
-    if (p.segment_count == 1 && p.segments[0].planes == 1 && taps <= kByteTaps) return MaskSums::none;
-    return taps * countedChannels(p) <= kHalfCounts ? MaskSums::halves : MaskSums::ints;
+    if (p.segment_count == 1 && p.segments[0].planes == 1 && taps <= kByteTaps && fitsCount(p, 1))
+        return MaskSums::none;
+    return taps * countedChannels(p) <= kHalfCounts && fitsCount(p, maskGroups(p)) ? MaskSums::halves
+                                                                                   : MaskSums::ints;
 }
 
 cudaError_t launchMaskPlanes(const MaskProblem& p, MaskSums sums, cudaStream_t stream) {

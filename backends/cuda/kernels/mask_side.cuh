@@ -1,6 +1,8 @@
 // What packing the mask and counting its windows both know of a problem.
 #pragma once
 
+#include <climits>
+
 #include "cuda/kernels/kernels.h"
 #include "kernel_support.cuh"
 
@@ -20,6 +22,27 @@ inline int tileCount(const ConvShape& s) {
 
 constexpr int kByteTaps = 255;       // of a window whose count is a byte
 constexpr int kHalfCounts = 0xFFFF;  // the most that half a word counts
+constexpr int kWarpOutputs = 128;    // of a row, where windows are counted four outputs a thread
+
+// Whether 32 bits number all elements of `source_planes` planes an image, and all warps that count windows.
+inline bool fitsCount(const MaskProblem& p, int source_planes) {
+    const ConvShape& s = p.shape;
+    const int64_t warps =
+        int64_t{p.batch} * maskGroups(p) * s.output[0] * s.output[1] * ceilDivide(s.output[2], kWarpOutputs);
+    return warps <= INT_MAX && int64_t{p.batch} * source_planes * volumeOf(s.input) <= INT_MAX;
+}
+
+// 1 in each part of a word.
+template <typename Part>
+constexpr uint32_t kOnes = sizeof(Part) == 1 ? 0x01010101U : 0x00010001U;
+
+// 1 in each part that is not 0 in `word`.
+template <typename Part>
+__device__ __forceinline__ uint32_t onesOf(uint32_t word) {
+    constexpr int kHighest = 8 * static_cast<int>(sizeof(Part)) - 1;
+    constexpr uint32_t kOthers = ~(kOnes<Part> << kHighest);
+    return (((word & kOthers) + kOthers) | word) >> kHighest & kOnes<Part>;
+}
 
 // How planes are added over the channels of a group, before windows are: not, where one plane serves all; in
 // halves of words, where a window's sum fits; in ints; or in float64.

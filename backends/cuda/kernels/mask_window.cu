@@ -148,8 +148,9 @@ cudaError_t launchMaskUpdate(const MaskProblem& p, cudaStream_t stream) {
     }
     if (p.type == MaskType::fractional) return launchWindow<float, double>(p, p.packed, stream);
     const auto* planes = static_cast<const uint8_t*>(p.segment_count == 0 ? nullptr : p.packed);
-    return volumeOf(p.shape.kernel) <= kByteTaps ? launchCountedWindows(p, planes, stream)
-                                                 : launchWindow<uint8_t, int>(p, planes, stream);
+    return volumeOf(p.shape.kernel) <= kByteTaps && fitsCount(p, 1)
+               ? launchCountedWindows(p, planes, stream)
+               : launchWindow<uint8_t, int>(p, planes, stream);
 }
 
 }  // namespace pconv::cuda
