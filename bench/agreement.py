@@ -12,14 +12,14 @@ TF32_UNIT = 2.0**-11
 class Agreement:
     """The reference of a contest: the same module in float64, one picture of the batch at a time."""
 
-    def __init__(self, contest):
+    def __init__(self, contest, fast):
         row, choices = contest.row, contest.choices
         self.contest = contest
         self.reference = contest.make_module()
         self.reference.load_state_dict(contest.module.state_dict())
         self.reference = self.reference.to(choices.device, torch.float64)
-        tf32 = choices.fast and choices.device == "cuda"
-        self.sum_unit = (160 if choices.fast else 16) * UNIT
+        tf32 = fast and choices.device == "cuda"
+        self.sum_unit = (160 if fast else 16) * UNIT
         self.input_unit = 8 * TF32_UNIT if tf32 else 0.0
         self.output_unit, self.smallest = OUTPUT_UNITS[choices.dtype]
         self.flow_unit = self.sum_unit + (self.output_unit if self.output_unit > UNIT else 0)

@@ -150,6 +150,7 @@ class Contest:
     """What a row needs, and `contenders`: functions of the index of a set of inputs. `absent` says why one is not there."""
 
     most_sets = 1 << 16
+    ours_type = Ours
 
     def __init__(self, device, row, choices):
         self.device, self.row, self.choices = device, row, choices
@@ -168,11 +169,16 @@ class Contest:
         return nvidia_eager.PartialConv(row.dims, row.in_channels, row.out_channels, row.kernel, row.stride, row.padding,
                                         row.dilation, row.groups, row.bias, row.multi_channel, self.choices.eps, generator)
 
-    def agreement(self):
-        return agreement.Agreement(self)
+    def agreement(self, fast):
+        return agreement.Agreement(self, fast)
 
     def make_ours(self, choices):
-        return Ours(self.device, self.row, choices, self.module, self.sets)
+        return self.ours_type(self.device, self.row, choices, self.module, self.sets)
+
+    def agreements(self):
+        """Of what pconv computes, by contender."""
+        worst = self.agreement(self.choices.fast).worst(["pconv"])
+        return worst | self.agreement(True).worst(["pconv, fast"]) if self.has_fast_rival() else worst
 
     def has_fast_rival(self):
         """Whether fast math, which only pconv has there, takes a turn too."""

@@ -125,16 +125,14 @@ class Ours:
 
 
 class NetworkContest(Contest):
+    ours_type = Ours
     most_sets = 2  # a recording is kept for a few tensors only; what lies between the layers exceeds the cache anyway
 
     def make_module(self, generator=None):
         return EagerNetwork(self.row, self.choices.eps, generator)
 
-    def make_ours(self, choices):
-        return Ours(self.device, self.row, choices, self.module, self.sets)
-
-    def agreement(self):
-        return NetworkAgreement(self)
+    def agreement(self, fast):
+        return NetworkAgreement(self, fast)
 
 
 class NetworkAgreement(Agreement):

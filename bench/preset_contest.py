@@ -50,11 +50,10 @@ class PresetAgreement:
 
 
 class PresetContest(network_contest.NetworkContest):
+    ours_type = Ours
+
     def make_module(self, generator=None):
         return MODULES[self.row.name](self.choices.eps, generator).eval()
 
-    def make_ours(self, choices):
-        return Ours(self.device, self.row, choices, self.module, self.sets)
-
-    def agreement(self):
+    def agreement(self, fast):
         return PresetAgreement(self)

@@ -24,6 +24,12 @@ inline double load(const TensorRef& t, int64_t i) {
     return pointer<uint8_t>(t)[i] != 0 ? 1 : 0;
 }
 
+// Where there are such: as many as `to` has.
+inline void loadAll(const TensorRef* from, std::vector<float>& to) {
+    if (from == nullptr) return;
+    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<float>(load(*from, static_cast<int64_t>(i)));
+}
+
 inline void store(const TensorRef& t, int64_t i, double value) {
     const auto single = static_cast<float>(value);
     switch (t.data_type) {

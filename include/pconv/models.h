@@ -139,8 +139,8 @@ PCONV_API PconvStatus pconvLoadNetwork(PconvDevice device, const char* path,
 
 /*
  * The same with PCONV_MATH_FAST for its convolutions; PCONV_MATH_EXACT is what pconvLoadNetwork takes. On the
- * CPU fast math takes 3x3 windows with stride 1 in about half the time and their weights four times the
- * memory.
+ * CPU fast math takes 3x3 windows with stride 1 in about half the time; their weights take four times the
+ * memory, with multi-channel or fractional masks up to six times.
  */
 PCONV_API PconvStatus pconvLoadNetworkWithMath(PconvDevice device, const char* path,
                                                const int64_t size[PCONV_MAX_SPATIAL_DIMS], PconvMath math,

@@ -217,6 +217,9 @@ MaskForm parseMaskForm(const PartialConvDesc& desc, const PconvMask* caller) {
 }
 
 bool sameMaskSide(const PartialConvDesc& a, const PartialConvDesc& b) {
+    // Its mask is made from the weights.
+    const bool of_weights = a.maskedConvolution() && a.mask_type != MaskType::none;
+    if (of_weights && (a.out_channels != b.out_channels || a.groups != b.groups)) return false;
     return a.spatial_dims == b.spatial_dims && a.batch == b.batch && a.window == b.window &&
            a.mask_type == b.mask_type && a.multi_channel == b.multi_channel &&
            a.padding_mode == b.padding_mode && a.group_window == b.group_window &&

@@ -84,10 +84,18 @@ bool isOf(const Prepared& prepared, const PconvNetworkDesc& desc) {
 void use(PconvNetwork_T& network, std::unique_ptr<Prepared> made) {
     auto& all = network.prepared;
     const size_t before = all.empty() ? 0 : all.front()->plan.arena_bytes;
-    const size_t bytes = std::max(made->plan.arena_bytes, before);
-    const bool fits = bytes == network.arena_bytes;
+    size_t bytes = std::max(made->plan.arena_bytes, before);
+    bool fits = bytes == network.arena_bytes;
     PconvDevice_T device{network.device};
-    OwnedBuffer arena = fits ? OwnedBuffer() : makeBuffer(&device, bytes);
+    OwnedBuffer arena;
+    try {
+        if (!fits) arena = makeBuffer(&device, bytes);
+    } catch (const Error& error) {
+        // One that is too large serves as well as a smaller one for which there is no memory beside it.
+        if (bytes > network.arena_bytes || error.status() != PCONV_ERROR_OUT_OF_MEMORY) throw;
+        fits = true;
+        bytes = network.arena_bytes;
+    }
     if (!fits) releasePasses(&network);  // they were recorded with the arena of then
     all.push_front(std::move(made));
     if (!fits) network.arena = std::move(arena);

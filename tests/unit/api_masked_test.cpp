@@ -166,6 +166,31 @@ TEST(MaskedConvolution, TheMaskSideNeedsTheWeights) {
     EXPECT_INVALID(pconvSetMaskUpdateWeights(small.update.get(), &weight), "update has no weights");
 }
 
+// Its update has a plane for every output channel, made from the weights.
+TEST(MaskedConvolution, AnUpdateOfOtherWeightsIsRefused) {
+    const OwnedDevice device = openDevice("cpu");
+    const OwnedBuffer values = makeBuffer(device.get(), std::vector<float>(240, 1.0F));
+    SmallConv small(device.get());
+    small.segment.multiplicity = 4;
+    const PconvPartialConvDesc masked = maskedDesc();
+    OwnedPartialConv conv;
+    check(pconvCreatePartialConv(device.get(), &masked, conv.out()));
+    check(pconvSetPartialConvWeights(conv.get(), &small.weight, &small.bias));
+    for (const auto& [out_channels, groups] : {std::pair<int64_t, int64_t>{2, 2}, {6, 1}}) {
+        PconvPartialConvDesc desc = maskedDesc();
+        desc.out_channels = out_channels;
+        desc.groups = groups;
+        OwnedMaskUpdate update;
+        check(pconvCreateMaskUpdate(device.get(), &desc, &small.mask, update.out()));
+        const PconvTensor weight =
+            makeTensor(values.get(), PCONV_DATA_TYPE_F32, {out_channels, 4 / groups, 3, 3});
+        check(pconvSetMaskUpdateWeights(update.get(), &weight));
+        check(pconvComputeMaskUpdate(update.get(), &small.mask));
+        EXPECT_INVALID(pconvForwardPartialConv(conv.get(), update.get(), &small.input, &small.output),
+                       "update was made for another window or mask setting than this convolution's");
+    }
+}
+
 PconvMaskedNormDesc normDesc() {
     PconvMaskedNormDesc desc = pconvDefaultMaskedNormDesc(2);
     desc.batch = 2;

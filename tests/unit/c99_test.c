@@ -109,6 +109,8 @@ static void testModels(void) {
     pconvReleaseModel(model);
     if (pconvLoadModel("no such file", &model) != PCONV_ERROR_INVALID_ARGUMENT ||
         pconvLoadNetwork(NULL, "no such file", NULL, NULL) != PCONV_ERROR_INVALID_ARGUMENT ||
+        pconvLoadNetworkWithMath(NULL, "no such file", NULL, PCONV_MATH_FAST, NULL) !=
+            PCONV_ERROR_INVALID_ARGUMENT ||
         pconvInpaintWithNetwork(NULL, NULL, NULL, NULL, NULL, NULL, 0) != PCONV_ERROR_INVALID_ARGUMENT) {
         ++failures;
         printf("what is not there was accepted\n");

@@ -19,7 +19,8 @@ class CpuWinograd : public ::testing::Test {
     void expectConforming(Problem problem, PconvDataType type = PCONV_DATA_TYPE_F32,
                           const Placement& placement = {}) const {
         if (problem.input.empty()) fillUniform(problem, 3);
-        if (problem.segments.empty()) addPlane(problem, 4, MaskContent::binary, problem.mask_batch);
+        if (problem.segments.empty() && problem.mask_type != PCONV_MASK_TYPE_NONE)
+            addPlane(problem, 4, MaskContent::binary, problem.mask_batch);
         problem = inType(problem, type);
         problem.fast_math = false;
         const std::vector<float> exact = run(*row_, problem, placement).output;
@@ -79,6 +80,32 @@ TEST_F(CpuWinograd, Volumes) {
     }
 }
 
+TEST_F(CpuWinograd, MaskSettings) {
+    Problem problem = makeProblem(1, 24, 32, {20, 24}, 3, 1, 1);
+    fillUniform(problem, 3);
+    addPlane(problem, 4, MaskContent::binary, 1);
+    expectConforming(withPolarityFlipped(problem));
+    problem.groups = 2;
+    problem.weight.resize(problem.weight.size() / 2);
+    problem.normalization = PCONV_NORMALIZATION_WEIGHT_MAGNITUDE;
+    addSegments(problem, 4, MaskContent::binary, 1, {{1, 12}, {1, 12}});
+    expectConforming(problem);
+    removeMask(problem);
+    problem.multi_channel = true;
+    expectConforming(problem);
+}
+
+// Each group with a mask of its own: what is hole for one is valid for another.
+TEST_F(CpuWinograd, WindowsOfGroups) {
+    Problem problem = makeProblem(1, 16, 24, {24, 80}, 3, 1, 1, 1, 2);
+    fillUniform(problem, 3);
+    addSegments(problem, 4, MaskContent::binary, 1, {{2, 8}});
+    problem.group_window = true;
+    std::vector<float>& mask = problem.segments[0].values;
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = (i % 80 < 40) == (i < mask.size() / 2) ? 1.0F : 0.0F;
+    expectConforming(problem);
+}
+
 TEST_F(CpuWinograd, HalfPrecision) {
     expectConforming(makeProblem(1, 24, 20, {25, 37}, 3, 1, 1), PCONV_DATA_TYPE_F16);
     expectConforming(makeProblem(1, 24, 20, {25, 37}, 3, 1, 1), PCONV_DATA_TYPE_BF16);
@@ -113,6 +140,10 @@ TEST_F(CpuWinograd, ChannelsLast) {
         std::fill(problem.segments[0].values.begin(), problem.segments[0].values.end(), 1.0F);
         expectConforming(problem, type, kLast);
     }
+    expectConforming(makeProblem(1, 18, 20, {18, 29}, 3, 1, 1), PCONV_DATA_TYPE_F32,
+                     {PCONV_LAYOUT_CONTIGUOUS, PCONV_LAYOUT_CHANNELS_LAST, 0});
+    expectConforming(makeProblem(1, 18, 20, {18, 29}, 3, 1, 1), PCONV_DATA_TYPE_F32,
+                     {PCONV_LAYOUT_CHANNELS_LAST, PCONV_LAYOUT_CONTIGUOUS, 0});
 }
 
 TEST_F(CpuWinograd, WithoutMask) {

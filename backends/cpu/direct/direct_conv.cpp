@@ -27,13 +27,6 @@ constexpr int64_t kLeastColumns = 16;
 constexpr int64_t kMostRowsLoaded = 3;
 constexpr int64_t kMostReach = 4;
 
-bool reachesInputEverywhere(const Window& w) {
-    for (size_t d = 0; d < 3; ++d)
-        if (w.padding[d] >= extent(w, d) || (w.output[d] - 1) * w.stride[d] - w.padding[d] >= w.input[d])
-            return false;
-    return true;
-}
-
 // Rows of the input under those of a box, with what a stride skips behind the last window.
 int64_t rowsUnder(const Window& w, int64_t rows) {
     return std::min(w.input[0], w.stride[0] - 1 + extent(w, 0)) *
@@ -47,8 +40,7 @@ DirectBox boxOf(const PartialConvDesc& desc, int threads) {
     DirectBox box{};
     box.channels = std::clamp<int64_t>(kLongestSum / volume(w.kernel), 1, desc.in_channels);
     const int64_t parts = ceilDivide(output[2], kMostColumns);
-    box.columns =
-        parts == 1 ? output[2] : ceilDivide(ceilDivide(output[2], parts), kColumnGrain) * kColumnGrain;
+    box.columns = parts == 1 ? output[2] : roundedUp(ceilDivide(output[2], parts), kColumnGrain);
     const int64_t beside = desc.batch * output[0] * ceilDivide(output[2], box.columns);
     const int64_t products =
         desc.batch * volume(output) * desc.out_channels * desc.in_channels * volume(w.kernel);
@@ -74,7 +66,7 @@ bool directPays(const PartialConvDesc& desc, int threads) {
     return desc.out_channels <= kMostDirectOutputs && desc.groups == 1 && !desc.training &&
            desc.window.stride[2] == 1 && desc.upsampled.channels == 0 &&
            desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous &&
-           desc.window.output[2] >= kLeastColumns && reachesInputEverywhere(desc.window) &&
+           desc.window.output[2] >= kLeastColumns && reachesInputEverywhere(desc.window, 0) &&
            usesWhatItLoads(desc.window, boxOf(desc, threads));
 }
 
@@ -120,9 +112,7 @@ Box DirectConv::boxAt(int64_t index) const {
 }
 
 void DirectConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
-    if (bias != nullptr)
-        for (size_t c = 0; c < bias_.size(); ++c)
-            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    loadAll(bias, bias_);
     const int64_t of_output = desc_.in_channels * kernelVolume();
     std::vector<float> packed;
     packed.reserve(static_cast<size_t>(of_output * desc_.out_channels));

@@ -54,16 +54,17 @@ void storeBox(const BoxOutput& output, const Box& box, const float* scratch, con
 void zeroRow(const TensorRef& output, const Box& box, int64_t n, int64_t d, int64_t h);
 void zeroBox(const TensorRef& output, const Box& box);
 
-// Whether test(row of the plane, its size) holds for any row of a plane of the mask's results under the box.
+// Whether test(row of the plane, its size) holds for any row, under the box, of the planes of the mask's
+// results that its channels have.
 template <typename Test>
 bool anyRow(const PartialConvDesc& desc, const CpuMaskUpdate& update, const Box& box,
             const TensorRef& results, const Test& test) {
     const Dims3& size = desc.window.output;
     const int64_t groups = desc.maskGroups();
+    const int64_t first = desc.maskGroupOf(box.channel_begin);
+    const int64_t last = desc.maskGroupOf(box.channel_begin + box.channel_size - 1);
     const bool one_batch = update.form().batch == 1;
-    const int64_t first = one_batch ? 0 : box.batch_begin * groups;
-    const int64_t planes = (one_batch ? 1 : box.batch_size) * groups;
-    for (int64_t plane = first; plane < first + planes; ++plane)
+    const auto anyOfPlane = [&](int64_t plane) {
         for (int64_t d = 0; d < box.spans[0].output_size; ++d)
             for (int64_t h = 0; h < box.spans[1].output_size; ++h) {
                 const int64_t row = (plane * size[0] + box.spans[0].output_begin + d) * size[1] +
@@ -72,6 +73,11 @@ bool anyRow(const PartialConvDesc& desc, const CpuMaskUpdate& update, const Box&
                          box.spans[2].output_size))
                     return true;
             }
+        return false;
+    };
+    for (int64_t n = 0; n < (one_batch ? 1 : box.batch_size); ++n)
+        for (int64_t group = first; group <= last; ++group)
+            if (anyOfPlane((one_batch ? 0 : box.batch_begin + n) * groups + group)) return true;
     return false;
 }
 

@@ -81,17 +81,17 @@ std::optional<dnnl::convolution_forward::primitive_desc> describe(const dnnl::en
     const ConvTerms terms(conv);
     const memory::desc weights = anyDesc(conv.weightDims());
     const auto kind = dnnl::prop_kind::forward_inference;
-    const auto algorithm = dnnl::algorithm::convolution_direct;
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     try {
 #if DNNL_VERSION_MAJOR >= 3
-        dnnl::convolution_forward::primitive_desc desc(engine, kind, algorithm, input, weights, output,
-                                                       terms.strides, terms.dilates, terms.begin, terms.end,
-                                                       attributes, true);
+        dnnl::convolution_forward::primitive_desc desc(engine, kind, dnnl::algorithm::convolution_direct,
+                                                       input, weights, output, terms.strides, terms.dilates,
+                                                       terms.begin, terms.end, attributes, true);
 #else
-        const dnnl::convolution_forward::desc operation(kind, algorithm, input, weights, output,
-                                                        terms.strides, terms.dilates, terms.begin, terms.end);
+        const dnnl::convolution_forward::desc operation(kind, dnnl::algorithm::convolution_direct, input,
+                                                        weights, output, terms.strides, terms.dilates,
+                                                        terms.begin, terms.end);
         dnnl::convolution_forward::primitive_desc desc(operation, attributes, engine, true);
 #endif
         if (desc.get(true) == nullptr) return std::nullopt;

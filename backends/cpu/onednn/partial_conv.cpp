@@ -228,9 +228,7 @@ void OneDnnPartialConv::followScratch() {
 }
 
 void OneDnnPartialConv::setBias(const TensorRef* bias) {
-    if (bias != nullptr)
-        for (size_t c = 0; c < bias_.size(); ++c)
-            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    loadAll(bias, bias_);
     for (size_t c = 0; c < margin_.size(); ++c)
         margin_[c] = static_cast<float>(activate(static_cast<double>(bias_[c]), desc_));
 }
@@ -285,7 +283,9 @@ class OneDnn final : public Implementation {
         return winogradPays(desc) || upsamplingPays(desc);
     }
     // Whether windows are too sparse for Winograd is told by it.
-    bool leavesOutWindowSum(const PartialConvDesc& desc) const override { return !desc.fast_math; }
+    bool leavesOutWindowSum(const PartialConvDesc& desc) const override {
+        return !(winogradPays(desc) && WinogradConv::mayBeSparse(desc));
+    }
     std::unique_ptr<MaskUpdate> makeMaskUpdate(Device& device, const PartialConvDesc& desc,
                                                const MaskForm& form,
                                                const MaskPlanes& results) const override {

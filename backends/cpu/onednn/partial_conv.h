@@ -105,7 +105,6 @@ class OneDnnPartialConv final : public PartialConv {
     int64_t outChannels(const Box& box) const {
         return separate_groups_ > 1 ? desc_.out_channels / separate_groups_ : box.channel_size;
     }
-    Box wholeBox() const { return {0, desc_.batch, plan_.live, 0, desc_.out_channels}; }
     int64_t weightCount() const {
         return desc_.out_channels * (desc_.in_channels / desc_.groups) * volume(desc_.window.kernel);
     }

@@ -70,6 +70,14 @@ bool hasLongRows(const PartialConvDesc& desc, const std::array<Span, 3>& live) {
     return floats * static_cast<int64_t>(sizeof(float)) > kLongRowBytes;
 }
 
+double scratchCost(const PartialConvDesc& desc, double elements, int threads) {
+    const int64_t tensors = desc.batch * (desc.in_channels * volume(desc.window.input) +
+                                          desc.out_channels * volume(desc.window.output));
+    const double part = elements * sizeof(float) * threads /
+                        (static_cast<double>(tensors) * static_cast<double>(sizeOf(desc.data_type)));
+    return 1 + kScratchCost * std::min(part, kMostScratchPart);
+}
+
 namespace {
 
 // The outputs whose windows reach into the input.
@@ -131,14 +139,6 @@ double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, c
     return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut) + elementCost(elements);
 }
 
-// The scratch memory of all threads, of f32, over the bytes of input and output.
-double scratchPart(const PartialConvDesc& desc, double elements, const Work& work) {
-    const int64_t tensors = desc.batch * (desc.in_channels * volume(desc.window.input) +
-                                          desc.out_channels * volume(desc.window.output));
-    return elements * sizeof(float) * work.threads /
-           (static_cast<double>(tensors) * static_cast<double>(sizeOf(desc.data_type)));
-}
-
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
     const int64_t count = boxCount(desc, cut, live);
@@ -147,8 +147,8 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     const double most = std::max(kPlentyOfScratch / work.threads, kFarScratch);
     const double elements = elementsOf(desc, cut, live, work);
     const double excess = elements * sizeof(float) > most ? kExcessCost : 1;
-    const double memory = kScratchCost * std::min(scratchPart(desc, elements, work), kMostScratchPart);
-    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * (1 + memory) *
+    const double memory = scratchCost(desc, elements, work.threads);
+    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * memory *
            excess;
 }
 
@@ -170,8 +170,7 @@ void forEachChannelDivision(const PartialConvDesc& desc, const Work& work, const
     if (work.channel_grain == 0) return;
     int64_t last = desc.out_channels;
     for (int64_t parts = 2; parts <= work.threads; ++parts) {
-        const int64_t part =
-            ceilDivide(ceilDivide(desc.out_channels, parts), work.channel_grain) * work.channel_grain;
+        const int64_t part = roundedUp(ceilDivide(desc.out_channels, parts), work.channel_grain);
         if (part < last) f(part);
         last = part;
     }
@@ -270,7 +269,7 @@ Plan makePlan(const PartialConvDesc& desc, const Work& work) {
         const bool long_rows = hasLongRows(desc, plan.live);
         if (all[0] * all[1] >= 4 * work.threads && !long_rows) return;
         const auto considerWidth = [&](int64_t width) {
-            width = std::min(all[2], ceilDivide(width, kRowGrain) * kRowGrain);
+            width = std::min(all[2], roundedUp(width, kRowGrain));
             consider({1, {1, 1, width}, channels});
             if (long_rows) consider({1, {1, std::min(all[1], kHeightInLongRows), width}, channels});
         };

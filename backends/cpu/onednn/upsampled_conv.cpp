@@ -308,9 +308,7 @@ void OneDnnUpsampledConv::writeWeights(const Part& part, const TensorRef& weight
 }
 
 void OneDnnUpsampledConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
-    if (bias != nullptr)
-        for (size_t c = 0; c < bias_.size(); ++c)
-            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    loadAll(bias, bias_);
     auto* written = reinterpret_cast<float*>(scratch_.begin());
     for (const Part& part : parts_) {
         writeWeights(part, weight, written);

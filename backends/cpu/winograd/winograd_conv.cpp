@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/element.h"
+#include "cpu/onednn/upsampled_conv.h"
 #include "cpu/parallel.h"
 #include "cpu/passes/passes.h"
 #include "cpu/window.h"
@@ -37,10 +38,6 @@ constexpr auto kGrain = static_cast<int64_t>(kAlignment / sizeof(float));
 
 // Of an image, of the 16 there are: else too much is multiplied that nobody wants.
 constexpr int64_t kLeastOutputsOfATile = 8;
-
-int64_t roundedUp(int64_t value, int64_t to) {
-    return ceilDivide(value, to) * to;
-}
 
 // Elements to be repeated; of the first, so many are left out.
 struct Repeated {
@@ -100,7 +97,8 @@ double costOf(const PartialConvDesc& desc, const WinogradBox& box, int threads) 
                         ((rows + 2) * inputs + rows * outputs) * (kRowCost + columns * kElementCost);
     const int64_t parts = ceilDivide(desc.out_channels / desc.groups, box.outputs);
     const int64_t count = desc.batch * desc.window.output[0] * desc.groups * boxes * parts;
-    return static_cast<double>(ceilDivide(count, threads)) * cost;
+    const double scratch = kTilePlaces * tiles * (inputs + outputs);
+    return static_cast<double>(ceilDivide(count, threads)) * cost * scratchCost(desc, scratch, threads);
 }
 
 WinogradBox boxOf(const PartialConvDesc& desc, int threads) {
@@ -126,36 +124,33 @@ WinogradBox boxOf(const PartialConvDesc& desc, int threads) {
     return best;
 }
 
-bool reachesInputEverywhere(const Window& w) {
-    for (size_t d = 1; d < 3; ++d)
-        if (w.padding[d] >= w.kernel[d] || w.output[d] - 1 - w.padding[d] >= w.input[d]) return false;
-    return true;
-}
+using WeightRow = std::array<double, 3>;
 
-// One row of the weights' transform.
-std::array<double, 3> weightRow(int64_t place) {
+std::array<WeightRow, kTileInputs> makeWeightRows() {
     const double near = std::sqrt(0.5);
     const double far = std::sqrt(2.0);
-    const std::array<double, 5> points{0, near, -near, far, -far};
-    if (place == kTileInputs - 1) return {0, 0, 1};
-    const double at = points[static_cast<size_t>(place)];
-    double scale = 1;
-    for (const double other : points)
-        if (other != at) scale *= at - other;
-    return {1 / scale, at / scale, at * at / scale};
+    const std::array<double, kTileInputs - 1> points{0, near, -near, far, -far};
+    std::array<WeightRow, kTileInputs> rows{};
+    for (size_t i = 0; i < points.size(); ++i) {
+        double scale = 1;
+        for (size_t j = 0; j < points.size(); ++j)
+            if (j != i) scale *= points[i] - points[j];
+        rows[i] = {1 / scale, points[i] / scale, points[i] * points[i] / scale};
+    }
+    rows.back() = {0, 0, 1};  // at infinity
+    return rows;
 }
 
 // All places of one window's weights.
 void transformWeights(const double* window, double* places) {
-    for (int64_t i = 0; i < kTileInputs; ++i)
-        for (int64_t j = 0; j < kTileInputs; ++j) {
-            const auto down = weightRow(i);
-            const auto across = weightRow(j);
-            double sum = 0;
-            for (size_t y = 0; y < 3; ++y)
-                for (size_t x = 0; x < 3; ++x) sum += down[y] * across[x] * window[y * 3 + x];
-            places[i * kTileInputs + j] = sum;
-        }
+    static const auto rows = makeWeightRows();
+    for (const WeightRow& down : rows) {
+        WeightRow line{};
+        for (size_t x = 0; x < 3; ++x)
+            for (size_t y = 0; y < 3; ++y) line[x] += down[y] * window[y * 3 + x];
+        for (const WeightRow& across : rows)
+            *places++ = across[0] * line[0] + across[1] * line[1] + across[2] * line[2];
+    }
 }
 
 }  // namespace
@@ -166,12 +161,13 @@ bool winogradPays(const PartialConvDesc& desc) {
     const int64_t outputs = desc.out_channels / desc.groups;
     const bool fits = desc.fast_math && !desc.training && w.kernel[1] == 3 && w.kernel[2] == 3 &&
                       w.stride[1] == 1 && w.stride[2] == 1 && w.dilation[1] == 1 && w.dilation[2] == 1 &&
-                      reachesInputEverywhere(w);
+                      reachesInputEverywhere(w, 1);
     const bool by_planes =
         desc.input_layout == Layout::contiguous && desc.output_layout == Layout::contiguous;
     if (!fits || std::min(inputs, outputs) < (by_planes ? kLeastChannels : kLeastChannelsLast)) return false;
-    // As the convolution that takes over has them.
-    if (desc.upsampled.channels > 0 && (desc.upsampled.factor[0] != 1 || w.output != w.input)) return false;
+    // The convolution that takes over from it must be able to.
+    if (desc.upsampled.factor[0] != 1) return false;
+    if (desc.upsampled.channels > 0 && WinogradConv::mayBeSparse(desc) && !upsamplingPays(desc)) return false;
     const int64_t tiles = ceilDivide(w.output[1], kTileOutputs) * ceilDivide(w.output[2], kTileOutputs);
     return roundedUp(tiles, kTileGrain) * kLeastOutputsOfATile <= w.output[1] * w.output[2];
 }
@@ -255,30 +251,29 @@ Box WinogradConv::boxAt(int64_t index) const {
 
 void WinogradConv::setWeights(const TensorRef& weight, const TensorRef* bias) {
     if (direct_) direct_->setWeights(weight, bias);
-    if (bias != nullptr)
-        for (size_t c = 0; c < bias_.size(); ++c)
-            bias_[c] = static_cast<float>(load(*bias, static_cast<int64_t>(c)));
+    loadAll(bias, bias_);
     const int64_t blocks = ceilDivide(outputs(), kOutputBlock);
     auto* packed = static_cast<float*>(weights_->hostPointer());
-    parallelFor(device_.threads(), desc_.groups * blocks, [&](int /*thread*/, int64_t i) {
-        const int64_t group = i / blocks;
-        const int64_t first = i % blocks * kOutputBlock;
-        for (int64_t plane = 0; plane < planes(); ++plane)
-            for (int64_t o = 0; o < kOutputBlock; ++o) {
-                double window[9]{};
-                double places[kTilePlaces];
-                const int64_t c = plane % inputs();
-                const int64_t kd = plane / inputs();
-                const int64_t from =
-                    (((group * outputs() + first + o) * inputs() + c) * desc_.window.kernel[0] + kd) * 9;
-                if (first + o < outputs())
-                    for (int64_t t = 0; t < 9; ++t) window[t] = load(weight, from + t);
-                transformWeights(window, places);
-                for (int64_t p = 0; p < kTilePlaces; ++p)
-                    packed[(((group * kTilePlaces + p) * blocks + i % blocks) * planes() + plane) *
-                               kOutputBlock +
-                           o] = static_cast<float>(places[p]);
+    parallelFor(device_.threads(), desc_.groups * blocks * planes(), [&](int /*thread*/, int64_t i) {
+        const int64_t plane = i % planes();
+        const int64_t block = i / planes() % blocks;
+        const int64_t group = i / planes() / blocks;
+        const int64_t c = plane % inputs();
+        const int64_t kd = plane / inputs();
+        for (int64_t o = 0; o < kOutputBlock; ++o) {
+            double window[9]{};
+            double places[kTilePlaces];
+            const int64_t output = block * kOutputBlock + o;
+            const int64_t from =
+                (((group * outputs() + output) * inputs() + c) * desc_.window.kernel[0] + kd) * 9;
+            if (output < outputs())
+                for (int64_t t = 0; t < 9; ++t) window[t] = load(weight, from + t);
+            transformWeights(window, places);
+            for (int64_t p = 0; p < kTilePlaces; ++p) {
+                const int64_t at = ((group * kTilePlaces + p) * blocks + block) * planes() + plane;
+                packed[at * kOutputBlock + o] = static_cast<float>(places[p]);
             }
+        }
     });
 }
 
@@ -303,8 +298,12 @@ void WinogradConv::addRuns(Worker& worker, const ForwardCall& call, const Box& b
     const MaskPlanes& results = call.update.results();
     const TensorRef& scale = desc_.maskedConvolution() ? results.updated_mask : results.ratio;
     anyRow(desc_, call.update, whole, scale, [&](const float* at, int64_t size) {
-        for (int64_t x = 0; x < size; ++x)
-            worker.live[static_cast<size_t>(x / kTileOutputs)] |= at[x] != 0 ? 1 : 0;
+        for (int64_t column = 0; column < columns; ++column) {
+            int live = 0;
+            const int64_t end = std::min((column + 1) * kTileOutputs, size);
+            for (int64_t x = column * kTileOutputs; x < end; ++x) live |= at[x] != 0 ? 1 : 0;
+            worker.live[static_cast<size_t>(column)] |= static_cast<uint8_t>(live);
+        }
         return false;
     });
     for (int64_t first = 0; first < columns;) {
@@ -478,6 +477,7 @@ bool WinogradConv::anySparse(const ForwardCall& call) const {
     const float least = kLeastValid * static_cast<float>(desc_.countedChannels());
     Box all{};
     all.batch_size = desc_.batch;
+    all.channel_size = desc_.out_channels;
     for (size_t d = 0; d < 3; ++d) all.spans[d] = spanOf(desc_.window, d, 0, desc_.window.output[d]);
     return anyRow(desc_, call.update, all, call.update.results().window_sum,
                   [&](const float* sum, int64_t size) {
