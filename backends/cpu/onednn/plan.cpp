@@ -70,14 +70,6 @@ bool hasLongRows(const PartialConvDesc& desc, const std::array<Span, 3>& live) {
     return floats * static_cast<int64_t>(sizeof(float)) > kLongRowBytes;
 }
 
-double scratchCost(const PartialConvDesc& desc, double elements, int threads) {
-    const int64_t tensors = desc.batch * (desc.in_channels * volume(desc.window.input) +
-                                          desc.out_channels * volume(desc.window.output));
-    const double part = elements * sizeof(float) * threads /
-                        (static_cast<double>(tensors) * static_cast<double>(sizeOf(desc.data_type)));
-    return 1 + kScratchCost * std::min(part, kMostScratchPart);
-}
-
 namespace {
 
 // The outputs whose windows reach into the input.
@@ -139,6 +131,14 @@ double costOfBox(const PartialConvDesc& desc, const Cut& cut, double elements, c
     return overheadOf(work, partOf(desc, cut)) + flopCost(desc, cut) + elementCost(elements);
 }
 
+// The scratch memory of all threads, of f32, over the bytes of input and output.
+double scratchPart(const PartialConvDesc& desc, double elements, const Work& work) {
+    const int64_t tensors = desc.batch * (desc.in_channels * volume(desc.window.input) +
+                                          desc.out_channels * volume(desc.window.output));
+    return elements * sizeof(float) * work.threads /
+           (static_cast<double>(tensors) * static_cast<double>(sizeOf(desc.data_type)));
+}
+
 double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span, 3>& live,
               const Work& work) {
     const int64_t count = boxCount(desc, cut, live);
@@ -147,8 +147,8 @@ double costOf(const PartialConvDesc& desc, const Cut& cut, const std::array<Span
     const double most = std::max(kPlentyOfScratch / work.threads, kFarScratch);
     const double elements = elementsOf(desc, cut, live, work);
     const double excess = elements * sizeof(float) > most ? kExcessCost : 1;
-    const double memory = scratchCost(desc, elements, work.threads);
-    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * memory *
+    const double memory = kScratchCost * std::min(scratchPart(desc, elements, work), kMostScratchPart);
+    return static_cast<double>(rounds) * costOfBox(desc, cut, elements, work) * (1 + uneven) * (1 + memory) *
            excess;
 }
 

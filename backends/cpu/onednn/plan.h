@@ -28,10 +28,6 @@ Span spanOf(const Window& w, size_t d, int64_t begin, int64_t size);
 // Whether rows are to be split, since the scratch memory of a box of one would be large.
 bool hasLongRows(const PartialConvDesc& desc, const std::array<Span, 3>& live);
 
-// How many times its time a plan is worth for the scratch memory, of so many f32 for each thread, that it
-// takes beside the layer's tensors.
-double scratchCost(const PartialConvDesc& desc, double elements, int threads);
-
 struct Box {
     int64_t batch_begin, batch_size;
     std::array<Span, 3> spans;

@@ -97,8 +97,7 @@ double costOf(const PartialConvDesc& desc, const WinogradBox& box, int threads) 
                         ((rows + 2) * inputs + rows * outputs) * (kRowCost + columns * kElementCost);
     const int64_t parts = ceilDivide(desc.out_channels / desc.groups, box.outputs);
     const int64_t count = desc.batch * desc.window.output[0] * desc.groups * boxes * parts;
-    const double scratch = kTilePlaces * tiles * (inputs + outputs);
-    return static_cast<double>(ceilDivide(count, threads)) * cost * scratchCost(desc, scratch, threads);
+    return static_cast<double>(ceilDivide(count, threads)) * cost;
 }
 
 WinogradBox boxOf(const PartialConvDesc& desc, int threads) {
