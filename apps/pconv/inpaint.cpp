@@ -30,8 +30,8 @@ With --model the colours come from a trained network instead, whose file 'pconv 
 size are mirrored up to what the network takes; those larger than --tile pixels a side are filled in overlapping tiles
 around the holes, larger ones where a hole covers a tile. Within 4 pixels of a hole's rim what the network gets wrong
 of the pixels beside it is taken off. What the network does not reach is filled as without one. Gray and RGB only;
-alpha is filled as without a model. On a CPU --math fast takes about half the time of exact, and four to six times the
-memory for weights. Where a tile does not fit into --device-memory, the exit code is 1; smaller tiles need less.
+alpha is filled as without a model. On a CPU --math fast takes about 0.7 of the time of exact, and four to six times
+the memory for weights. Where a tile does not fit into --device-memory, the exit code is 1; smaller tiles need less.
 Filling without a model what the network does not reach takes up to 16 MiB beside the network.
 
 The hole is what MASK shows in white (half gray and up), or in black with --hole black; what is transparent in
