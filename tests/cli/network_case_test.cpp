@@ -5,6 +5,7 @@
 #include "command.h"
 #include "files/safetensors.h"
 #include "pconv/pconv.hpp"
+#include "support/devices.h"
 #include "support/small_model.h"
 
 namespace pconv::test {
@@ -27,8 +28,10 @@ class NetworkCases : public CommandTest {
         return {std::istreambuf_iterator<char>(file), {}};
     }
 
-    void expectAnswer(const std::string& name, const std::string& device) const {
-        const Outcome outcome = runCommand({"run", caseOf(name), "-o", path("out"), "--device", device});
+    void expectAnswer(const std::string& name, const std::string& device,
+                      const std::string& math = "exact") const {
+        const Outcome outcome =
+            runCommand({"run", caseOf(name), "-o", path("out"), "--device", device, "--math", math});
         ASSERT_TRUE(succeeds(outcome));
         SafetensorsReader expected(caseOf(name));
         SafetensorsReader result(path("out"));
@@ -42,7 +45,9 @@ class NetworkCases : public CommandTest {
         const auto got = result.readF32("output");
         double largest = 0;
         for (const double y : wanted) largest = std::max(largest, std::abs(y));
-        const double bound = 2 * doubles("reference_error.output")[0] + 2e-6 * largest;
+        // Transforms round by ten times as much.
+        const double bound =
+            2 * doubles("reference_error.output")[0] + (math == "fast" ? 2e-5 : 2e-6) * largest;
         double worst = 0;
         for (std::size_t i = 0; i < got.size(); ++i)
             worst = std::max(worst, std::abs(static_cast<double>(got[i]) - wanted[i]));
@@ -70,6 +75,17 @@ TEST_F(NetworkCases, ClassifiersOnTheCpu) {
     for (const char* name : {"pdresnet18-10", "pdresnet50-10"}) {
         SCOPED_TRACE(name);
         expectAnswer(name, "cpu");
+    }
+}
+
+TEST_F(NetworkCases, FastMathOnTheCpu) {
+    const bool transforms = rowNamed("cpu:onednn") != nullptr;
+    for (const char* name : {"unet-7-128-128-stroke", "mmagic-5-64-96-stroke", "pdresnet18-10"}) {
+        SCOPED_TRACE(name);
+        expectAnswer(name, "cpu", "exact");
+        const std::string exact = readFile(path("out"));
+        expectAnswer(name, "cpu", "fast");
+        EXPECT_EQ(readFile(path("out")) != exact, transforms);
     }
 }
 
