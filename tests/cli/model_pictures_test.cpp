@@ -128,6 +128,8 @@ TEST_F(ModelPictures, WhatDoesNotFitIsNamed) {
         return runCommand(arguments);
     };
     EXPECT_TRUE(failsWith(with("", {"--tile", "64"}), 2, "--tile is given without --model"));
+    EXPECT_TRUE(failsWith(with("", {"--math", "fast"}), 2, "--math is given without --model"));
+    EXPECT_TRUE(failsWith(with("fill.safetensors", {"--math", "slow"}), 2, "--math"));
     EXPECT_TRUE(failsWith(with("", {"--device-memory", "0"}), 2, "--device-memory"));
     EXPECT_TRUE(failsWith(with("fill.safetensors", {"--tile", "0"}), 2, "--tile"));
     EXPECT_TRUE(failsWith(with("absent.safetensors"), 2, "absent.safetensors"));
@@ -157,7 +159,8 @@ Image drawRed(unsigned depth) {
 TEST_F(ModelPictures, ClassesAreListedByTheirProbability) {
     for (const unsigned depth : {8U, 16U}) {
         save("red.png", drawRed(depth));
-        const Outcome plain = runCommand({"classify", path("red.png"), "--model", path("class.safetensors")});
+        const Outcome plain = runCommand({"classify", path("red.png"), "--model", path("class.safetensors"),
+                                          "--math", depth == 8 ? "exact" : "fast"});
         EXPECT_EQ(plain.exit_code, 0) << plain.err;
         EXPECT_EQ(plain.out,
                   "class  probability\n    4       55.73%\n    2       20.50%\n    3       12.43%\n"
