@@ -346,6 +346,15 @@ void WinogradConv::transform(Worker& worker, int64_t plane, int64_t tiles) const
     passes().loadTiles(run);
 }
 
+// Where the rows under a box lie, those in the padding apart.
+template <typename RowAt>
+void WinogradConv::pointAtRows(Worker& worker, const Span& span, const RowAt& rowAt) {
+    for (size_t y = 0; y < worker.input_rows.size(); ++y) {
+        const int64_t row = static_cast<int64_t>(y) - span.padding_begin;
+        worker.input_rows[y] = row >= 0 && row < span.input_size ? rowAt(row) : worker.zeros;
+    }
+}
+
 void WinogradConv::loadChannels(Worker& worker, const Call& call, const Box& box, Channels channels,
                                 int64_t tiles) const {
     const auto& s = box.spans;
@@ -355,12 +364,8 @@ void WinogradConv::loadChannels(Worker& worker, const Call& call, const Box& box
              pitch() - s[2].padding_begin - s[2].input_size},
             box, worker.input, worker.planes.data(), staging_, worker.number);
     for (int64_t c = 0; c < channels.count; ++c) {
-        for (size_t y = 0; y < worker.input_rows.size(); ++y) {
-            const int64_t at = static_cast<int64_t>(y) - s[1].padding_begin;
-            const bool inside = at >= 0 && at < s[1].input_size;
-            worker.input_rows[y] =
-                inside ? worker.input + (c * s[1].input_size + at) * pitch() : worker.zeros;
-        }
+        pointAtRows(worker, s[1],
+                    [&](int64_t row) { return worker.input + (c * s[1].input_size + row) * pitch(); });
         transform(worker, channels.plane + c, tiles);
     }
 }
@@ -386,13 +391,11 @@ void WinogradConv::loadUpsampled(Worker& worker, const Call& call, const Box& bo
                 s[2].input_begin % desc_.upsampled.factor[2]},
                {worker.wide + row * pitch(), s[2].padding_begin, s[2].input_size, pitch()});
     for (int64_t c = 0; c < channels.count; ++c) {
-        for (size_t y = 0; y < worker.input_rows.size(); ++y) {
-            const int64_t at = static_cast<int64_t>(y) - s[1].padding_begin;
-            const bool inside = at >= 0 && at < s[1].input_size;
-            const int64_t row =
-                (s[1].input_begin + at) / desc_.upsampled.factor[1] - small.spans[1].input_begin;
-            worker.input_rows[y] = inside ? worker.wide + (c * rows + row) * pitch() : worker.zeros;
-        }
+        pointAtRows(worker, s[1], [&](int64_t row) {
+            const int64_t of_small =
+                (s[1].input_begin + row) / desc_.upsampled.factor[1] - small.spans[1].input_begin;
+            return worker.wide + (c * rows + of_small) * pitch();
+        });
         transform(worker, channels.plane + c, tiles);
     }
 }

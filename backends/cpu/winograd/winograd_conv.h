@@ -72,6 +72,8 @@ class WinogradConv final : public PartialConv {
                       int64_t tiles) const;
     void loadUpsampled(Worker& worker, const Call& call, const Box& box, Channels channels,
                        int64_t tiles) const;
+    template <typename RowAt>
+    static void pointAtRows(Worker& worker, const Span& span, const RowAt& rowAt);
     void transform(Worker& worker, int64_t plane, int64_t tiles) const;
     void multiply(const Worker& worker, const Box& box, int64_t tiles) const;
     void storeTiles(Worker& worker, const ForwardCall& call, const Box& box, int64_t tiles) const;
